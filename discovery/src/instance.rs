@@ -1,0 +1,165 @@
+//! One thing that runs (or ran): a container, a task, a process, as its provider saw it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use portolan_config::Protocol;
+
+/// An instance's identity within its provider, for as long as it exists: a container's full id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub Arc<str>);
+
+impl InstanceId {
+    /// The identity spelled `id`.
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// The first twelve characters, as Docker shows an id and names it in DNS.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What an instance is a replica of. Two instances of one provider with equal keys are replicas of one service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKey {
+    /// A Swarm service, by name.
+    Swarm(String),
+    /// A Compose service, within its project.
+    Compose {
+        /// The project's name.
+        project: String,
+        /// The service's name within the project.
+        service: String,
+    },
+    /// Instances that say so themselves, with the label `portolan.service`.
+    Label(String),
+    /// A container alone, by its own name.
+    Container(String),
+}
+
+impl ServiceKey {
+    /// The name in routers, metrics and the table, in Traefik's form: `web-shop` for Compose's `web` of `shop`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Swarm(name) | Self::Label(name) | Self::Container(name) => normalize(name),
+            Self::Compose { project, service } => normalize(&format!("{service}_{project}")),
+        }
+    }
+
+    /// The names in DNS, most wanted first: a Compose service is `web`, and `web.shop` where that is not enough.
+    pub fn dns_names(&self) -> Vec<String> {
+        match self {
+            Self::Swarm(name) | Self::Label(name) | Self::Container(name) => vec![name.clone()],
+            Self::Compose { project, service } => vec![service.clone(), format!("{service}.{project}")],
+        }
+    }
+}
+
+/// Every run of characters that are neither letter nor digit becomes one `-`, none at the ends: Traefik's `normalize`.
+pub fn normalize(name: &str) -> String {
+    name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+/// Whether an instance may be given work, and if not, why.
+///
+/// Presence and health are two facts: an instance in any of these states is in the chart; only [`State::Ready`] is
+/// given work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Runs, and is healthy as far as its provider knows.
+    Ready,
+    /// Runs, but its health check has not passed yet.
+    Starting,
+    /// Runs, and its health check fails.
+    Unhealthy,
+    /// Was told to stop: what it has begun it may finish, nothing new is sent.
+    Draining,
+    /// Frozen by its operator.
+    Paused,
+    /// Exists, and does not run.
+    Stopped,
+}
+
+impl State {
+    /// Every state, in the order of the documentation.
+    pub const ALL: [Self; 6] =
+        [Self::Ready, Self::Starting, Self::Unhealthy, Self::Draining, Self::Paused, Self::Stopped];
+
+    /// The word used in metrics, logs and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where an instance is reached on one network.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkAddress {
+    /// The network's name.
+    pub network: String,
+    /// The engine's id of this attachment. It changes with every start, as addresses are given out again at once.
+    pub endpoint_id: String,
+    /// The IPv4 address, if it has one.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address, if it has one.
+    pub ipv6: Option<Ipv6Addr>,
+    /// The names it has on this network beside the instance's own.
+    pub aliases: Vec<String>,
+}
+
+/// A port that an instance says it listens on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// The number.
+    pub number: u16,
+    /// The transport.
+    pub protocol: Protocol,
+}
+
+/// One instance as its provider saw it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its identity within the provider.
+    pub id: InstanceId,
+    /// Its own name, without a leading slash.
+    pub name: String,
+    /// What it is a replica of.
+    pub service: ServiceKey,
+    /// The labels as written.
+    pub labels: BTreeMap<String, String>,
+    /// Where it is reached, the network to be preferred first. Empty when it is not running.
+    pub networks: Vec<NetworkAddress>,
+    /// The ports it exposes, lowest number first.
+    pub ports: Vec<Port>,
+    /// Its state.
+    pub state: State,
+    /// Why it is in that state, in a few words: `running`, `kill signal 15`, `exited (137)`, `health check failed`.
+    pub reason: String,
+    /// When it entered that state.
+    pub since: SystemTime,
+    /// When it was created: of two instances that claim the same thing, the elder keeps it.
+    pub created: SystemTime,
+}

@@ -1,0 +1,24 @@
+//! What runs, observed by providers and drawn as one chart.
+//!
+//! ```text
+//! Provider ──Update──▶ Registry ──draw──▶ Arc<Snapshot>
+//! ```
+//!
+//! A provider reports *instances* (one container, task or process each) as it sees them. One task owns the registry,
+//! applies updates in batches and publishes the newest [`Snapshot`]; everybody else only reads. Nothing outside
+//! `provider/docker*` knows that Docker exists.
+
+pub mod chart;
+pub mod instance;
+pub mod metrics;
+pub mod provider;
+pub mod registry;
+pub mod snapshot;
+
+pub use instance::{Instance, InstanceId, NetworkAddress, ServiceKey, State};
+pub use metrics::Metrics;
+pub use provider::{Change, Provider, ProviderName, Update};
+pub use registry::Registry;
+pub use snapshot::{
+    Applied, Endpoint, EndpointKey, NamedPort, Publication, Router, Service, Snapshot, SourceStatus, Target, Upstream,
+};
