@@ -1,0 +1,231 @@
+//! What a set of instances becomes on the chart.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::instance::{InstanceId, NetworkAddress, Port};
+
+/// An instance called `name`, running at 10.0.0.`host`, exposing port 80; the higher `host`, the younger.
+fn instance(name: &str, host: u8, labels: &[(&str, &str)]) -> Instance {
+    let labels: BTreeMap<String, String> =
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let service = match (labels.get("com.docker.compose.project"), labels.get("com.docker.compose.service")) {
+        (Some(project), Some(service)) => {
+            ServiceKey::Compose { project: project.clone(), service: service.clone() }
+        }
+        _ => labels
+            .get("portolan.service")
+            .map_or_else(|| ServiceKey::Container(name.to_owned()), |service| ServiceKey::Label(service.clone())),
+    };
+    Instance {
+        id: InstanceId::new(&format!("{name}-0123456789ab")),
+        name: name.to_owned(),
+        service,
+        labels,
+        networks: vec![network("front", host)],
+        ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
+        state: State::Ready,
+        reason: "running".to_owned(),
+        since: SystemTime::UNIX_EPOCH,
+        created: SystemTime::UNIX_EPOCH + Duration::from_secs(host.into()),
+    }
+}
+
+fn network(name: &str, host: u8) -> NetworkAddress {
+    NetworkAddress {
+        network: name.to_owned(),
+        endpoint_id: format!("attachment-{name}-{host}"),
+        ipv4: Some(Ipv4Addr::new(10, 0, 0, host)),
+        ipv6: None,
+        aliases: Vec::new(),
+    }
+}
+
+fn chart_under(policy: &Policy, instances: Vec<Instance>) -> Chart {
+    let provider = ProviderName::new("docker");
+    let known: Vec<Known> = instances
+        .into_iter()
+        .map(|instance| Known {
+            labels: Arc::new(Labels::decode(&instance.labels)),
+            instance: Arc::new(instance),
+        })
+        .collect();
+    let there = draw(known.iter().map(|known| (&provider, known)), policy);
+    let back = draw(known.iter().rev().map(|known| (&provider, known)), policy);
+    assert_eq!(format!("{there:?}"), format!("{back:?}"), "the order of observation must not matter");
+    there
+}
+
+fn chart(instances: Vec<Instance>) -> Chart {
+    chart_under(&Policy { exposed_by_default: true, ..Policy::default() }, instances)
+}
+
+fn shown(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_unlabelled_container_is_a_service_with_traefiks_default_router() {
+    let chart = chart(vec![instance("who_am.i", 1, &[])]);
+    assert_eq!(chart.faults, []);
+    assert_eq!(chart.services[0].name, "who-am-i@docker");
+    let router = &chart.routers[0];
+    assert_eq!((router.name.as_str(), router.upstream.as_str()), ("who-am-i@docker", "who-am-i@docker"));
+    assert_eq!(router.priority, "Host(`who-am-i`)".len() as i64);
+    assert!(router.rule.matches("who-am-i", "/"));
+    assert!(router.rule.matches("who-am-i.localhost", "/"));
+    assert_eq!(chart.upstreams[0].targets[0].port, 80);
+}
+
+#[test]
+fn replicas_share_one_service_by_compose_and_by_label() {
+    let compose = [("com.docker.compose.project", "shop"), ("com.docker.compose.service", "web")];
+    let drawn = chart(vec![
+        instance("shop-web-1", 1, &compose),
+        instance("shop-web-2", 2, &compose),
+        instance("a", 3, &[("portolan.service", "api")]),
+        instance("b", 4, &[("portolan.service", "api")]),
+    ]);
+    let services: Vec<(&str, usize)> =
+        drawn.services.iter().map(|service| (service.name.as_str(), service.endpoints.len())).collect();
+    assert_eq!(services, [("api@docker", 2), ("web-shop@docker", 2)]);
+    assert_eq!(drawn.upstreams.iter().map(|upstream| upstream.targets.len()).collect::<Vec<_>>(), [2, 2]);
+    assert_eq!(drawn.routers.len(), 2);
+}
+
+#[test]
+fn a_container_that_is_not_exposed_is_known_but_not_routed() {
+    let policy = Policy::default();
+    let chart = chart_under(
+        &policy,
+        vec![instance("hidden", 1, &[]), instance("shown", 2, &[("traefik.enable", "true")])],
+    );
+    assert_eq!(chart.services.len(), 2);
+    assert_eq!(chart.routers.iter().map(|router| router.name.as_str()).collect::<Vec<_>>(), ["shown@docker"]);
+}
+
+#[test]
+fn a_published_port_leads_to_every_replica_of_the_service() {
+    let labels = [("portolan.service", "nginx"), ("portolan.publish", "8080:80")];
+    let chart = chart(vec![
+        instance("a", 1, &labels),
+        instance("b", 2, &labels),
+        instance("c", 3, &[("portolan.service", "nginx")]),
+    ]);
+    assert_eq!(chart.faults, []);
+    assert_eq!(chart.publications.len(), 1);
+    let upstream = chart.upstreams.iter().find(|upstream| upstream.name == "nginx:80/tcp@docker").unwrap();
+    assert_eq!(upstream.targets.len(), 3);
+}
+
+#[test]
+fn a_port_that_somebody_has_is_a_fault_that_names_both() {
+    let policy = Policy {
+        exposed_by_default: true,
+        network: None,
+        reserved: vec![Reserved {
+            name: "entry point web".to_owned(),
+            address: ":8000".parse().unwrap(),
+            protocol: Protocol::Tcp,
+        }],
+    };
+    let chart = chart_under(
+        &policy,
+        vec![
+            instance("first", 1, &[("portolan.publish", "8080:80")]),
+            instance("second", 2, &[("portolan.publish", "8080:80, 8000:80, 8080:80/udp")]),
+        ],
+    );
+    assert_eq!(
+        shown(&chart.faults),
+        [
+            "container second: portolan.publish: host port 8000/tcp is already taken by entry point web (:8000)",
+            "container second: portolan.publish: host port 8080/tcp is already taken by service first@docker \
+             (container first, 8080:80/tcp)",
+        ]
+    );
+    assert_eq!(chart.publications.len(), 2);
+}
+
+#[test]
+fn a_stopped_container_gives_its_port_up_to_a_running_one() {
+    let mut old = instance("old", 1, &[("portolan.publish", "8080:80")]);
+    old.state = State::Stopped;
+    old.networks.clear();
+    let chart = chart(vec![old, instance("new", 2, &[("portolan.publish", "8080:80")])]);
+    assert_eq!(chart.faults, []);
+    assert_eq!(chart.publications[0].service, "new@docker");
+}
+
+#[test]
+fn a_stopped_container_keeps_its_router_so_that_it_answers_503_and_not_404() {
+    let mut stopped = instance("web", 1, &[]);
+    stopped.state = State::Stopped;
+    stopped.networks.clear();
+    let chart = chart(vec![stopped]);
+    assert_eq!(chart.routers.len(), 1);
+    assert_eq!(chart.upstreams[0].targets.len(), 1);
+    assert!(!chart.upstreams[0].targets[0].endpoint.is_available());
+}
+
+#[test]
+fn one_bad_label_costs_its_router_and_nothing_else() {
+    let chart = chart(vec![instance(
+        "web",
+        1,
+        &[
+            ("traefik.http.routers.good.rule", "Host(`good.test`)"),
+            ("traefik.http.routers.bad.rule", "Host(`bad.test`"),
+            ("traefik.http.routers.lost.rule", "Host(`lost.test`)"),
+            ("traefik.http.routers.lost.service", "nowhere"),
+        ],
+    )]);
+    assert_eq!(chart.routers.iter().map(|router| router.name.as_str()).collect::<Vec<_>>(), ["good@docker"]);
+    let faults = shown(&chart.faults);
+    assert_eq!(faults.len(), 2, "{faults:#?}");
+    assert!(faults[0].contains("http.routers.lost.service: there is no service `nowhere@docker`"), "{faults:#?}");
+    assert!(faults[1].contains("traefik.http.routers.bad.rule"), "{faults:#?}");
+}
+
+#[test]
+fn two_containers_that_disagree_about_a_router_are_both_named() {
+    let chart = chart(vec![
+        instance("elder", 1, &[("traefik.http.routers.r.rule", "Host(`a.test`)")]),
+        instance("younger", 2, &[("traefik.http.routers.r.rule", "Host(`b.test`)")]),
+    ]);
+    assert!(chart.routers[0].rule.matches("a.test", "/"));
+    assert_eq!(
+        shown(&chart.faults),
+        ["container younger: http.routers.r: container elder says otherwise under the same name, and keeps it"]
+    );
+}
+
+#[test]
+fn the_same_fault_of_many_replicas_is_told_once() {
+    let labels = [("portolan.service", "web"), ("traefik.http.routers.r.rule", "nonsense")];
+    let chart = chart((1..=10).map(|number| instance(&format!("web-{number:02}"), number, &labels)).collect());
+    assert_eq!(chart.faults.len(), 1);
+    assert_eq!(chart.faults[0].origin, "container web-01 and 9 more");
+}
+
+#[test]
+fn the_network_that_a_label_names_is_used_and_a_missing_one_is_said() {
+    let mut both = instance("both", 1, &[("traefik.docker.network", "back")]);
+    both.networks.push(network("back", 77));
+    let lost = instance("lost", 2, &[("traefik.docker.network", "ront")]);
+    let chart = chart(vec![both, lost]);
+    assert_eq!(chart.services[0].endpoints[0].ipv4, Some(Ipv4Addr::new(10, 0, 0, 77)));
+    assert_eq!(chart.services[1].endpoints[0].ipv4, Some(Ipv4Addr::new(10, 0, 0, 2)));
+    assert!(shown(&chart.faults)[0].contains("not attached to a network `ront`, only to front"));
+}
+
+#[test]
+fn ports_are_offered_by_name_where_they_have_one() {
+    let labels = [("portolan.port.metrics", "9100"), ("portolan.publish", "53:5353/udp")];
+    let chart = chart(vec![instance("web", 1, &labels)]);
+    let offered: Vec<(u16, Option<&str>)> =
+        chart.services[0].endpoints[0].ports.iter().map(|port| (port.number, port.name.as_deref())).collect();
+    assert_eq!(offered, [(80, Some("http")), (5353, None), (9100, Some("metrics"))]);
+}
