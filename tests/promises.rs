@@ -1,0 +1,5 @@
+//! The promises of the README, each in a file of its own, over the built binary and a real engine.
+
+pub mod harness;
+
+mod harness_works;

@@ -1,0 +1,31 @@
+//! What the promises share: a machine of its own for every test, an engine in it, the built binary, and clients.
+//!
+//! A test reads top-down: `Engine::start()`, containers, `Portolan::start(&engine, &[…])`, then `eventually(…)`. It needs
+//! root (namespaces, bridges), and no network beyond the machine.
+
+// A harness offers what a promise may need, not only what today's promises use.
+#![allow(dead_code)]
+
+mod cgroups;
+mod container;
+pub mod dns;
+mod engine;
+pub mod http;
+mod image;
+mod load;
+mod metrics;
+mod portolan;
+mod process;
+mod sandbox;
+mod tools;
+mod wait;
+
+pub use container::Container;
+pub use engine::Engine;
+pub use image::{NGINX, NGINX_SIGTERM};
+pub use load::{Load, Report};
+pub use portolan::{ADMIN, ENTRY_POINT, NAME_SERVER, Portolan};
+pub use process::{Process, Signal};
+pub use sandbox::Sandbox;
+pub use tools::require;
+pub use wait::{PATIENCE, eventually};

@@ -1,0 +1,146 @@
+//! The built binary, running beside the engine.
+
+use std::env;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{Engine, SOCKET};
+use super::http::{self, Response};
+use super::metrics;
+use super::process::{Process, Signal};
+use super::sandbox::Sandbox;
+use super::wait::{PATIENCE, eventually};
+
+/// Where the admin server listens unless flags say otherwise. Fixed ports are free: the network is the test's own.
+pub const ADMIN: &str = "127.0.0.1:9080";
+/// Where the first entry point listens.
+pub const ENTRY_POINT: &str = "127.0.0.1:8000";
+/// Where the DNS server listens.
+pub const NAME_SERVER: &str = "127.0.0.1:1053";
+
+/// `portolan run` in the sandbox of the test's thread. Dropping it kills it.
+#[derive(Debug)]
+pub struct Portolan {
+    process: Process,
+    admin: SocketAddr,
+}
+
+impl Portolan {
+    /// Starts `portolan run` with these flags, and waits until it is ready. Without an engine it finds none.
+    #[track_caller]
+    pub fn start<'a>(engine: impl Into<Option<&'a Engine>>, flags: &[&str]) -> Self {
+        let mut portolan = Self::spawn(engine, flags);
+        portolan.await_ready();
+        portolan
+    }
+
+    /// The same without waiting, for a test of the start itself.
+    pub fn spawn<'a>(engine: impl Into<Option<&'a Engine>>, flags: &[&str]) -> Self {
+        let engine = engine.into();
+        let sandbox = engine.map_or_else(Sandbox::enter, |engine| Arc::clone(engine.sandbox()));
+        let mut command = sandbox.command(Self::binary());
+        // What the user has set for their own portolan is not the test's.
+        for (variable, _) in env::vars_os() {
+            let name = variable.to_string_lossy();
+            if ["PORTOLAN_", "TRAEFIK_", "DOCKER_"].iter().any(|prefix| name.starts_with(prefix)) {
+                command.env_remove(&variable);
+            }
+        }
+        if engine.is_some() {
+            command.env("DOCKER_HOST", format!("unix://{SOCKET}"));
+        }
+        command.arg("run").args(flags);
+        let admin = ADMIN.parse().expect("the default address is one");
+        Self { process: sandbox.spawn("portolan", command), admin }
+    }
+
+    /// The program under test.
+    pub fn binary() -> &'static Path {
+        Path::new(env!("CARGO_BIN_EXE_portolan"))
+    }
+
+    /// Asks the admin server at another address, which a flag has given it.
+    #[must_use]
+    pub fn admin_at(mut self, admin: &str) -> Self {
+        self.admin = admin.parse().expect("an address and a port");
+        self
+    }
+
+    /// Waits until `/readyz` answers 200.
+    #[track_caller]
+    pub fn await_ready(&mut self) {
+        eventually(PATIENCE, "portolan to be ready", || {
+            if let Some(status) = self.process.exited() {
+                panic!("portolan ended with {status}: {}", self.logs());
+            }
+            match self.admin("/readyz") {
+                Ok(ready) if ready.status == 200 => Ok(()),
+                Ok(not_yet) => Err(format!("/readyz answers {}: {}", not_yet.status, not_yet.text())),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+    }
+
+    /// Asks the admin server for a path.
+    pub fn admin(&self, path: &str) -> std::io::Result<Response> {
+        http::get(self.admin, "admin", path)
+    }
+
+    /// All metrics, as Prometheus reads them.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        self.expect_ok("/metrics").text()
+    }
+
+    /// The sum of the samples that a selector matches: a name, or `name{label="value"}` with some of its labels.
+    ///
+    /// 0 when there is none: counters with labels appear when they first count.
+    #[track_caller]
+    pub fn metric(&self, selector: &str) -> f64 {
+        metrics::sum(&self.metrics(), selector)
+    }
+
+    /// What the registry has published last.
+    #[track_caller]
+    pub fn snapshot(&self) -> serde_json::Value {
+        let snapshot = self.expect_ok("/api/snapshot");
+        serde_json::from_slice(&snapshot.body).expect("the snapshot is JSON")
+    }
+
+    #[track_caller]
+    fn expect_ok(&self, path: &str) -> Response {
+        let response =
+            self.admin(path).unwrap_or_else(|error| panic!("GET {path} of the admin server: {error}"));
+        assert_eq!(response.status, 200, "GET {path} of the admin server: {}", response.text());
+        response
+    }
+
+    /// All that it has logged.
+    pub fn logs(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its pid, for `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Asks it to stop (SIGTERM), without waiting.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Waits for its end. Panics after `deadline`.
+    #[track_caller]
+    pub fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
+        self.process.wait_exit(deadline)
+    }
+}

@@ -1,0 +1,27 @@
+//! The programs that the tests need on the machine.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Finds `tool`, or fails the test saying how to get it. Looks where root's programs live, whatever `PATH` says.
+#[track_caller]
+pub fn require(tool: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from))
+        .map(|dir| dir.join(tool))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| {
+            panic!("this test needs `{tool}`, which is not installed: run ./test, which installs it")
+        })
+}
+
+/// Runs a command to its end: what it wrote to standard output, or what it wrote to standard error.
+pub(super) fn output(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+}
