@@ -1,10 +1,12 @@
 //! The harness itself: a machine for every test, and nothing left of it afterwards.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use crate::harness::{Container, Engine, Load, NGINX_SIGTERM, PATIENCE, Sandbox, eventually, http, require};
@@ -35,8 +37,8 @@ fn containers_answer_over_ipv4_and_ipv6() {
 fn one_connection_carries_many_answers() {
     let engine = Engine::start();
     engine.run(&Container::new("web"));
-    let address = SocketAddr::from((engine.address("web", "bridge"), 80));
-    let mut connection = eventually(PATIENCE, "nginx to listen", || http::Connection::open(address));
+    let address = engine.serving("web", "bridge");
+    let mut connection = http::Connection::open(address).expect("a connection");
     assert_eq!(connection.get("any", "/").expect("an answer").text(), "web\n");
     assert_eq!(connection.get("any", "/1m").expect("an answer").body.len(), 1 << 20);
     assert!(
@@ -61,11 +63,13 @@ fn one_connection_carries_many_answers() {
 fn an_engine_can_be_killed_and_started_again() {
     let mut engine = Engine::start();
     engine.run(&Container::new("web"));
+    engine.serving("web", "bridge");
     engine.kill();
     engine.try_docker(&["version"]).expect_err("a dead engine does not answer");
     engine.restart();
     assert_eq!(engine.inspect("web")["State"]["Status"], "exited", "an engine stops what survived its crash");
     engine.docker(&["start", "web"]);
+    engine.serving("web", "bridge");
     assert!(engine.terminate().success());
     engine.restart();
     assert_eq!(engine.inspect("web")["State"]["Status"], "exited");
@@ -76,7 +80,7 @@ fn containers_survive_an_engine_with_live_restore() {
     let mut engine = Engine::start_with(&["--live-restore"]);
     engine.run(&Container::new("web"));
     let started = engine.inspect("web")["State"]["StartedAt"].clone();
-    let address = SocketAddr::from((engine.address("web", "bridge"), 80));
+    let address = engine.serving("web", "bridge");
     for stop in [Engine::kill, |engine: &mut Engine| assert!(engine.terminate().success())] {
         stop(&mut engine);
         eventually(PATIENCE, "nginx to answer without an engine", || http::get(address, "any", "/"));
@@ -97,6 +101,8 @@ fn a_frozen_engine_goes_on() {
     engine.docker(&["version"]);
 }
 
+const PANIC: &str = "as a failed test does";
+
 #[test]
 fn nothing_is_left_of_a_sandbox() {
     let home = network();
@@ -110,19 +116,55 @@ fn nothing_is_left_of_a_sandbox() {
         assert_ne!(network(), home);
         assert!(Arc::ptr_eq(engine.sandbox(), &Sandbox::enter()), "a thread is in one sandbox");
         assert!(!Sandbox::cgroup_dirs(&name).is_empty(), "the container is in the sandbox's control group");
-        assert_eq!(namesakes(&name), 2, "dockerd and the container's shim name the sandbox");
-        panic!("as a failed test does");
+        assert!(namesakes(&name) >= 3, "dockerd, and nginx and its worker by their control group");
+        panic!("{PANIC}");
     }));
-    panicked.expect_err("it panicked");
+    let panic = panicked.expect_err("it panicked");
+    assert_eq!(panic.downcast_ref::<String>().map(String::as_str), Some(PANIC), "it failed before");
     assert_eq!(network(), home, "the thread is back");
     assert!(!Path::new("/proc").join(keeper.to_string()).exists(), "the sandbox's first process is gone");
-    assert_eq!(Sandbox::cgroup_dirs(&name), Vec::<std::path::PathBuf>::new());
+    assert_eq!(Sandbox::cgroup_dirs(&name), Vec::<PathBuf>::new());
     assert_eq!(namesakes(&name), 0, "processes are gone");
     assert_eq!(
         fs::read_dir("/etc/docker").map_or(0, Iterator::count),
         before,
         "dockerd wrote to the sandbox's /etc only"
     );
+}
+
+/// A test that is killed cannot clean up; the kernel does, all but the control groups, which the next test removes.
+#[test]
+fn nothing_is_left_of_a_killed_test() {
+    let this = std::env::current_exe().expect("the path of this program");
+    let mut killed = Command::new(this)
+        .args(["--exact", "harness_works::waits_to_be_killed", "--ignored", "--nocapture"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start a test of its own");
+    let output = BufReader::new(killed.stdout.take().expect("its output is a pipe"));
+    let line =
+        output.lines().map_while(Result::ok).find(|line| line.starts_with(READY)).expect("it is ready");
+    let name = line.trim_start_matches(READY).trim();
+    assert!(namesakes(name) > 0 && !Sandbox::cgroup_dirs(name).is_empty());
+    killed.kill().and_then(|()| killed.wait()).expect("kill it");
+    eventually(PATIENCE, "the end of what it started", || match namesakes(name) {
+        0 => Ok(()),
+        left => Err(format!("{left} processes run")),
+    });
+    let _next = Sandbox::enter();
+    assert_eq!(Sandbox::cgroup_dirs(name), Vec::<PathBuf>::new());
+}
+
+const READY: &str = "the sandbox is ";
+
+#[test]
+#[ignore = "it is the victim of nothing_is_left_of_a_killed_test"]
+fn waits_to_be_killed() {
+    let engine = Engine::start();
+    engine.run(&Container::new("web"));
+    // A line of its own, after what the test runner has begun.
+    println!("\n{READY}{}", engine.sandbox().cgroup());
+    std::thread::park();
 }
 
 #[test]
@@ -136,14 +178,14 @@ fn a_process_ends_with_the_signal_that_killed_it() {
 }
 
 /// The network namespace of this thread.
-fn network() -> std::path::PathBuf {
+fn network() -> PathBuf {
     fs::read_link("/proc/thread-self/ns/net").expect("this thread is in /proc")
 }
 
 /// How many processes carry the name in their command line or control groups.
 fn namesakes(name: &str) -> usize {
     let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten();
-    let read = |file: std::path::PathBuf| fs::read(file).unwrap_or_default();
+    let read = |file: PathBuf| fs::read(file).unwrap_or_default();
     processes
         .filter(|process| {
             ["cmdline", "cgroup"]

@@ -1,7 +1,7 @@
 //! A Docker Engine in a sandbox, that a test may kill and start again.
 
 use std::io::{Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::container::Container;
+use super::http;
 use super::image;
 use super::process::{Process, Signal};
 use super::sandbox::Sandbox;
@@ -61,7 +62,11 @@ impl Engine {
     /// Runs `docker` with these arguments. Panics with what it said when it fails.
     #[track_caller]
     pub fn docker(&self, arguments: &[&str]) -> String {
-        self.try_docker(arguments).unwrap_or_else(|error| panic!("{error}"))
+        // No closure: a panic in one would not be reported at the caller's line.
+        match self.try_docker(arguments) {
+            Ok(said) => said,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Runs `docker` with these arguments: what it wrote, or why it failed.
@@ -76,6 +81,9 @@ impl Engine {
     }
 
     /// Starts a container and returns its id. Its first process runs; its server may still be starting.
+    ///
+    /// Stopping it in that moment takes ten seconds: a first process gets no signal before it handles it. So a test
+    /// that stops something waits for [`Self::serving`].
     #[track_caller]
     pub fn run(&self, container: &Container) -> String {
         self.docker(&container.arguments())
@@ -119,11 +127,20 @@ impl Engine {
         self.endpoint(container, network, "GlobalIPv6Address")
     }
 
+    /// Waits until a container of [`super::NGINX`] answers, and returns where.
+    #[track_caller]
+    pub fn serving(&self, container: &str, network: &str) -> SocketAddr {
+        let address = SocketAddr::from((self.address(container, network), 80));
+        eventually(PATIENCE, &format!("{container} to answer"), || http::get(address, container, "/"));
+        address
+    }
+
     #[track_caller]
     fn endpoint(&self, container: &str, network: &str, field: &str) -> IpAddr {
         let found = self.inspect(container);
         let address = found["NetworkSettings"]["Networks"][network][field].as_str().unwrap_or_default();
-        address.parse().unwrap_or_else(|_| panic!("{container} has no {field} on {network}"))
+        let Ok(address) = address.parse() else { panic!("{container} has no {field} on {network}") };
+        address
     }
 
     /// Kills dockerd with SIGKILL. Containers run on, as they do when an engine crashes.
@@ -186,6 +203,8 @@ impl Engine {
             // Version 20.10 keeps its IPv6 packet filter behind the second flag; without it containers of different
             // networks reach each other by IPv6, which no later version allows.
             .args(["--ip6tables", "--experimental"])
+            // At "info" containerd tells of each of its plugins, and a failed test would show nothing else.
+            .args(["--log-level", "warn"])
             .args(&self.flags);
         dockerd
     }

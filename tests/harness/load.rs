@@ -68,7 +68,10 @@ impl Load {
         self.wrk.signal(Signal::INT);
         let status = self.wrk.wait_exit(PATIENCE);
         let text = self.wrk.log();
-        Report::parse(&text).unwrap_or_else(|error| panic!("wrk ended with {status}, {error}: {text}"))
+        match Report::parse(&text) {
+            Ok(report) => report,
+            Err(error) => panic!("wrk ended with {status}, {error}: {text}"),
+        }
     }
 }
 

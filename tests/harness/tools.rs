@@ -1,8 +1,9 @@
 //! The programs that the tests need on the machine.
 
-use std::env;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::{env, iter};
 
 /// Finds `tool`, or fails the test saying how to get it. Looks where root's programs live, whatever `PATH` says.
 #[track_caller]
@@ -19,9 +20,16 @@ pub fn require(tool: &str) -> PathBuf {
 
 /// Runs a command to its end: what it wrote to standard output, or what it wrote to standard error.
 pub(super) fn output(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("{}: {error}", shown(command)))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
     }
-    Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim_end()))
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}: {}: {}", shown(command), output.status, said.trim_end()))
+}
+
+/// The command as a person would write it, without its environment.
+fn shown(command: &Command) -> String {
+    let words = iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
