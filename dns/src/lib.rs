@@ -1,1 +1,26 @@
-//! Placeholder.
+//! The zone: a snapshot compiled into answers, and the server that gives them.
+//!
+//! ```text
+//! Snapshot ──zone::compile──▶ Zone ──(SharedZone)──▶ answer(zone, query) ◀──bytes── Server (UDP, TCP)
+//! ```
+//!
+//! [`zone::compile`] and [`answer`] are pure: no sockets, no clock. Only [`server`] does I/O, and it knows nothing of
+//! DNS but that a query is some bytes and so is its answer. This crate knows no container engine, and no proxy.
+
+pub mod answer;
+mod message;
+pub mod metrics;
+mod names;
+mod rcode;
+mod records;
+mod request;
+pub mod server;
+#[cfg(test)]
+mod test_support;
+pub mod zone;
+
+pub use answer::{Outcome, Transport, answer};
+pub use metrics::Metrics;
+pub use rcode::Rcode;
+pub use server::Server;
+pub use zone::{SharedZone, Zone, compile};

@@ -1,0 +1,243 @@
+//! An answer's bytes: sections, sizes, truncation.
+//!
+//! Written by hand rather than with hickory's encoder: that stops compressing after 120 names, measures a name before
+//! compressing it (so a record that fits may not), and emits OPT last, where a full message loses it. Tests read what is
+//! written here with hickory's decoder.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::rr::{DNSClass, RecordType};
+
+use crate::rcode::Rcode;
+use crate::request::{ClientEdns, Request};
+
+/// The largest UDP payload we send, and say we take: what passes without fragments (RFC 9715 §3).
+pub(crate) const UDP_SIZE: u16 = 1232;
+/// Without EDNS (RFC 1035 §4.2.1).
+pub(crate) const UDP_SIZE_WITHOUT_EDNS: u16 = 512;
+
+const HEADER: usize = 12;
+const OPT: usize = 11;
+/// A pointer to the question's name, which begins right after the header (RFC 1035 §4.1.4).
+const QUESTION_NAME: u16 = 0xC000 | HEADER as u16;
+const MAX_POINTER: usize = 0x3FFF;
+
+/// Where a record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Answer = 1,
+    Authority = 2,
+    Additional = 3,
+}
+
+/// Whose record it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner<'a> {
+    /// The name asked for, as it was written.
+    Question,
+    /// A name in the zone, by its key; the apex is empty.
+    Zone(&'a [u8]),
+}
+
+/// What a record says.
+#[derive(Clone, Copy)]
+pub(crate) enum Data<'a> {
+    A(Ipv4Addr),
+    Aaaa(Ipv6Addr),
+    Srv { port: u16, target: &'a [u8] },
+    Ptr(&'a [u8]),
+    Ns(&'a [u8]),
+    Soa { primary: &'a [u8], mailbox: &'a [u8], serial: u32, negative_ttl: u32 },
+    Hinfo { cpu: &'a str },
+}
+
+/// The record did not fit, and nothing of it was written.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+/// Appends one message to `out`.
+pub(crate) struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the message begins in `out`.
+    start: usize,
+    /// How long it may become, without OPT.
+    limit: usize,
+    counts: [u16; 4],
+    /// The zone's name in wire form, root included.
+    origin: &'a [u8],
+    /// Where in the message the zone's name is, to be pointed to.
+    origin_at: Option<usize>,
+    ttl: u32,
+}
+
+impl<'a> Writer<'a> {
+    /// Begins the answer to `request`: at most `size` bytes. `zone_suffix` is where, in the question's name, the zone's
+    /// name begins, if it ends with that.
+    pub(crate) fn begin(
+        out: &'a mut Vec<u8>,
+        size: u16,
+        request: &Request,
+        origin: &'a [u8],
+        zone_suffix: Option<usize>,
+        ttl: u32,
+    ) -> Self {
+        let start = out.len();
+        // What OPT needs is set aside first, so that nothing else can push it out.
+        let reserved = if request.edns.is_some() { OPT } else { 0 };
+        out.extend_from_slice(&[0; HEADER]);
+        let mut counts = [0; 4];
+        if let Some(question) = &request.question {
+            out.extend_from_slice(question.name.written());
+            out.extend_from_slice(&u16::from(question.record_type).to_be_bytes());
+            out.extend_from_slice(&u16::from(question.class).to_be_bytes());
+            counts[0] = 1;
+        }
+        let origin_at = zone_suffix.map(|at| HEADER + at);
+        Self { out, start, limit: usize::from(size) - reserved, counts, origin, origin_at, ttl }
+    }
+
+    /// Appends a record, whole or not at all.
+    pub(crate) fn record(&mut self, section: Section, owner: Owner<'_>, data: Data<'_>) -> Result<(), Full> {
+        let before = self.mark();
+        match owner {
+            Owner::Question => self.u16(QUESTION_NAME),
+            Owner::Zone(key) => self.name(key),
+        }
+        self.u16(data.record_type().into());
+        self.u16(DNSClass::IN.into());
+        self.out.extend_from_slice(&self.ttl.to_be_bytes());
+        self.u16(0);
+        let data_at = self.out.len();
+        self.data(data);
+        let length = (self.out.len() - data_at) as u16;
+        self.out[data_at - 2..data_at].copy_from_slice(&length.to_be_bytes());
+        if self.out.len() - self.start > self.limit {
+            self.back_to(before);
+            return Err(Full);
+        }
+        self.counts[section as usize] += 1;
+        Ok(())
+    }
+
+    /// Appends records that mean something only together: all, or none.
+    pub(crate) fn all<'d>(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        mut records: impl Iterator<Item = Data<'d>>,
+    ) -> Result<(), Full> {
+        let before = self.mark();
+        let written = records.try_for_each(|data| self.record(section, owner, data));
+        if written.is_err() {
+            self.back_to(before);
+        }
+        written
+    }
+
+    /// Completes the message: OPT where the query had one (RFC 6891 §6.1.1), then the header.
+    pub(crate) fn finish(mut self, request: &Request, rcode: Rcode, authoritative: bool, truncated: bool) {
+        if let Some(edns) = request.edns {
+            self.opt(edns, rcode);
+        }
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        let head = [
+            // QR, then the query's operation; RD is copied (RFC 1035 §4.1.1).
+            0x80 | request.op_code
+                | flag(authoritative, 0x04)
+                | flag(truncated, 0x02)
+                | flag(request.recursion_desired, 0x01),
+            // RA, AD and CD clear: no recursion here, and nothing is signed (RFC 4035 §3.1.6).
+            (rcode.number() & 0x0F) as u8,
+        ];
+        let header = &mut self.out[self.start..self.start + HEADER];
+        header[..2].copy_from_slice(&request.id.to_be_bytes());
+        header[2..4].copy_from_slice(&head);
+        for (place, count) in header[4..].chunks_exact_mut(2).zip(self.counts) {
+            place.copy_from_slice(&count.to_be_bytes());
+        }
+    }
+
+    fn opt(&mut self, edns: ClientEdns, rcode: Rcode) {
+        self.out.push(0);
+        self.u16(RecordType::OPT.into());
+        self.u16(UDP_SIZE);
+        let high = (rcode.number() >> 4) as u8;
+        let flags = if edns.dnssec_ok { 0x80 } else { 0 };
+        self.out.extend_from_slice(&[high, 0, flags, 0]); // version 0: the one we speak
+        self.u16(0);
+        self.counts[Section::Additional as usize] += 1;
+    }
+
+    fn data(&mut self, data: Data<'_>) {
+        match data {
+            Data::A(ip) => self.out.extend_from_slice(&ip.octets()),
+            Data::Aaaa(ip) => self.out.extend_from_slice(&ip.octets()),
+            Data::Srv { port, target } => {
+                // One priority; weight 1, for with 0 the first one would always be chosen (RFC 2782).
+                self.u16(0);
+                self.u16(1);
+                self.u16(port);
+                self.whole_name(target); // never compressed (RFC 2782)
+            }
+            Data::Ptr(name) | Data::Ns(name) => self.name(name),
+            Data::Soa { primary, mailbox, serial, negative_ttl } => {
+                self.name(primary);
+                self.name(mailbox);
+                // Refresh, retry and expire are for secondaries, of which there are none.
+                for number in [serial, 7200, 1800, 86400, negative_ttl] {
+                    self.out.extend_from_slice(&number.to_be_bytes());
+                }
+            }
+            Data::Hinfo { cpu } => {
+                self.out.push(cpu.len() as u8);
+                self.out.extend_from_slice(cpu.as_bytes());
+                self.out.push(0);
+            }
+        }
+    }
+
+    /// A name in the zone: its own labels, then a pointer to the zone's.
+    fn name(&mut self, key: &[u8]) {
+        if let Some(at) = self.origin_at {
+            self.out.extend_from_slice(key);
+            self.u16(0xC000 | at as u16);
+            return;
+        }
+        let at = self.out.len() - self.start + key.len();
+        self.whole_name(key);
+        self.origin_at = (at <= MAX_POINTER).then_some(at);
+    }
+
+    fn whole_name(&mut self, key: &[u8]) {
+        self.out.extend_from_slice(key);
+        self.out.extend_from_slice(self.origin);
+    }
+
+    fn u16(&mut self, number: u16) {
+        self.out.extend_from_slice(&number.to_be_bytes());
+    }
+
+    fn mark(&self) -> (usize, [u16; 4], Option<usize>) {
+        (self.out.len(), self.counts, self.origin_at)
+    }
+
+    fn back_to(&mut self, (length, counts, origin_at): (usize, [u16; 4], Option<usize>)) {
+        self.out.truncate(length);
+        self.counts = counts;
+        self.origin_at = origin_at;
+    }
+}
+
+impl Data<'_> {
+    fn record_type(&self) -> RecordType {
+        match self {
+            Self::A(_) => RecordType::A,
+            Self::Aaaa(_) => RecordType::AAAA,
+            Self::Srv { .. } => RecordType::SRV,
+            Self::Ptr(_) => RecordType::PTR,
+            Self::Ns(_) => RecordType::NS,
+            Self::Soa { .. } => RecordType::SOA,
+            Self::Hinfo { .. } => RecordType::HINFO,
+        }
+    }
+}

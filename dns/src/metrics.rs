@@ -1,0 +1,143 @@
+//! What the DNS server counts. Label values are bounded, and every cell is resolved before the first query.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::rr::RecordType;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+};
+
+use crate::answer::{Outcome, Transport};
+use crate::rcode::Rcode;
+use crate::zone::Zone;
+
+/// The types counted by name, `other` last.
+const TYPES: [&str; 13] =
+    ["A", "AAAA", "SRV", "PTR", "SOA", "NS", "TXT", "MX", "CNAME", "HTTPS", "SVCB", "ANY", "other"];
+
+/// The metrics of the DNS server. Cheap to clone: clones count into the same cells.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    cells: Arc<Cells>,
+}
+
+#[derive(Debug)]
+struct Cells {
+    udp: [IntCounter; TYPES.len()],
+    tcp: [IntCounter; TYPES.len()],
+    responses: [IntCounter; Rcode::ALL.len()],
+    duration: Histogram,
+    zone_names: IntGauge,
+    dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Makes the metrics, and registers them:
+    ///
+    /// * `portolan_dns_requests_total{proto,type}`: queries answered; types outside a list are `other`.
+    /// * `portolan_dns_responses_total{rcode}`: answers.
+    /// * `portolan_dns_request_duration_seconds`: from a query's last byte read to its answer's bytes ready.
+    /// * `portolan_dns_zone_names`: names in the zone.
+    /// * `portolan_dns_dropped_total`: datagrams that deserved silence, answers that could not be sent, and connections
+    ///   closed because of their number or for sending what is no query.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let requests = IntCounterVec::new(
+            Opts::new("portolan_dns_requests_total", "DNS queries answered"),
+            &["proto", "type"],
+        )?;
+        let responses =
+            IntCounterVec::new(Opts::new("portolan_dns_responses_total", "DNS answers"), &["rcode"])?;
+        let duration = HistogramOpts::new(
+            "portolan_dns_request_duration_seconds",
+            "Time from a query read to its answer ready to be sent",
+        )
+        .buckets(exponential_buckets(0.000_01, 2.0, 14)?);
+        let cells = Cells {
+            udp: TYPES.map(|name| requests.with_label_values(&["udp", name])),
+            tcp: TYPES.map(|name| requests.with_label_values(&["tcp", name])),
+            responses: Rcode::ALL.map(|rcode| responses.with_label_values(&[rcode.as_str()])),
+            duration: Histogram::with_opts(duration)?,
+            zone_names: IntGauge::new("portolan_dns_zone_names", "Names in the zone")?,
+            dropped: IntCounter::new(
+                "portolan_dns_dropped_total",
+                "Datagrams not answered, answers not sent, and connections closed for their number or their content",
+            )?,
+        };
+        registry.register(Box::new(requests))?;
+        registry.register(Box::new(responses))?;
+        registry.register(Box::new(cells.duration.clone()))?;
+        registry.register(Box::new(cells.zone_names.clone()))?;
+        registry.register(Box::new(cells.dropped.clone()))?;
+        Ok(Self { cells: Arc::new(cells) })
+    }
+
+    /// To be told of every zone that is put in place.
+    pub fn zone_in_place(&self, zone: &Zone) {
+        self.cells.zone_names.set(i64::try_from(zone.len()).unwrap_or(i64::MAX));
+    }
+
+    /// One query answered.
+    pub(crate) fn answered(&self, transport: Transport, outcome: Outcome, took: Duration) {
+        let requests = match transport {
+            Transport::Udp => &self.cells.udp,
+            Transport::Tcp => &self.cells.tcp,
+        };
+        requests[type_index(outcome.record_type)].inc();
+        self.cells.responses[outcome.rcode.index()].inc();
+        self.cells.duration.observe(took.as_secs_f64());
+    }
+
+    /// One datagram, answer or connection dropped.
+    pub(crate) fn dropped(&self) {
+        self.cells.dropped.inc();
+    }
+}
+
+fn type_index(record_type: Option<RecordType>) -> usize {
+    match record_type {
+        Some(RecordType::A) => 0,
+        Some(RecordType::AAAA) => 1,
+        Some(RecordType::SRV) => 2,
+        Some(RecordType::PTR) => 3,
+        Some(RecordType::SOA) => 4,
+        Some(RecordType::NS) => 5,
+        Some(RecordType::TXT) => 6,
+        Some(RecordType::MX) => 7,
+        Some(RecordType::CNAME) => 8,
+        Some(RecordType::HTTPS) => 9,
+        Some(RecordType::SVCB) => 10,
+        Some(RecordType::ANY) => 11,
+        _ => TYPES.len() - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_counted_under_its_own_name() {
+        for (index, name) in TYPES.into_iter().enumerate() {
+            assert_eq!(type_index(name.parse().ok()), index, "{name}");
+        }
+        assert_eq!(TYPES[type_index(Some(RecordType::Unknown(4711)))], "other");
+    }
+
+    #[test]
+    fn every_metric_shows_before_the_first_query() {
+        let registry = Registry::new();
+        Metrics::register(&registry).unwrap();
+        let names: Vec<String> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        assert_eq!(
+            names,
+            [
+                "portolan_dns_dropped_total",
+                "portolan_dns_request_duration_seconds",
+                "portolan_dns_requests_total",
+                "portolan_dns_responses_total",
+                "portolan_dns_zone_names"
+            ]
+        );
+    }
+}

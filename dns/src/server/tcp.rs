@@ -1,0 +1,173 @@
+//! Connections: messages after their length (RFC 1035 §4.2.2), many on one connection, answered in their order
+//! (RFC 7766 §6.2.1.1 lets us).
+//!
+//! Every wait has a deadline: whoever has not sent a whole query [`IDLE`] after the last was answered is let go, as is
+//! whoever does not take an answer in that time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{debug, warn};
+
+use super::Context;
+use super::seats::{Seat, Seats};
+use crate::answer::Transport;
+
+/// Connections at once, from all clients.
+const MAX_CONNECTIONS: usize = 256;
+/// How long a connection may be without a whole query, and an answer without being taken.
+const IDLE: Duration = Duration::from_secs(10);
+/// Bytes of answers that are gathered before they are sent: what pipelined queries may cost in memory.
+const MAX_GATHERED: usize = 64 * 1024;
+/// Bytes to read at once. A query is far smaller; what is longer is read in several turns.
+const CHUNK: usize = 4096;
+/// How long to wait when the system has no connection to give, such as for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The connections of one server.
+#[derive(Debug)]
+pub(super) struct Connections {
+    context: Context,
+    seats: Seats,
+    running: JoinSet<()>,
+    /// When the clock of the seats began.
+    epoch: Instant,
+}
+
+impl Connections {
+    pub(super) fn new(context: Context) -> Self {
+        let seats = Seats::new(MAX_CONNECTIONS);
+        Self { context, seats, running: JoinSet::new(), epoch: Instant::now() }
+    }
+
+    /// Accepts connections, for as long as it is polled.
+    pub(super) async fn accept(&mut self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) => {
+                    warn!(%error, "accepting a DNS connection failed");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Lets every connection finish what it is answering, for at most `grace`.
+    pub(super) async fn finish(mut self, grace: Duration) {
+        self.seats.close();
+        let _ = timeout(grace, async { while self.running.join_next().await.is_some() {} }).await;
+    }
+
+    fn admit(&mut self, stream: TcpStream) {
+        while let Some(ended) = self.running.try_join_next() {
+            if ended.is_err() {
+                self.context.metrics.dropped(); // it panicked, and took nobody with it
+            }
+        }
+        let Some(seat) = self.seats.take(millis(self.epoch)) else {
+            self.context.metrics.dropped();
+            return;
+        };
+        let conversation = Conversation { stream, seat, context: self.context.clone(), epoch: self.epoch };
+        self.running.spawn(conversation.run());
+    }
+}
+
+struct Conversation {
+    stream: TcpStream,
+    seat: Arc<Seat>,
+    context: Context,
+    epoch: Instant,
+}
+
+/// Why a conversation ends, where the client did not end it.
+#[derive(Debug)]
+enum Ended {
+    /// What was sent is no query; the rest can't be trusted to be framed either.
+    NoQuery,
+    /// The client is gone, or too slow.
+    Gone,
+}
+
+impl Conversation {
+    async fn run(mut self) {
+        let _ = self.stream.set_nodelay(true);
+        if let Err(Ended::NoQuery) = self.converse().await {
+            self.context.metrics.dropped();
+            debug!("closed a DNS connection that sent no query");
+        }
+    }
+
+    async fn converse(&mut self) -> Result<(), Ended> {
+        let mut inbox = Vec::new();
+        let mut replies = Vec::new();
+        loop {
+            let deadline = Instant::now() + IDLE;
+            self.seat.idle(millis(self.epoch));
+            while first_message(&inbox).is_none() {
+                inbox.reserve(CHUNK);
+                let read = tokio::select! {
+                    read = timeout_at(deadline, self.stream.read_buf(&mut inbox)) => read,
+                    () = self.seat.asked_to_leave() => return Ok(()),
+                };
+                match read {
+                    Ok(Ok(0)) => return Ok(()),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) | Err(_) => return Err(Ended::Gone),
+                }
+            }
+            self.seat.busy();
+            self.answer_all(&mut inbox, &mut replies).await?;
+        }
+    }
+
+    /// Answers every whole message in `inbox`, and leaves what follows the last.
+    async fn answer_all(&mut self, inbox: &mut Vec<u8>, replies: &mut Vec<u8>) -> Result<(), Ended> {
+        let mut read = 0;
+        let mut understood = true;
+        while let Some(query) = first_message(&inbox[read..]).filter(|_| understood) {
+            read += 2 + query.len();
+            understood = self.answer(query, replies);
+            if replies.len() >= MAX_GATHERED {
+                self.send(replies).await?;
+            }
+        }
+        self.send(replies).await?;
+        inbox.drain(..read);
+        if understood { Ok(()) } else { Err(Ended::NoQuery) }
+    }
+
+    fn answer(&self, query: &[u8], replies: &mut Vec<u8>) -> bool {
+        let start = replies.len();
+        replies.extend_from_slice(&[0; 2]);
+        if !self.context.answer(query, Transport::Tcp, replies) {
+            replies.truncate(start);
+            return false;
+        }
+        let length = (replies.len() - start - 2) as u16; // the writer keeps to 65535
+        replies[start..start + 2].copy_from_slice(&length.to_be_bytes());
+        true
+    }
+
+    async fn send(&mut self, replies: &mut Vec<u8>) -> Result<(), Ended> {
+        let sent = timeout(IDLE, self.stream.write_all(replies)).await;
+        replies.clear();
+        replies.shrink_to(MAX_GATHERED);
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Ended::Gone) }
+    }
+}
+
+/// The first message, if all of it is there.
+fn first_message(inbox: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = inbox.split_at_checked(2)?;
+    rest.get(..usize::from(u16::from_be_bytes([length[0], length[1]])))
+}
+
+fn millis(epoch: Instant) -> u64 {
+    epoch.elapsed().as_millis() as u64
+}
