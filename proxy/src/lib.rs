@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The data plane of layers 4 and 7.
+//!
+//! ```text
+//! Arc<Snapshot> ──table::compile──▶ Table (one ArcSwap) ◀── every worker, once a request or connection
+//! ```
+//!
+//! [`Proxy`] starts one worker thread a core, each with its own runtime, sockets, buffers and upstream connections;
+//! no lock and no other core is on the way of a request. A connection to an entry point is HTTP and is routed request
+//! by request ([`http`]); one to a published port is passed on connection by connection ([`published`]).
+//!
+//! This crate knows no container engine and no DNS.
+
+mod balancer;
+mod http;
+mod ledger;
+pub mod limits;
+mod listeners;
+mod metrics;
+mod proxy;
+mod published;
+mod table;
+mod worker;
+
+pub use ledger::Ledger;
+pub use metrics::Metrics;
+pub use proxy::{Proxy, ProxySettings, StartError};
+pub use table::{Routes, Table, compile};

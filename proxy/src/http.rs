@@ -1,0 +1,32 @@
+//! HTTP/1.1 between clients and endpoints.
+//!
+//! ```text
+//! connection  one client connection: waits for heads, routes each, answers refusals
+//!  └ exchange one request and its answer: chooses endpoints, tries again where that is safe
+//!     ├ request   the head as received → as sent on
+//!     ├ response  the head as received → as sent back
+//!     ├ body      where a body ends, without changing it
+//!     └ pool      connections to endpoints that wait for the next request
+//! ```
+//!
+//! `head` and `body` are sans-I/O: bytes in, meaning out. They are strict (RFC 9112): what could be read in two ways is
+//! refused, because the endpoint might read it in the other.
+
+mod body;
+mod connection;
+mod exchange;
+mod forwarded;
+mod head;
+mod method;
+mod pool;
+mod reason;
+mod request;
+mod response;
+
+pub(crate) use connection::{EntryPoint, serve};
+pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
+pub(crate) use head::{fields, parse_request};
+pub(crate) use pool::Pool;
+
+pub use method::Method;
+pub use reason::Reason;

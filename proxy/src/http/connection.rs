@@ -1,0 +1,320 @@
+//! One client connection to an entry point: waits for requests, routes each, and answers what can't be passed on.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{timeout, timeout_at};
+
+use super::body::Framing;
+use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
+use super::head::{Refused, RequestHead, fields, parse_request};
+use super::response::{self, Manner};
+use super::{Method, Reason, request};
+use crate::limits::{
+    BODY_IDLE, CLIENT_IDLE_TIMEOUT, HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT,
+};
+use crate::metrics::Scope;
+use crate::table::{Route, routing_path};
+use crate::worker::{Buffer, Worker, relay};
+
+/// A place where HTTP is taken.
+#[derive(Debug)]
+pub(crate) struct EntryPoint {
+    /// Its name, which routers ask for.
+    pub(crate) name: String,
+    /// What it counts into.
+    pub(crate) scope: Scope,
+}
+
+/// Serves a client for as long as it stays.
+pub(crate) async fn serve(
+    client: TcpStream,
+    peer: SocketAddr,
+    entry_point: Rc<EntryPoint>,
+    worker: Rc<Worker>,
+) {
+    let _open = entry_point.scope.open();
+    let mut connection = Connection { client, peer, entry_point, worker };
+    let mut rest = None;
+    while let Some(next) = connection.serve_one(rest.take()).await {
+        rest = next;
+    }
+}
+
+struct Connection {
+    client: TcpStream,
+    peer: SocketAddr,
+    entry_point: Rc<EntryPoint>,
+    worker: Rc<Worker>,
+}
+
+/// A request that was understood and routed.
+struct Admitted {
+    exchange: Exchange,
+    route: Arc<Route>,
+}
+
+/// A request that is answered here.
+struct Turned {
+    reason: Reason,
+    detail: String,
+    method: Method,
+    is_http10: bool,
+    /// Whether the connection can go on: the request was understood, and has no body that would have to be read.
+    keep_alive: bool,
+}
+
+impl Connection {
+    /// Serves one request. `None` ends the connection; otherwise it gives what the client sent of the next one.
+    async fn serve_one(&mut self, rest: Option<Buffer>) -> Option<Option<Buffer>> {
+        let mut inbound = self.wait_for_bytes(rest).await?;
+        let started = Instant::now();
+        let go_on = match self.read_head(&mut inbound).await {
+            Ok(None) => false,
+            Ok(Some(admitted)) => self.pass_on(admitted, &mut inbound, started).await,
+            Err(turned) => self.turn_away(&turned, started).await,
+        };
+        go_on.then(|| Some(inbound).filter(|inbound| !inbound.is_empty()))
+    }
+
+    /// Has a request answered by an endpoint. Gives whether the connection can take another one.
+    async fn pass_on(&mut self, admitted: Admitted, inbound: &mut Buffer, started: Instant) -> bool {
+        let Admitted { exchange: request, route } = admitted;
+        let mut turned = Turned {
+            reason: Reason::NoEndpoint,
+            detail: String::new(),
+            method: request.method,
+            is_http10: request.is_http10,
+            keep_alive: request.keep_alive && request.framing == Framing::Empty,
+        };
+        let method = request.method;
+        let mut outcome =
+            exchange(&mut self.client, inbound, request, &mut Carrier::Pooled, &self.worker).await;
+        if let (Some(reason), None) = (outcome.failure, outcome.status) {
+            tracing::debug!(
+                reason = reason.as_str(), router = route.name, service = route.upstream.name, client = %self.peer,
+                "no endpoint answered"
+            );
+            turned.reason = reason;
+            turned.detail = self.explain(reason, &route);
+            let go_on = self.turn_away(&turned, started).await;
+            self.count(&route, method, &outcome, reason.status().0, started.elapsed());
+            return go_on;
+        }
+        if let Some(reason) = outcome.failure {
+            self.worker.metrics.refused(&self.entry_point.name, reason);
+        }
+        let status = outcome.status.unwrap_or(0);
+        self.worker.recorder.count(&self.entry_point.scope, method, status, started.elapsed());
+        self.entry_point.scope.count_bytes(outcome.received, outcome.sent);
+        self.count(&route, method, &outcome, status, started.elapsed());
+        if let Some(tunnel) = outcome.tunnel.take() {
+            self.pass_through(tunnel, inbound, &route).await;
+        }
+        outcome.keep_alive
+    }
+
+    /// Waits for the first bytes of a request, holding no buffer meanwhile.
+    async fn wait_for_bytes(&mut self, rest: Option<Buffer>) -> Option<Buffer> {
+        if let Some(rest) = rest {
+            return Some(rest);
+        }
+        tokio::select! {
+            biased;
+            ready = timeout(CLIENT_IDLE_TIMEOUT, self.client.readable()) => ready.ok()?.ok()?,
+            () = self.worker.drained() => return None,
+        }
+        Some(self.worker.buffers.take())
+    }
+
+    /// Reads until the head is whole, and routes it. `None` is a client that left between requests.
+    async fn read_head(&mut self, inbound: &mut Buffer) -> Result<Option<Admitted>, Turned> {
+        let deadline = tokio::time::Instant::now() + REQUEST_HEAD_TIMEOUT;
+        let mut fresh = 0;
+        loop {
+            skip_empty_lines(inbound);
+            // A head ends with a line: without a new one there is nothing new to understand.
+            let news = &inbound.filled()[fresh.min(inbound.filled().len())..];
+            if (memchr::memchr(b'\n', news).is_some() || inbound.filled().len() >= HEAD_BYTES_MAX)
+                && let Some((length, admitted)) = self.admit(inbound.filled())?
+            {
+                inbound.consume(length);
+                return admitted.map(Some);
+            }
+            fresh = inbound.filled().len();
+            match timeout_at(deadline, inbound.read_from(&mut self.client)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) if inbound.is_empty() => return Ok(None),
+                Ok(Ok(0) | Err(_)) => return Err(Turned::unread(Reason::ClientGone, "")),
+                Err(_) => return Err(Turned::unread(Reason::HeadTimeout, "")),
+            }
+        }
+    }
+
+    /// Understands a head and routes it, if it is whole. With its length, which is taken either way.
+    #[allow(clippy::type_complexity)] // a named type would be used here alone
+    fn admit(&self, bytes: &[u8]) -> Result<Option<(usize, Result<Admitted, Turned>)>, Turned> {
+        let mut room = fields();
+        let head = match parse_request(bytes, &mut room) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(None),
+            Err(Refused { reason, detail }) => return Err(Turned::unread(reason, detail)),
+        };
+        let table = self.worker.table();
+        let host = routing_host(head.authority);
+        let path = routing_path(request::path(head.target));
+        let route =
+            table.entry_points.get(&self.entry_point.name).and_then(|routes| routes.find(&host, &path));
+        let Some(route) = route else {
+            return Ok(Some((head.length, Err(Turned::unrouted(&head)))));
+        };
+        let mut out = self.worker.buffers.take();
+        request::write(&head, self.peer, &self.worker.host_name, &mut out);
+        let exchange = Exchange {
+            method: head.method,
+            framing: head.framing,
+            is_http10: head.is_http10,
+            keep_alive: head.keep_alive,
+            upgrade: head.upgrade,
+            verbatim: false,
+            head: out,
+            upstream: route.upstream.clone(),
+        };
+        Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone() }))))
+    }
+
+    /// Sends an answer of Portolan's own. Gives whether the connection can take another request.
+    async fn turn_away(&mut self, turned: &Turned, started: Instant) -> bool {
+        self.worker.metrics.refused(&self.entry_point.name, turned.reason);
+        if turned.reason == Reason::ClientGone {
+            return false;
+        }
+        tracing::debug!(
+            reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer,
+            entry_point = self.entry_point.name, "turned away"
+        );
+        let (status, _) = turned.reason.status();
+        self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
+        // After a failure on the way nobody can tell how much of the request was read.
+        let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint);
+        let keep_alive = turned.keep_alive && understood && !self.worker.is_draining();
+        let mut out = self.worker.buffers.take();
+        let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
+        let with_body = turned.method != Method::Head;
+        response::write_refusal(turned.reason, &turned.detail, manner, with_body, &mut out);
+        let written = timeout(BODY_IDLE, self.client.write_all(out.filled())).await;
+        self.entry_point.scope.count_bytes(0, out.filled().len() as u64);
+        if !keep_alive {
+            linger(&mut self.client).await;
+        }
+        keep_alive && matches!(written, Ok(Ok(())))
+    }
+
+    fn explain(&self, reason: Reason, route: &Route) -> String {
+        if reason != Reason::NoEndpoint {
+            return String::new();
+        }
+        let table = self.worker.table();
+        table.upstreams.get(&route.upstream.name).unwrap_or(&route.upstream).why_unavailable()
+    }
+
+    /// Counts a request for its router and service; the entry point's count is kept by whoever answered.
+    fn count(&self, route: &Route, method: Method, outcome: &Outcome, status: u16, took: Duration) {
+        self.worker.recorder.count(&route.scope, method, status, took);
+        self.worker.recorder.count(&route.upstream.scope, method, status, took);
+        route.upstream.scope.count_bytes(outcome.received, outcome.sent);
+    }
+
+    /// Goes on as a tunnel, until both sides are done.
+    async fn pass_through(&mut self, tunnel: Tunnel, inbound: &mut Buffer, route: &Route) {
+        let Tunnel { mut endpoint, early } = tunnel;
+        let _open = route.upstream.scope.open();
+        if self.client.write_all(early.filled()).await.is_err()
+            || endpoint.write_all(inbound.filled()).await.is_err()
+        {
+            return;
+        }
+        drop(early);
+        inbound.clear();
+        let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT)).await;
+        self.entry_point.scope.count_bytes(relayed.received, relayed.sent);
+        route.upstream.scope.count_bytes(relayed.received, relayed.sent);
+    }
+}
+
+impl Turned {
+    /// A request that could not be read: what follows it has no meaning either.
+    fn unread(reason: Reason, detail: &str) -> Self {
+        Self { reason, detail: detail.to_owned(), method: Method::Other, is_http10: false, keep_alive: false }
+    }
+
+    fn unrouted(head: &RequestHead) -> Self {
+        Self {
+            reason: Reason::NoRoute,
+            detail: String::new(),
+            method: head.method,
+            is_http10: head.is_http10,
+            keep_alive: head.keep_alive && head.framing == Framing::Empty,
+        }
+    }
+}
+
+/// Empty lines before a request line are passed over (RFC 9112 §2.2).
+fn skip_empty_lines(inbound: &mut Buffer) {
+    while inbound.filled().starts_with(b"\r\n") {
+        inbound.consume(2);
+    }
+}
+
+/// The host as rules are compared with it: lower case, without port or trailing dot.
+fn routing_host(authority: &str) -> Cow<'_, str> {
+    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    let host = &authority[..port_at.unwrap_or(authority.len())];
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+/// Reads and drops what the client still sends, for a moment: closing a socket with unread bytes resets it, and the
+/// reset can overtake the answer (RFC 9112 §9.6).
+async fn linger(client: &mut TcpStream) {
+    use tokio::io::AsyncReadExt;
+    let _ = client.shutdown().await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+    let mut scrap = [0; 4096];
+    let mut left: usize = 256 * 1024;
+    while let Ok(Ok(count @ 1..)) = timeout_at(deadline, client.read(&mut scrap)).await {
+        left = left.saturating_sub(count);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_compared_without_port_dot_and_case() {
+        for (authority, host) in [
+            ("a.test", "a.test"),
+            ("A.Test:8000", "a.test"),
+            ("a.test.", "a.test"),
+            ("a.test.:80", "a.test"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(routing_host(authority), host, "{authority}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One request and its answer: chooses an endpoint, sends, waits, sends back; and tries another endpoint where that is
+//! safe.
+//!
+//! A request is sent again only when no byte of an answer came back, and when either no byte of it was sent (the
+//! connection failed) or doing it twice is as good as once (RFC 9110 §9.2.2) and its body is still at hand.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::timeout;
+
+use super::body::{Body, Framing};
+use super::{Method, Reason};
+use crate::balancer::Tried;
+use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
+use crate::table::Upstream;
+use crate::worker::{Buffer, Worker};
+
+mod answer;
+mod carrier;
+
+pub(crate) use carrier::{Carrier, Pinned, connect};
+
+/// A request that is ready to be sent.
+pub(crate) struct Exchange {
+    /// Its method.
+    pub(crate) method: Method,
+    /// How its body ends.
+    pub(crate) framing: Framing,
+    /// Whether the client speaks HTTP/1.0.
+    pub(crate) is_http10: bool,
+    /// Whether the client would go on with this connection.
+    pub(crate) keep_alive: bool,
+    /// Whether it asks for another protocol.
+    pub(crate) upgrade: bool,
+    /// Whether heads are passed on as they came.
+    pub(crate) verbatim: bool,
+    /// The head as the endpoint gets it.
+    pub(crate) head: Buffer,
+    /// Where it goes.
+    pub(crate) upstream: Arc<Upstream>,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The status of the answer that was sent to the client, if one was begun.
+    pub(crate) status: Option<u16>,
+    /// What failed. Without a status, nothing was sent to the client yet.
+    pub(crate) failure: Option<Reason>,
+    /// Whether the client's connection can take another request.
+    pub(crate) keep_alive: bool,
+    /// Bytes of the request's body.
+    pub(crate) received: u64,
+    /// Bytes sent to the client.
+    pub(crate) sent: u64,
+    /// The connection goes on as a tunnel.
+    pub(crate) tunnel: Option<Tunnel>,
+}
+
+/// A connection to an endpoint that is HTTP no longer.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    /// The connection.
+    pub(crate) endpoint: TcpStream,
+    /// What the endpoint sent already, for the client.
+    pub(crate) early: Buffer,
+}
+
+impl Outcome {
+    fn failed(reason: Reason) -> Self {
+        Self { failure: Some(reason), ..Self::default() }
+    }
+}
+
+/// Exchanges one request for its answer. `inbound` holds what the client sent behind the head; what is left in it
+/// afterwards is the next request's.
+pub(crate) async fn exchange(
+    client: &mut TcpStream,
+    inbound: &mut Buffer,
+    mut request: Exchange,
+    carrier: &mut Carrier<'_>,
+    worker: &Worker,
+) -> Outcome {
+    let mut body = Body::new(request.framing);
+    let received = take_inline(&mut request, &mut body, inbound);
+    let mut upstream = request.upstream.clone();
+    let mut tried = Tried::default();
+    let mut last_failure = Reason::NoEndpoint;
+    // A connection that waited in the pool may be dead: that is no failure of its target, so it is not counted as one.
+    for _ in 0..ATTEMPTS_MAX * 2 {
+        let leg = match carrier.obtain(&upstream, &tried, worker).await {
+            Ok(leg) => leg,
+            Err(carrier::Unobtainable::Exhausted) => break,
+            Err(carrier::Unobtainable::Failed(target, reason)) => {
+                last_failure = reason;
+                target.counters.failures.inc();
+                tried.add(&target);
+                retrying(&mut upstream, worker);
+                continue;
+            }
+        };
+        let target = leg.target.clone();
+        let reused = leg.reused;
+        target.counters.requests.inc();
+        match send(client, inbound, &request, &mut body, leg, carrier, worker).await {
+            Ok(mut outcome) => {
+                outcome.received += received;
+                return outcome;
+            }
+            Err(failure) => {
+                last_failure = failure.reason;
+                worker.pool.forget(&target);
+                if !reused {
+                    target.counters.failures.inc();
+                    tried.add(&target);
+                }
+                if !failure.may_retry || tried.count() >= ATTEMPTS_MAX {
+                    break;
+                }
+                retrying(&mut upstream, worker);
+            }
+        }
+    }
+    Outcome::failed(last_failure)
+}
+
+/// A failure before any byte of an answer reached the client.
+struct Failure {
+    reason: Reason,
+    may_retry: bool,
+}
+
+/// Puts a body that is here already, whole, behind the head: it is sent in one piece, and can be sent again.
+fn take_inline(request: &mut Exchange, body: &mut Body, inbound: &mut Buffer) -> u64 {
+    let Framing::Length(length) = request.framing else { return 0 };
+    let Ok(length) = usize::try_from(length) else { return 0 };
+    if length > BUFFER_BYTES || inbound.filled().len() < length {
+        return 0;
+    }
+    request.head.put(&inbound.filled()[..length]);
+    inbound.consume(length);
+    *body = Body::new(Framing::Empty);
+    length as u64
+}
+
+/// Another endpoint is chosen from what is known by now; it may be more than when the request came.
+fn retrying(upstream: &mut Arc<Upstream>, worker: &Worker) {
+    worker.metrics.retried(&upstream.name);
+    if let Some(newer) = worker.table().upstreams.get(&upstream.name) {
+        *upstream = newer.clone();
+    }
+}
+
+/// Sends the request over this connection and its answer back.
+async fn send(
+    client: &mut TcpStream,
+    inbound: &mut Buffer,
+    request: &Exchange,
+    body: &mut Body,
+    mut leg: carrier::Leg,
+    carrier: &mut Carrier<'_>,
+    worker: &Worker,
+) -> Result<Outcome, Failure> {
+    let has_body = !body.is_done();
+    let (received, begun) = (Cell::new(0), Cell::new(false));
+    let answered = {
+        let (mut from_endpoint, mut to_endpoint) = leg.endpoint.split();
+        let (mut from_client, mut to_client) = client.split();
+        let written = timeout(BODY_IDLE, to_endpoint.write_all(request.head.filled())).await;
+        // A failed write is not yet the end: the endpoint may have answered before it stopped reading.
+        let mut pumping = has_body && matches!(written, Ok(Ok(())));
+        let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, &received, &begun));
+        let mut answer = pin!(answer::answer(&mut from_endpoint, &mut to_client, request, worker));
+        loop {
+            tokio::select! {
+                biased;
+                answered = &mut answer => break answered,
+                pumped = &mut pump, if pumping => match pumped {
+                    // The endpoint reads no further; its answer may be on the way.
+                    Ok(()) | Err(PumpError::Endpoint) => pumping = false,
+                    Err(PumpError::Client(reason)) => break Err(answer::Unanswered::because(reason)),
+                },
+            }
+        }
+    };
+    let body_is_whole = body.is_done();
+    match answered {
+        Ok(answered) => {
+            let mut outcome = Outcome {
+                status: Some(answered.status),
+                failure: None,
+                keep_alive: answered.keep_alive && body_is_whole,
+                received: received.get(),
+                sent: answered.sent,
+                tunnel: None,
+            };
+            match answered.tunnel {
+                Some(early) => outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early }),
+                None if answered.reusable && body_is_whole => carrier.give_back(leg, worker),
+                None => {}
+            }
+            Ok(outcome)
+        }
+        Err(unanswered) if unanswered.begun => Ok(Outcome {
+            status: unanswered.status,
+            failure: Some(unanswered.reason),
+            received: received.get(),
+            sent: unanswered.sent,
+            ..Outcome::default()
+        }),
+        Err(unanswered) => Err(Failure {
+            reason: unanswered.reason,
+            may_retry: unanswered.reason == Reason::EndpointReset
+                && request.method.is_idempotent()
+                && !begun.get(),
+        }),
+    }
+}
+
+enum PumpError {
+    /// The client can't go on, or must not.
+    Client(Reason),
+    /// The endpoint takes no more.
+    Endpoint,
+}
+
+/// Passes the request's body on as it comes.
+async fn pump(
+    client: &mut ReadHalf<'_>,
+    inbound: &mut Buffer,
+    body: &mut Body,
+    endpoint: &mut WriteHalf<'_>,
+    received: &Cell<u64>,
+    begun: &Cell<bool>,
+) -> Result<(), PumpError> {
+    while !body.is_done() {
+        if inbound.is_empty() {
+            match timeout(BODY_IDLE, inbound.read_from(client)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) | Err(_) => return Err(PumpError::Client(Reason::ClientGone)),
+            }
+        }
+        let scanned = body.scan(inbound.filled()).map_err(|_| PumpError::Client(Reason::BadRequest))?;
+        begun.set(true);
+        match timeout(BODY_IDLE, endpoint.write_all(&inbound.filled()[..scanned.length])).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Err(PumpError::Endpoint),
+        }
+        inbound.consume(scanned.length);
+        received.set(received.get() + scanned.length as u64);
+    }
+    Ok(())
+}

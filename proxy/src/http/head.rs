@@ -1,0 +1,360 @@
+//! Reads message heads, strictly: what could be read in two ways is refused (RFC 9112 §2.2, §5, §6, §11.2).
+
+use std::mem::MaybeUninit;
+
+use httparse::Header;
+
+use super::body::Framing;
+use super::{Method, Reason};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+
+/// Room for the fields of one head; lives on the stack.
+pub type Fields<'b> = [MaybeUninit<Header<'b>>; HEAD_FIELDS_MAX];
+
+/// An empty [`Fields`].
+pub const fn fields<'b>() -> Fields<'b> {
+    [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX]
+}
+
+/// Why a head was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The kind, which gives the status.
+    pub reason: Reason,
+    /// What exactly, for the log and the answer.
+    pub detail: &'static str,
+}
+
+const fn bad(detail: &'static str) -> Refused {
+    Refused { reason: Reason::BadRequest, detail }
+}
+
+/// The head of a request.
+#[derive(Debug)]
+pub struct RequestHead<'h, 'b> {
+    /// Bytes it takes.
+    pub length: usize,
+    /// The method as a word of metrics and rules.
+    pub method: Method,
+    /// The method as written.
+    pub method_text: &'b str,
+    /// The path and query, or `*`.
+    pub target: &'b str,
+    /// The host and port it is for, as written. Empty where HTTP/1.0 named none.
+    pub authority: &'b str,
+    /// Whether it is HTTP/1.0.
+    pub is_http10: bool,
+    /// The fields, in their order.
+    pub fields: &'h [Header<'b>],
+    /// How the body ends.
+    pub framing: Framing,
+    /// Whether the connection stays open, as far as the client goes.
+    pub keep_alive: bool,
+    /// Whether it asks for another protocol that may be passed on.
+    pub upgrade: bool,
+    /// Whether `Connection` names fields beside the usual ones.
+    pub nominates: bool,
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub struct ResponseHead<'h, 'b> {
+    /// Bytes it takes.
+    pub length: usize,
+    /// The status code.
+    pub status: u16,
+    /// The phrase as written.
+    pub phrase: &'b str,
+    /// The fields, in their order.
+    pub fields: &'h [Header<'b>],
+    /// How the body ends.
+    pub framing: Framing,
+    /// Whether the connection stays open, as far as the endpoint goes.
+    pub keep_alive: bool,
+    /// Whether `Connection` names fields beside the usual ones.
+    pub nominates: bool,
+}
+
+/// Reads the head of a request; `None` while it is not whole.
+pub fn parse_request<'h, 'b>(
+    bytes: &'b [u8],
+    room: &'h mut Fields<'b>,
+) -> Result<Option<RequestHead<'h, 'b>>, Refused> {
+    let mut parsed = httparse::Request::new(&mut []);
+    let status = parsed.parse_with_uninit_headers(bytes, room).map_err(refused)?;
+    let httparse::Status::Complete(length) = status else {
+        return if bytes.len() >= HEAD_BYTES_MAX { Err(TOO_LARGE) } else { Ok(None) };
+    };
+    no_bare_lf(&bytes[..length])?;
+    if length > HEAD_BYTES_MAX {
+        return Err(TOO_LARGE);
+    }
+    let (Some(method_text), Some(raw_target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(bad("incomplete request line"));
+    };
+    let fields: &'h [Header<'b>] = parsed.headers;
+    let is_http10 = minor == 0;
+    let known = Known::collect(fields)?;
+    let (target, absolute) = split_target(method_text, raw_target)?;
+    let authority = match (absolute, known.host) {
+        // An absolute target wins over the field (RFC 9112 §3.2.2).
+        (Some(authority), _) => authority,
+        (None, Some(host)) => host,
+        (None, None) if is_http10 => "",
+        (None, None) => return Err(bad("no Host field")),
+    };
+    if !authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)) {
+        return Err(bad("invalid host"));
+    }
+    let framing = known.request_framing(is_http10)?;
+    Ok(Some(RequestHead {
+        length,
+        method: Method::parse(method_text),
+        method_text,
+        target,
+        authority,
+        is_http10,
+        fields,
+        framing,
+        keep_alive: known.keep_alive(is_http10),
+        // "h2c" is never passed on: behind the tunnel no router would see the requests.
+        upgrade: known.connection_upgrade && known.upgrade.is_some_and(|to| !to.eq_ignore_ascii_case("h2c")),
+        nominates: known.nominates,
+    }))
+}
+
+/// Reads the head of an answer to a request of this method; `None` while it is not whole.
+pub fn parse_response<'h, 'b>(
+    bytes: &'b [u8],
+    room: &'h mut Fields<'b>,
+    method: Method,
+) -> Result<Option<ResponseHead<'h, 'b>>, Refused> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let status = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, bytes, room)
+        .map_err(|_| unreadable("malformed head"))?;
+    let httparse::Status::Complete(length) = status else {
+        return if bytes.len() >= HEAD_BYTES_MAX { Err(unreadable("head too large")) } else { Ok(None) };
+    };
+    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(unreadable("incomplete status line"));
+    };
+    let fields: &'h [Header<'b>] = parsed.headers;
+    let known = Known::collect(fields).map_err(|refused| unreadable(refused.detail))?;
+    Ok(Some(ResponseHead {
+        length,
+        status,
+        phrase: parsed.reason.unwrap_or(""),
+        fields,
+        framing: known.response_framing(status, method, minor == 0)?,
+        keep_alive: known.keep_alive(minor == 0),
+        nominates: known.nominates,
+    }))
+}
+
+/// Whether the field `name` is one of those that `Connection` of this message names (RFC 9110 §7.6.1).
+pub fn is_nominated(fields: &[Header], name: &str) -> bool {
+    fields
+        .iter()
+        .filter(|field| field.name.eq_ignore_ascii_case("connection"))
+        .flat_map(|field| tokens(field.value))
+        .any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+const TOO_LARGE: Refused = Refused { reason: Reason::HeadTooLarge, detail: "too many bytes" };
+
+const fn unreadable(detail: &'static str) -> Refused {
+    Refused { reason: Reason::BadResponse, detail }
+}
+
+fn refused(error: httparse::Error) -> Refused {
+    match error {
+        httparse::Error::TooManyHeaders => {
+            Refused { reason: Reason::HeadTooLarge, detail: "too many fields" }
+        }
+        httparse::Error::HeaderName => bad("invalid field name"),
+        httparse::Error::HeaderValue => bad("invalid field value"),
+        httparse::Error::NewLine => bad("invalid line end"),
+        httparse::Error::Version => bad("not HTTP/1.0 or HTTP/1.1"),
+        _ => bad("invalid request line"),
+    }
+}
+
+/// httparse takes a bare LF for a line end; an endpoint may not (RFC 9112 §2.2).
+fn no_bare_lf(head: &[u8]) -> Result<(), Refused> {
+    let lone = memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r');
+    if lone { Err(bad("bare LF")) } else { Ok(()) }
+}
+
+/// Path and query of the target, and the authority of an absolute one (RFC 9112 §3.2).
+fn split_target<'b>(method: &str, target: &'b str) -> Result<(&'b str, Option<&'b str>), Refused> {
+    if memchr::memchr(b'#', target.as_bytes()).is_some() {
+        return Err(bad("fragment in target"));
+    }
+    if method == "CONNECT" {
+        return Err(Refused { reason: Reason::NotImplemented, detail: "CONNECT" });
+    }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok((target, None));
+    }
+    let rest = target
+        .get(..7)
+        .filter(|scheme| scheme.eq_ignore_ascii_case("http://"))
+        .map(|_| &target[7..])
+        .ok_or(bad("invalid target"))?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match path {
+        _ if authority.is_empty() => Err(bad("invalid target")),
+        "" if method == "OPTIONS" => Ok(("*", Some(authority))),
+        "" => Ok(("/", Some(authority))),
+        path if path.starts_with('/') => Ok((path, Some(authority))),
+        // A query right behind the authority has no one meaning to pass on.
+        _ => Err(bad("invalid target")),
+    }
+}
+
+/// The fields that decide how a message is read.
+#[derive(Default)]
+struct Known<'b> {
+    host: Option<&'b str>,
+    content_length: Option<u64>,
+    transfer_encoding: TransferEncoding,
+    connection_close: bool,
+    connection_keep_alive: bool,
+    connection_upgrade: bool,
+    nominates: bool,
+    upgrade: Option<&'b str>,
+}
+
+#[derive(Default, PartialEq)]
+enum TransferEncoding {
+    #[default]
+    Absent,
+    Chunked,
+    /// Ends in `chunked`, but there is more to it.
+    Unknown,
+    /// Does not end in `chunked`, or names it twice.
+    Bad,
+}
+
+impl<'b> Known<'b> {
+    fn collect(fields: &[Header<'b>]) -> Result<Self, Refused> {
+        let mut known = Self::default();
+        for field in fields {
+            // Most fields are none of these, and their length says so.
+            match field.name.len() {
+                4 if is(field, "host") => {
+                    let host = text(field.value).ok_or(bad("invalid host"))?;
+                    if known.host.replace(host).is_some() {
+                        return Err(bad("several Host fields"));
+                    }
+                }
+                7 if is(field, "upgrade") => known.upgrade = text(field.value),
+                10 if is(field, "connection") => known.connection(field.value),
+                14 if is(field, "content-length") => {
+                    let length = digits(field.value).ok_or(bad("invalid Content-Length"))?;
+                    if known.content_length.replace(length).is_some() {
+                        return Err(bad("several Content-Length fields"));
+                    }
+                }
+                17 if is(field, "transfer-encoding") => {
+                    known.transfer_encoding = match known.transfer_encoding {
+                        TransferEncoding::Absent => transfer_encoding(field.value),
+                        _ => TransferEncoding::Bad,
+                    };
+                }
+                _ => {}
+            }
+        }
+        Ok(known)
+    }
+
+    fn connection(&mut self, value: &'b [u8]) {
+        for token in tokens(value) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.connection_close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.connection_keep_alive = true;
+            } else if token.eq_ignore_ascii_case(b"upgrade") {
+                self.connection_upgrade = true;
+            } else {
+                self.nominates = true;
+            }
+        }
+    }
+
+    fn keep_alive(&self, is_http10: bool) -> bool {
+        !self.connection_close && (!is_http10 || self.connection_keep_alive)
+    }
+
+    fn request_framing(&self, is_http10: bool) -> Result<Framing, Refused> {
+        match (&self.transfer_encoding, self.content_length) {
+            (TransferEncoding::Absent, None | Some(0)) => Ok(Framing::Empty),
+            (TransferEncoding::Absent, Some(length)) => Ok(Framing::Length(length)),
+            (_, Some(_)) => Err(bad("Transfer-Encoding and Content-Length")),
+            (_, None) if is_http10 => Err(bad("Transfer-Encoding in HTTP/1.0")),
+            (TransferEncoding::Chunked, None) => Ok(Framing::Chunked),
+            (TransferEncoding::Bad, None) => Err(bad("Transfer-Encoding that does not end in chunked")),
+            (TransferEncoding::Unknown, None) => {
+                Err(Refused { reason: Reason::NotImplemented, detail: "transfer coding" })
+            }
+        }
+    }
+
+    fn response_framing(&self, status: u16, method: Method, is_http10: bool) -> Result<Framing, Refused> {
+        if method == Method::Head || status < 200 || status == 204 || status == 304 {
+            return Ok(Framing::Empty);
+        }
+        match (&self.transfer_encoding, self.content_length) {
+            (TransferEncoding::Absent, None) => Ok(Framing::UntilClose),
+            (TransferEncoding::Absent, Some(0)) => Ok(Framing::Empty),
+            (TransferEncoding::Absent, Some(length)) => Ok(Framing::Length(length)),
+            (TransferEncoding::Chunked, None) if !is_http10 => Ok(Framing::Chunked),
+            (_, Some(_)) => Err(unreadable("Transfer-Encoding and Content-Length")),
+            (_, None) => Err(unreadable("unknown Transfer-Encoding")),
+        }
+    }
+}
+
+fn transfer_encoding(value: &[u8]) -> TransferEncoding {
+    let mut chunked_at = None;
+    let mut count = 0;
+    for token in tokens(value) {
+        if token.eq_ignore_ascii_case(b"chunked") {
+            if chunked_at.is_some() {
+                return TransferEncoding::Bad;
+            }
+            chunked_at = Some(count);
+        }
+        count += 1;
+    }
+    match chunked_at {
+        Some(0) if count == 1 => TransferEncoding::Chunked,
+        Some(at) if at + 1 == count => TransferEncoding::Unknown,
+        _ => TransferEncoding::Bad,
+    }
+}
+
+fn is(field: &Header, name: &str) -> bool {
+    field.name.eq_ignore_ascii_case(name)
+}
+
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value.trim_ascii()).ok()
+}
+
+/// Digits and nothing else: no sign, no list, no space within.
+fn digits(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let fine = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| fine)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

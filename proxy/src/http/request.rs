@@ -1,0 +1,127 @@
+//! The head of a request, as it is sent on: written anew from what was understood, never copied as it came.
+
+use std::net::SocketAddr;
+
+use super::forwarded;
+use super::head::{RequestHead, is_nominated};
+use crate::table::routing_path;
+use crate::worker::Buffer;
+
+/// Writes the head for the endpoint. The Host is kept, the path is the one that was routed by.
+pub(super) fn write(head: &RequestHead, peer: SocketAddr, host_name: &str, out: &mut Buffer) {
+    out.put(head.method_text.as_bytes());
+    out.put(b" ");
+    write_target(head.target, out);
+    out.put(b" HTTP/1.1\r\n");
+    write_field("Host", head.authority.as_bytes(), out);
+    for field in head.fields {
+        if passes(head, field.name) {
+            write_field(field.name, field.value, out);
+        }
+    }
+    if head.upgrade {
+        write_field("Connection", b"Upgrade", out);
+    }
+    forwarded::write(head, peer, host_name, out);
+    out.put(b"\r\n");
+}
+
+/// The path of a target, without its query.
+pub(super) fn path(target: &str) -> &str {
+    target.split('?').next().unwrap_or(target)
+}
+
+fn write_target(target: &str, out: &mut Buffer) {
+    let path = path(target);
+    out.put(routing_path(path).as_bytes());
+    out.put(&target.as_bytes()[path.len()..]);
+}
+
+/// Whether a field is for the endpoint, and not for the next hop only (RFC 9110 §7.6.1).
+fn passes(head: &RequestHead, name: &str) -> bool {
+    let hop_by_hop = match name.len() {
+        2 => name.eq_ignore_ascii_case("te"),
+        4 => return !name.eq_ignore_ascii_case("host") && !nominated(head, name),
+        7 => name.eq_ignore_ascii_case("upgrade") && !head.upgrade,
+        10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
+        16 => name.eq_ignore_ascii_case("proxy-connection"),
+        // These two say how the body ends: they go with it, whatever `Connection` says.
+        14 if name.eq_ignore_ascii_case("content-length") => return true,
+        17 if name.eq_ignore_ascii_case("transfer-encoding") => return true,
+        _ => false,
+    };
+    !hop_by_hop && !forwarded::is_forwarding_field(name) && !nominated(head, name)
+}
+
+fn nominated(head: &RequestHead, name: &str) -> bool {
+    head.nominates && is_nominated(head.fields, name)
+}
+
+pub(super) fn write_field(name: &str, value: &[u8], out: &mut Buffer) {
+    out.put(name.as_bytes());
+    out.put(b": ");
+    out.put(value);
+    out.put(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::http::head::{fields, parse_request};
+    use crate::worker::Buffers;
+
+    fn sent_on(head: &str) -> String {
+        let mut room = fields();
+        let head = parse_request(head.as_bytes(), &mut room).unwrap().unwrap();
+        let mut out = Rc::new(Buffers::default()).take();
+        write(&head, "192.0.2.7:1234".parse().unwrap(), "portolan-1", &mut out);
+        String::from_utf8(out.filled().to_vec()).unwrap()
+    }
+
+    const FORWARDED: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Host: a.test:8000\r\n\
+        X-Forwarded-Port: 8000\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Server: portolan-1\r\nX-Real-Ip: 192.0.2.7\r\n\r\n";
+
+    #[test]
+    fn the_endpoint_sees_the_clients_request_and_whom_it_came_from() {
+        assert_eq!(
+            sent_on(
+                "POST /a/../b?x=/../y HTTP/1.1\r\nHost: a.test:8000\r\nAccept: */*\r\nContent-Length: 3\r\n\r\n"
+            ),
+            format!(
+                "POST /b?x=/../y HTTP/1.1\r\nHost: a.test:8000\r\nAccept: */*\r\nContent-Length: 3\r\n{FORWARDED}"
+            )
+        );
+    }
+
+    #[test]
+    fn fields_for_this_hop_and_what_the_client_claims_of_itself_stay_behind() {
+        let head = "GET / HTTP/1.1\r\nHost: a.test:8000\r\nConnection: close, X-Secret, X-Forwarded-For, Content-Length\r\n\
+            Keep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nUpgrade: h2c\r\nX-Secret: 1\r\n\
+            X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nCookie: a\r\n\r\n";
+        assert_eq!(sent_on(head), format!("GET / HTTP/1.1\r\nHost: a.test:8000\r\nCookie: a\r\n{FORWARDED}"));
+    }
+
+    #[test]
+    fn a_field_that_says_how_the_body_ends_can_not_be_taken_away() {
+        let head = "POST / HTTP/1.1\r\nHost: a.test:8000\r\nConnection: Transfer-Encoding\r\n\
+            Transfer-Encoding: chunked\r\n\r\n";
+        assert!(sent_on(head).contains("\r\nTransfer-Encoding: chunked\r\n"));
+    }
+
+    #[test]
+    fn an_absolute_target_decides_the_host() {
+        let sent = sent_on("GET http://b.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert!(sent.starts_with("GET /x HTTP/1.1\r\nHost: b.test\r\n"), "{sent}");
+        assert_eq!(sent.matches("Host: ").count() - sent.matches("-Host: ").count(), 1);
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on() {
+        let sent =
+            sent_on("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        assert!(sent.contains("Upgrade: websocket\r\nConnection: Upgrade\r\n"), "{sent}");
+        assert!(sent.contains("X-Forwarded-Proto: ws\r\n"), "{sent}");
+    }
+}

@@ -1,0 +1,126 @@
+//! The head of an answer, as it is sent back.
+
+use super::Reason;
+use super::body::Framing;
+use super::head::{ResponseHead, is_nominated};
+use super::request::write_field;
+use crate::worker::Buffer;
+
+/// What becomes of the client's connection, as far as the head has to say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// It is closed after this answer.
+    pub(super) close: bool,
+    /// The client speaks HTTP/1.0: it takes no chunks, and must be told that the connection stays open.
+    pub(super) is_http10: bool,
+}
+
+/// Writes the head for the client.
+pub(super) fn write(head: &ResponseHead, manner: Manner, out: &mut Buffer) {
+    write_status(head.status, head.phrase, out);
+    for field in head.fields {
+        if passes(head, field.name, manner) {
+            write_field(field.name, field.value, out);
+        }
+    }
+    if head.status == 101 {
+        write_field("Connection", b"Upgrade", out);
+    } else if manner.close {
+        write_field("Connection", b"close", out);
+    } else if manner.is_http10 {
+        write_field("Connection", b"keep-alive", out);
+    }
+    out.put(b"\r\n");
+}
+
+/// Writes a whole answer of Portolan's own. `detail` says more than the reason's explanation where there is more.
+pub(super) fn write_refusal(reason: Reason, detail: &str, manner: Manner, with_body: bool, out: &mut Buffer) {
+    let (status, phrase) = reason.status();
+    write_status(status, phrase, out);
+    let body = match detail {
+        "" => format!("{}\n", reason.explanation()),
+        detail => format!("{}: {detail}\n", reason.explanation()),
+    };
+    write_field("Content-Type", b"text/plain; charset=utf-8", out);
+    write_field("X-Content-Type-Options", b"nosniff", out);
+    write_field("Content-Length", body.len().to_string().as_bytes(), out);
+    if manner.close {
+        write_field("Connection", b"close", out);
+    } else if manner.is_http10 {
+        write_field("Connection", b"keep-alive", out);
+    }
+    out.put(b"\r\n");
+    if with_body {
+        out.put(body.as_bytes());
+    }
+}
+
+fn write_status(status: u16, phrase: &str, out: &mut Buffer) {
+    out.put(b"HTTP/1.1 ");
+    let digits = [status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8);
+    out.put(&digits);
+    out.put(b" ");
+    out.put(phrase.as_bytes());
+    out.put(b"\r\n");
+}
+
+/// Whether a field is for the client, and not for this hop only (RFC 9110 §7.6.1).
+fn passes(head: &ResponseHead, name: &str, manner: Manner) -> bool {
+    let hop_by_hop = match name.len() {
+        7 => name.eq_ignore_ascii_case("upgrade") && head.status != 101,
+        10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
+        14 if name.eq_ignore_ascii_case("content-length") => return true,
+        16 => name.eq_ignore_ascii_case("proxy-connection"),
+        17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+            return !(manner.is_http10 && head.framing == Framing::Chunked);
+        }
+        _ => false,
+    };
+    !hop_by_hop && !(head.nominates && is_nominated(head.fields, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::http::Method;
+    use crate::http::head::{fields, parse_response};
+    use crate::worker::Buffers;
+
+    fn sent_back(head: &str, manner: Manner) -> String {
+        let mut room = fields();
+        let head = parse_response(head.as_bytes(), &mut room, Method::Get).unwrap().unwrap();
+        let mut out = Rc::new(Buffers::default()).take();
+        write(&head, manner, &mut out);
+        String::from_utf8(out.filled().to_vec()).unwrap()
+    }
+
+    const KEEP: Manner = Manner { close: false, is_http10: false };
+
+    #[test]
+    fn the_client_sees_the_endpoints_answer_without_what_was_for_this_hop() {
+        let head = "HTTP/1.1 404 Nope\r\nServer: nginx\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
+            Content-Length: 0\r\n\r\n";
+        assert_eq!(sent_back(head, KEEP), "HTTP/1.1 404 Nope\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn http10_is_told_what_it_can_understand() {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let manner = Manner { close: true, is_http10: true };
+        assert_eq!(sent_back(head, manner), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let manner = Manner { close: false, is_http10: true };
+        assert!(sent_back(head, manner).contains("Connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn a_refusal_is_short_and_plain() {
+        let mut out = Rc::new(Buffers::default()).take();
+        write_refusal(Reason::NoEndpoint, "2 endpoints: 2 stopped", KEEP, true, &mut out);
+        let text = String::from_utf8(out.filled().to_vec()).unwrap();
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\nno available server: 2 endpoints: 2 stopped\n"), "{text}");
+    }
+}

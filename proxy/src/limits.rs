@@ -1,0 +1,64 @@
+//! Every limit and deadline of the data plane: its name, its unit in the type or the name, and why it is what it is.
+//!
+//! They start from what the trusted proxies use at the edge: nginx cuts headers at 60 s and idle connections at 75 s,
+//! HAProxy's guides say 10 s for headers; 32 KiB and 100 fields are enough for every browser and token seen.
+
+use std::time::Duration;
+
+/// From the first byte of a request head to its end; then 408. A slow *body* is not meant: see [`BODY_IDLE`].
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client connection that waits for its next request, or has not sent its first.
+pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Establishing a connection to an endpoint; then the next endpoint is tried, and 504 when none is left.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From the end of the request to the head of the answer; then 504. Generous, for those who poll long.
+pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A body, either way, of which not one byte moves. One that trickles is never cut off.
+pub const BODY_IDLE: Duration = Duration::from_secs(60);
+
+/// A connection to an endpoint that waits in the pool. Below the 75 s (nginx) and 60 s (Apache, Node's load balancer
+/// guides) after which servers close them, so that it is we who close.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Waiting connections for each endpoint, for each worker.
+pub const POOL_PER_TARGET_MAX: usize = 256;
+
+/// Bytes of a message head, request line included; then 431 (requests) or 502 (answers).
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Fields of a message head; then 431 or 502.
+pub const HEAD_FIELDS_MAX: usize = 100;
+
+/// Bytes of one chunk-size line with its extensions, and of the whole trailer section.
+pub const CHUNK_LINE_BYTES_MAX: usize = 512;
+
+/// Bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes read at a time.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Buffers that a worker keeps for later.
+pub const BUFFERS_KEPT: usize = 256;
+
+/// Endpoints tried for one request or connection.
+pub const ATTEMPTS_MAX: usize = 4;
+
+/// A tunnel (WebSocket and other upgrades) through which nothing moves either way, as long-lived kernels need it.
+pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A UDP session through which nothing moves either way.
+pub const UDP_SESSION_IDLE: Duration = Duration::from_secs(30);
+
+/// UDP sessions for each published port, for each worker; the one idle longest gives way.
+pub const UDP_SESSIONS_MAX: usize = 4096;
+
+/// Connections that wait to be accepted, for each socket.
+pub const ACCEPT_QUEUE: i32 = 1024;
+
+/// Wait after accepting failed for want of file descriptors or memory.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);

@@ -1,0 +1,325 @@
+//! What the data plane counts.
+//!
+//! Label values are bounded by the configuration (entry points, routers, services, endpoints) and by lists (methods,
+//! status codes, reasons), never by what a request says. A worker resolves a series once and then only adds to it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use portolan_config::Protocol;
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use crate::http::{Method, Reason};
+
+/// Boundaries in seconds, those of OpenTelemetry's `http.server.request.duration`.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// The metrics of the data plane. Cheap to clone: clones count into the same cells.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    entry_points: Family,
+    routes: Family,
+    services: Family,
+    endpoint_requests: IntCounterVec,
+    endpoint_connections: IntCounterVec,
+    endpoint_failures: IntCounterVec,
+    refusals: IntCounterVec,
+    retries: IntCounterVec,
+    /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
+    pub(crate) last_compile: prometheus::Gauge,
+    /// `portolan_faults`: what is asked for and can't be done, at present.
+    pub(crate) faults: IntGauge,
+}
+
+/// The same set of series for each kind of thing that a request passes.
+#[derive(Clone, Debug)]
+struct Family {
+    requests: IntCounterVec,
+    duration: Option<HistogramVec>,
+    open: Option<IntGaugeVec>,
+    received: Option<IntCounterVec>,
+    sent: Option<IntCounterVec>,
+}
+
+/// One entry point, router or service, as far as it is counted.
+#[derive(Debug)]
+pub struct Scope {
+    id: u32,
+    name: String,
+    family: Family,
+    open: Option<IntGauge>,
+    received: Option<IntCounter>,
+    sent: Option<IntCounter>,
+}
+
+/// The counters of one endpoint within one upstream.
+#[derive(Clone, Debug)]
+pub struct EndpointCounters {
+    labels: [String; 2],
+    /// HTTP requests sent to it.
+    pub requests: IntCounter,
+    /// Connections of published ports passed on to it.
+    pub connections: IntCounter,
+    /// Connections that it refused or broke off.
+    pub failures: IntCounter,
+}
+
+impl EndpointCounters {
+    /// Whether both count into the series of one name.
+    pub(crate) fn is_same_series(&self, other: &Self) -> bool {
+        self.labels == other.labels
+    }
+}
+
+impl Metrics {
+    /// Makes the metrics, and registers them.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| -> prometheus::Result<IntCounterVec> {
+            registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        Ok(Self {
+            entry_points: Family::register(registry, "entrypoint", Extent::Full)?,
+            routes: Family::register(registry, "route", Extent::Requests)?,
+            services: Family::register(registry, "service", Extent::Full)?,
+            endpoint_requests: counter(
+                "portolan_endpoint_requests_total",
+                "HTTP requests sent to the endpoint",
+                &["service", "endpoint"],
+            )?,
+            endpoint_connections: counter(
+                "portolan_endpoint_connections_total",
+                "Connections of published ports passed on to the endpoint, and UDP sessions",
+                &["service", "endpoint"],
+            )?,
+            endpoint_failures: counter(
+                "portolan_endpoint_failures_total",
+                "Connections that the endpoint refused or broke off",
+                &["service", "endpoint"],
+            )?,
+            refusals: counter(
+                "portolan_refusals_total",
+                "Requests and connections that Portolan answered or closed itself, by reason",
+                &["entrypoint", "reason"],
+            )?,
+            retries: counter(
+                "portolan_service_retries_total",
+                "Requests and connections sent to another endpoint after one failed",
+                &["service"],
+            )?,
+            last_compile: registered(
+                registry,
+                prometheus::Gauge::new(
+                    "portolan_config_last_reload_success_timestamp_seconds",
+                    "When the newest routing table was put in place, in seconds since the epoch",
+                )?,
+            )?,
+            faults: registered(
+                registry,
+                IntGauge::new(
+                    "portolan_faults",
+                    "What is asked for by labels and can't be done, at present",
+                )?,
+            )?,
+        })
+    }
+
+    pub(crate) fn entry_point(&self, name: &str) -> Scope {
+        Scope::new(&self.entry_points, name)
+    }
+
+    pub(crate) fn router(&self, name: &str) -> Scope {
+        Scope::new(&self.routes, name)
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Scope {
+        Scope::new(&self.services, name)
+    }
+
+    pub(crate) fn endpoint(&self, service: &str, endpoint: &str) -> EndpointCounters {
+        let labels = [service, endpoint];
+        EndpointCounters {
+            requests: self.endpoint_requests.with_label_values(&labels),
+            connections: self.endpoint_connections.with_label_values(&labels),
+            failures: self.endpoint_failures.with_label_values(&labels),
+            labels: labels.map(str::to_owned),
+        }
+    }
+
+    pub(crate) fn refused(&self, entry_point: &str, reason: Reason) {
+        self.refusals.with_label_values(&[entry_point, reason.as_str()]).inc();
+    }
+
+    pub(crate) fn retried(&self, service: &str) {
+        self.retries.with_label_values(&[service]).inc();
+    }
+
+    pub(crate) fn forget_scope(&self, scope: &Scope) {
+        scope.family.forget(&scope.name);
+    }
+
+    pub(crate) fn forget_endpoint(&self, counters: &EndpointCounters) {
+        // A series that was never there is as good as removed.
+        let _ = self.endpoint_requests.remove_label_values(&counters.labels);
+        let _ = self.endpoint_connections.remove_label_values(&counters.labels);
+        let _ = self.endpoint_failures.remove_label_values(&counters.labels);
+    }
+}
+
+/// Which series a family has.
+#[derive(Clone, Copy, PartialEq)]
+enum Extent {
+    Full,
+    Requests,
+}
+
+impl Family {
+    fn register(registry: &Registry, kind: &str, extent: Extent) -> prometheus::Result<Self> {
+        let by_request = [kind, "code", "method", "protocol"];
+        let opts = |what: &str, help: &str| {
+            Opts::new(format!("portolan_{kind}_{what}"), format!("{help} of the {kind}"))
+        };
+        let counter = |what: &str, help: &str| -> prometheus::Result<Option<IntCounterVec>> {
+            if extent == Extent::Requests {
+                return Ok(None);
+            }
+            registered(registry, IntCounterVec::new(opts(what, help), &[kind])?).map(Some)
+        };
+        let requests = IntCounterVec::new(opts("requests_total", "HTTP requests"), &by_request)?;
+        let (mut duration, mut open) = (None, None);
+        if extent == Extent::Full {
+            let opts = HistogramOpts::new(
+                format!("portolan_{kind}_request_duration_seconds"),
+                format!("Time from a request's head to the end of its answer, of the {kind}"),
+            );
+            let histogram = HistogramVec::new(opts.buckets(DURATION_BUCKETS.to_vec()), &by_request)?;
+            duration = Some(registered(registry, histogram)?);
+            let gauge = IntGaugeVec::new(opts_open(kind), &[kind])?;
+            open = Some(registered(registry, gauge)?);
+        }
+        Ok(Self {
+            requests: registered(registry, requests)?,
+            duration,
+            open,
+            received: counter("received_bytes_total", "Bytes received from clients")?,
+            sent: counter("sent_bytes_total", "Bytes sent to clients")?,
+        })
+    }
+
+    /// Takes every series of `name` out.
+    fn forget(&self, name: &str) {
+        for family in self.requests.collect() {
+            for metric in family.get_metric() {
+                let labels: HashMap<&str, &str> =
+                    metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+                if labels.values().any(|value| *value == name) {
+                    let _ = self.requests.remove(&labels);
+                    if let Some(duration) = &self.duration {
+                        let _ = duration.remove(&labels);
+                    }
+                }
+            }
+        }
+        if let (Some(open), Some(received), Some(sent)) = (&self.open, &self.received, &self.sent) {
+            let _ = open.remove_label_values(&[name]);
+            let _ = received.remove_label_values(&[name]);
+            let _ = sent.remove_label_values(&[name]);
+        }
+    }
+}
+
+fn opts_open(kind: &str) -> Opts {
+    Opts::new(format!("portolan_{kind}_connections_open"), format!("Open client connections of the {kind}"))
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+impl Scope {
+    fn new(family: &Family, name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            name: name.to_owned(),
+            open: family.open.as_ref().map(|open| open.with_label_values(&[name])),
+            received: family.received.as_ref().map(|received| received.with_label_values(&[name])),
+            sent: family.sent.as_ref().map(|sent| sent.with_label_values(&[name])),
+            family: family.clone(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts bytes from and to clients.
+    pub(crate) fn count_bytes(&self, received: u64, sent: u64) {
+        if let (Some(received_total), Some(sent_total)) = (&self.received, &self.sent) {
+            received_total.inc_by(received);
+            sent_total.inc_by(sent);
+        }
+    }
+
+    /// Counts a client connection as open for as long as the guard lives.
+    pub(crate) fn open(&self) -> OpenGuard {
+        let open = self.open.clone();
+        if let Some(open) = &open {
+            open.inc();
+        }
+        OpenGuard(open)
+    }
+}
+
+/// An open connection, as far as it is counted.
+#[derive(Debug)]
+pub struct OpenGuard(Option<IntGauge>);
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        if let Some(open) = &self.0 {
+            open.dec();
+        }
+    }
+}
+
+/// A worker's own index of the series it counts into, so that counting a request takes no lock and builds no string.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    series:
+        RefCell<HashMap<(u32, Method, u16), (IntCounter, Option<Histogram>), foldhash::fast::RandomState>>,
+}
+
+impl Recorder {
+    /// Series that a worker remembers; then it starts over, so that those of things long gone are let go of.
+    const SERIES_MAX: usize = 10_000;
+
+    /// Counts one request of HTTP/1.1.
+    pub(crate) fn count(&self, scope: &Scope, method: Method, code: u16, duration: Duration) {
+        let mut series = self.series.borrow_mut();
+        if series.len() >= Self::SERIES_MAX {
+            series.clear();
+        }
+        let (requests, histogram) = series.entry((scope.id, method, code)).or_insert_with(|| {
+            let code = code.to_string();
+            let labels = [scope.name.as_str(), code.as_str(), method.as_str(), "http/1.1"];
+            let histogram = scope.family.duration.as_ref().map(|family| family.with_label_values(&labels));
+            (scope.family.requests.with_label_values(&labels), histogram)
+        });
+        requests.inc();
+        if let Some(histogram) = histogram {
+            histogram.observe(duration.as_secs_f64());
+        }
+    }
+}
+
+/// The name of a published port where an entry point's name would stand: `8080/tcp`.
+pub(crate) fn published_name(port: u16, protocol: Protocol) -> String {
+    format!("{port}/{protocol}")
+}

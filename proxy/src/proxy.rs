@@ -1,0 +1,151 @@
+//! The proxy as the rest of the process knows it: started, given snapshots, drained.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use arc_swap::ArcSwap;
+use portolan_config::settings::EntryPoint;
+use portolan_config::{Fault, ListenAddress};
+use portolan_discovery::Snapshot;
+use tokio::sync::{mpsc, watch};
+
+use crate::ledger::Ledger;
+use crate::listeners::{Listeners, advice};
+use crate::metrics::Metrics;
+use crate::table::{Table, compile};
+use crate::worker;
+
+/// What the proxy is told at its start.
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// Where HTTP is taken.
+    pub entry_points: Vec<EntryPoint>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// The name of this host, for `X-Forwarded-Server`.
+    pub host_name: String,
+}
+
+/// Why the proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An entry point's address can't be had.
+    #[error("entry point {name} can't listen on {address}: {}", advice(source))]
+    EntryPoint {
+        /// The entry point.
+        name: String,
+        /// Its address.
+        address: ListenAddress,
+        /// Why.
+        source: io::Error,
+    },
+    /// The system gives no thread.
+    #[error("a worker thread can't start: {0}")]
+    Thread(io::Error),
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct Proxy {
+    table: Arc<ArcSwap<Table>>,
+    ledger: Ledger,
+    metrics: Metrics,
+    entry_points: Vec<String>,
+    addresses: Vec<(String, SocketAddr)>,
+    listeners: Listeners,
+    draining: watch::Sender<bool>,
+    /// Yields nothing; ends when the last worker has.
+    finished: mpsc::Receiver<()>,
+}
+
+impl Proxy {
+    /// Starts the workers and opens the entry points. Until the first snapshot, every request is answered 404.
+    pub fn start(settings: &ProxySettings, metrics: Metrics) -> Result<Self, StartError> {
+        let table: Arc<ArcSwap<Table>> = Arc::default();
+        let (draining, watch_draining) = watch::channel(false);
+        let (finish, finished) = mpsc::channel(1);
+        let mut senders = Vec::new();
+        let mut receivers = Vec::new();
+        for _ in 0..settings.workers.max(1) {
+            let (commands, receiver) = mpsc::unbounded_channel();
+            senders.push(commands);
+            receivers.push(receiver);
+        }
+        // Every address is had before any thread is started: nothing is left half done.
+        let mut listeners = Listeners::new(senders);
+        let mut addresses = Vec::new();
+        for EntryPoint { name, address } in &settings.entry_points {
+            let bound = listeners
+                .open_entry_point(name, *address)
+                .map_err(|source| StartError::EntryPoint { name: name.clone(), address: *address, source })?;
+            addresses.push((name.clone(), bound));
+        }
+        for (index, commands) in receivers.into_iter().enumerate() {
+            let parts = worker::Parts {
+                table: table.clone(),
+                metrics: metrics.clone(),
+                draining: watch_draining.clone(),
+                commands,
+                host_name: settings.host_name.clone(),
+            };
+            let finish = finish.clone();
+            thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || {
+                    if let Err(error) = worker::run(parts) {
+                        tracing::error!(%error, "a worker can't run");
+                    }
+                    drop(finish);
+                })
+                .map_err(StartError::Thread)?;
+        }
+        drop(finish);
+        Ok(Self {
+            table,
+            ledger: Ledger::new(metrics.clone()),
+            metrics,
+            entry_points: settings.entry_points.iter().map(|entry_point| entry_point.name.clone()).collect(),
+            addresses,
+            listeners,
+            draining,
+            finished,
+        })
+    }
+
+    /// The entry points with the addresses they have.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Serves by this snapshot from now on. Gives what can't be served as asked for.
+    pub fn apply(&mut self, snapshot: &Snapshot) -> Vec<Fault> {
+        let (table, mut faults) = compile(snapshot, &self.entry_points, &self.ledger);
+        let table = Arc::new(table);
+        // The table comes first: a port that opens finds where it leads.
+        self.table.store(table.clone());
+        faults.extend(self.listeners.follow(&table));
+        self.metrics.last_compile.set(seconds_since_epoch());
+        faults
+    }
+
+    /// Tries again to open the published ports that could not be opened.
+    pub fn retry_ports(&mut self) -> Vec<Fault> {
+        let table = self.table.load_full();
+        self.listeners.follow(&table)
+    }
+
+    /// Takes no new connections, and waits until the last one is done. Requests in progress are answered; connections
+    /// that wait for a next request are closed.
+    pub async fn drain(mut self) {
+        self.draining.send_replace(true);
+        while self.finished.recv().await.is_some() {}
+    }
+}
+
+fn seconds_since_epoch() -> f64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,124 @@
+//! One client connection to a published TCP port: it is given to an endpoint, connection by connection.
+//!
+//! Bytes pass unread, in both directions from the start, so that protocols in which the server speaks first work. If
+//! the client speaks first and it is HTTP/1, the connection is followed request by request instead ([`super::follow`]):
+//! still the same bytes to the same endpoint, but when that endpoint leaves, the connection survives it.
+
+use std::rc::Rc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::{Listening, follow};
+use crate::balancer::{Tried, pick};
+use crate::http::{Pinned, Reason, connect};
+use crate::limits::ATTEMPTS_MAX;
+use crate::table::Upstream;
+use crate::worker::{Buffer, Worker, relay};
+
+/// Serves a client for as long as it stays.
+pub(crate) async fn serve(mut client: TcpStream, port: Rc<Listening>, worker: Rc<Worker>) {
+    let _open = port.scope.open();
+    let Some(upstream) = port.upstream(&worker) else { return };
+    let _open_at_service = upstream.scope.open();
+    let pinned = match establish(&upstream, &worker).await {
+        Ok(pinned) => pinned,
+        Err(reason) => {
+            worker.metrics.refused(port.scope.name(), reason);
+            let why = if reason == Reason::NoEndpoint { upstream.why_unavailable() } else { String::new() };
+            tracing::debug!(reason = reason.as_str(), why, port = port.scope.name(), "connection closed");
+            return;
+        }
+    };
+    match first_words(&mut client, &pinned, &worker).await {
+        Speaker::Http(inbound) => follow::serve(client, pinned, inbound, &port, &worker).await,
+        Speaker::Client(inbound) => pass(client, pinned.endpoint, inbound, &port, &upstream).await,
+        Speaker::Endpoint => pass(client, pinned.endpoint, worker.buffers.take(), &port, &upstream).await,
+        Speaker::Nobody => {}
+    }
+}
+
+/// Connects to the next endpoint in turn that accepts.
+async fn establish(upstream: &Upstream, worker: &Worker) -> Result<Pinned, Reason> {
+    let mut tried = Tried::default();
+    let mut last = Reason::NoEndpoint;
+    while tried.count() < ATTEMPTS_MAX
+        && let Some(target) = pick(upstream, &tried)
+    {
+        if tried.count() > 0 {
+            worker.metrics.retried(&upstream.name);
+        }
+        match connect(&target).await {
+            Ok(endpoint) => {
+                target.counters.connections.inc();
+                return Ok(Pinned { target, endpoint });
+            }
+            Err(reason) => {
+                last = reason;
+                target.counters.failures.inc();
+                tried.add(&target);
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Who spoke first.
+enum Speaker {
+    /// The client, in HTTP/1.
+    Http(Buffer),
+    /// The client, in anything else.
+    Client(Buffer),
+    /// The endpoint.
+    Endpoint,
+    /// One of them left.
+    Nobody,
+}
+
+async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -> Speaker {
+    tokio::select! {
+        biased;
+        ready = pinned.endpoint.readable() => return if ready.is_ok() { Speaker::Endpoint } else { Speaker::Nobody },
+        ready = client.readable() => if ready.is_err() { return Speaker::Nobody },
+    }
+    let mut inbound = worker.buffers.take();
+    loop {
+        tokio::select! {
+            biased;
+            read = inbound.read_from(client) => match read {
+                Ok(1..) => {}
+                // It said all it had to say; the endpoint may answer yet.
+                Ok(0) => return Speaker::Client(inbound),
+                Err(_) => return Speaker::Nobody,
+            },
+            _ = pinned.endpoint.readable() => return Speaker::Client(inbound),
+        }
+        match follow::recognize(inbound.filled()) {
+            follow::Recognized::Http => return Speaker::Http(inbound),
+            follow::Recognized::Other => return Speaker::Client(inbound),
+            follow::Recognized::NotYet => {}
+        }
+    }
+}
+
+/// Passes everything on, unread.
+async fn pass(
+    mut client: TcpStream,
+    mut endpoint: TcpStream,
+    inbound: Buffer,
+    port: &Listening,
+    upstream: &Upstream,
+) {
+    let early = inbound.filled().len() as u64;
+    if endpoint.write_all(inbound.filled()).await.is_err() {
+        return;
+    }
+    drop(inbound);
+    let relayed = relay(&mut client, &mut endpoint, None).await;
+    if let Some(error) = &relayed.error {
+        tracing::debug!(%error, port = port.scope.name(), service = upstream.name, "connection broken off");
+    }
+    for scope in [&port.scope, &upstream.scope] {
+        scope.count_bytes(early + relayed.received, relayed.sent);
+    }
+}

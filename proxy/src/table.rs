@@ -1,0 +1,115 @@
+//! The table that traffic is served by: immutable, compiled from a snapshot, replaced whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use portolan_discovery::State;
+
+use crate::balancer::Cursor;
+use crate::metrics::{EndpointCounters, Scope};
+use crate::published::Port;
+
+mod compile;
+mod path;
+mod routes;
+
+pub use compile::compile;
+pub(crate) use path::routing_path;
+pub use routes::{Route, Routes};
+
+type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// Everything the workers steer by.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// The snapshot's generation.
+    pub generation: u64,
+    /// The routes of each entry point, by its name.
+    pub entry_points: Map<String, Routes>,
+    /// The upstreams, by qualified name.
+    pub upstreams: Map<String, Arc<Upstream>>,
+    /// The published ports, by where they listen.
+    pub(crate) publications: BTreeMap<Port, Published>,
+}
+
+/// Where a published port leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    /// The qualified name of the upstream.
+    pub(crate) upstream: String,
+    /// Who asked for it, for faults: `container web-1`.
+    pub(crate) origin: String,
+}
+
+/// A set of targets of which one is chosen for each piece of work.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The qualified name.
+    pub name: String,
+    /// Those that may be given work.
+    pub available: Vec<Arc<Target>>,
+    /// How many there are in each state; for saying why none is available.
+    pub states: Vec<(State, usize)>,
+    /// Where the rotation stands.
+    pub cursor: Arc<Cursor>,
+    /// What it counts into.
+    pub scope: Arc<Scope>,
+}
+
+impl Upstream {
+    /// Why nothing is available, for the answer and the log: `3 endpoints: 2 stopped, 1 unhealthy`.
+    pub fn why_unavailable(&self) -> String {
+        let total: usize = self.states.iter().map(|(_, count)| count).sum();
+        let plural = if total == 1 { "endpoint" } else { "endpoints" };
+        let states: Vec<String> =
+            self.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        format!("{total} {plural}: {}", states.join(", "))
+    }
+}
+
+/// One place to send traffic to.
+#[derive(Debug)]
+pub struct Target {
+    /// Stands for this port of this life of this instance; pools and retries go by it, never by the address.
+    pub id: u64,
+    /// Where it is now.
+    pub address: SocketAddr,
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// What it counts into.
+    pub counters: EndpointCounters,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// An upstream of one target for each flag, available or not, at 127.0.0.1.
+    pub(crate) fn upstream(available: &[bool]) -> Upstream {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let target = |index: usize| Target {
+            id: index as u64,
+            address: SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16)),
+            endpoint: format!("endpoint-{index}"),
+            counters: metrics.endpoint("test", &format!("endpoint-{index}")),
+        };
+        Upstream {
+            name: "test".to_owned(),
+            available: (0..available.len())
+                .filter(|index| available[*index])
+                .map(|i| Arc::new(target(i)))
+                .collect(),
+            states: vec![(State::Stopped, available.iter().filter(|available| !**available).count())],
+            cursor: Arc::default(),
+            scope: Arc::new(metrics.service("test")),
+        }
+    }
+
+    #[test]
+    fn an_upstream_says_why_it_can_not_serve() {
+        assert_eq!(upstream(&[false, false]).why_unavailable(), "2 endpoints: 2 stopped");
+    }
+}

@@ -1,0 +1,95 @@
+//! The path as routing sees it.
+
+use std::borrow::Cow;
+
+/// The path that rules are compared with, and that is sent on: `//`, `.` and `..` are resolved (RFC 3986 §5.2.4) and
+/// percent-encoded unreserved characters decoded (§6.2.2.2), so that `/a/%2e%2e/admin` can't pass as something other
+/// than `/admin`. Reserved characters stay encoded.
+pub(crate) fn routing_path(path: &str) -> Cow<'_, str> {
+    // Nearly every path is clean, and is only looked at.
+    let bytes = path.as_bytes();
+    let suspicious =
+        memchr::memchr(b'%', bytes).is_some() || bytes.windows(2).any(|pair| pair == b"//" || pair == b"/.");
+    if !suspicious {
+        return Cow::Borrowed(path);
+    }
+    Cow::Owned(resolve_dots(&decode_unreserved(path)))
+}
+
+fn decode_unreserved(path: &str) -> String {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        decoded.push_str(&rest[..at]);
+        let escaped = rest.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                decoded.push(byte.into())
+            }
+            Some(_) => decoded.push_str(&rest[at..at + 3].to_ascii_uppercase()),
+            None => {
+                decoded.push('%');
+                rest = &rest[at + 1..];
+                continue;
+            }
+        }
+        rest = &rest[at + 3..];
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+fn resolve_dots(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    let ends_in_slash = path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
+    let mut resolved = String::with_capacity(path.len());
+    for segment in &segments {
+        resolved.push('/');
+        resolved.push_str(segment);
+    }
+    if ends_in_slash || segments.is_empty() {
+        resolved.push('/');
+    }
+    resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_spelling() {
+        for (written, resolved) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a//b///c", "/a/b/c"),
+            ("/a/./b/../c", "/a/c"),
+            ("/../../etc", "/etc"),
+            ("/a/%2e%2E/admin", "/admin"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/%61%7euser", "/a~user"),
+            ("/a%2fb%2Fc", "/a%2Fb%2Fc"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/100%", "/100%"),
+            ("/%zz/%4", "/%zz/%4"),
+            ("/é//ü", "/é/ü"),
+        ] {
+            assert_eq!(routing_path(written), resolved, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_clean_path_is_not_copied() {
+        assert!(matches!(routing_path("/a/b.html"), Cow::Borrowed(_)));
+    }
+}

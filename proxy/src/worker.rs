@@ -1,0 +1,169 @@
+//! One thread of the data plane: its own runtime, sockets, buffers and upstream connections.
+//!
+//! Nothing here is shared with another worker but the table, the counters and the cursors of the rotation.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::http::{self, EntryPoint, Pool};
+use crate::metrics::{Metrics, Recorder};
+use crate::published;
+use crate::table::Table;
+
+mod accept;
+mod buffer;
+mod relay;
+
+pub(crate) use buffer::{Buffer, Buffers};
+pub(crate) use relay::{Relayed, relay};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Serve this socket until [`Command::Close`].
+    Open(u64, Socket),
+    /// Take what is already waiting on this socket, then close it. Its connections go on.
+    Close(u64),
+}
+
+/// A bound socket, and what is served on it.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// HTTP, routed request by request.
+    EntryPoint(std::net::TcpListener, String),
+    /// A published TCP port.
+    Tcp(std::net::TcpListener, published::Port),
+    /// A published UDP port.
+    Udp(std::net::UdpSocket, published::Port),
+}
+
+/// What every task of a worker works with.
+pub(crate) struct Worker {
+    table: Arc<ArcSwap<Table>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) recorder: Recorder,
+    pub(crate) pool: Pool,
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) draining: watch::Receiver<bool>,
+    /// Client connections at present.
+    connections: Cell<usize>,
+    /// The name of this host, for `X-Forwarded-Server`.
+    pub(crate) host_name: String,
+}
+
+impl Worker {
+    /// The table of this moment. Held across no await, so that an old one can be let go of.
+    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Resolves when draining begins.
+    pub(crate) async fn drained(&self) {
+        let mut draining = self.draining.clone();
+        // The sender lives as long as the process; should it be gone, nothing is left to wait for.
+        let _ = draining.wait_for(|draining| *draining).await;
+    }
+}
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) host_name: String,
+}
+
+/// Runs a worker on this thread. It ends when draining has begun and its last connection is done.
+pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let worker = Rc::new(Worker {
+        table: parts.table,
+        metrics: parts.metrics,
+        recorder: Recorder::default(),
+        pool: Pool::default(),
+        buffers: Rc::default(),
+        draining: parts.draining,
+        connections: Cell::new(0),
+        host_name: parts.host_name,
+    });
+    LocalSet::new().block_on(&runtime, serve(worker, parts.commands));
+    Ok(())
+}
+
+async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let mut sockets = std::collections::HashMap::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Open(id, socket)) => {
+                    let (close, closed) = watch::channel(());
+                    sockets.insert(id, close);
+                    open(&worker, socket, closed);
+                }
+                Some(Command::Close(id)) => { sockets.remove(&id); }
+                None => break,
+            },
+            _ = tick.tick() => worker.pool.sweep(&worker.table()),
+            () = worker.drained() => break,
+        }
+    }
+    drop(sockets);
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    while worker.connections.get() > 0 {
+        tick.tick().await;
+    }
+}
+
+/// Serves a socket until the other end of `closed` is dropped.
+fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
+    match socket {
+        Socket::EntryPoint(listener, name) => {
+            let entry_point = Rc::new(EntryPoint { scope: worker.metrics.entry_point(&name), name });
+            let connection = move |worker: Rc<Worker>, client: TcpStream, peer| {
+                http::serve(client, peer, entry_point.clone(), worker)
+            };
+            tokio::task::spawn_local(accept::accept(listener, worker.clone(), closed, connection));
+        }
+        Socket::Tcp(listener, port) => {
+            let port = Rc::new(published::Listening::new(port, &worker.metrics));
+            let connection = move |worker: Rc<Worker>, client: TcpStream, _peer| {
+                published::serve_tcp(client, port.clone(), worker)
+            };
+            tokio::task::spawn_local(accept::accept(listener, worker.clone(), closed, connection));
+        }
+        Socket::Udp(socket, port) => {
+            let port = Rc::new(published::Listening::new(port, &worker.metrics));
+            tokio::task::spawn_local(published::serve_udp(socket, port, worker.clone(), closed));
+        }
+    }
+}
+
+/// Runs a connection's task, counted so that draining can wait for it. Its panic ends that connection alone.
+fn spawn_connection(worker: &Rc<Worker>, connection: impl Future<Output = ()> + 'static) {
+    struct Counted(Rc<Worker>);
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.connections.set(self.0.connections.get() - 1);
+        }
+    }
+    worker.connections.set(worker.connections.get() + 1);
+    let counted = Counted(worker.clone());
+    tokio::task::spawn_local(async move {
+        let _counted = counted;
+        connection.await;
+    });
+}

@@ -1,0 +1,54 @@
+//! Takes connections off a listening socket.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::{Worker, spawn_connection};
+use crate::limits::ACCEPT_RETRY;
+
+/// Accepts until the other end of `closed` is dropped, and gives each connection a task of its own.
+///
+/// Connections that wait in the socket's queue at that moment are taken first: closing the socket would reset them.
+pub(super) async fn accept<F, C>(
+    listener: std::net::TcpListener,
+    worker: Rc<Worker>,
+    mut closed: watch::Receiver<()>,
+    connection: F,
+) where
+    F: Fn(Rc<Worker>, TcpStream, SocketAddr) -> C,
+    C: Future<Output = ()> + 'static,
+{
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a listening socket can't be watched"),
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            _ = closed.changed() => return,
+        };
+        match accepted {
+            Ok((client, peer)) => {
+                // A small answer is sent at once; Nagle's algorithm would hold it back.
+                let _ = client.set_nodelay(true);
+                spawn_connection(&worker, connection(worker.clone(), client, peer));
+            }
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "connections can't be accepted at present");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Whether the error is about the connection that was to be accepted, and not about the socket or the process.
+fn is_about_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
