@@ -38,8 +38,7 @@ pub fn compile(snapshot: &Snapshot, settings: &Dns) -> (Zone, Vec<Fault>) {
     let mut compiler = Compiler {
         zone: &settings.zone,
         turn: zone.serial,
-        // A lone container has about eight names: its own, its id, `tasks.`, two ports, and what lies between.
-        draft: Draft::new(zone.origin.len(), snapshot.services.len() * 10),
+        draft: Draft::new(zone.origin.len(), snapshot.services.len() * NAMES_PER_SERVICE),
         reverse: HashMap::new(),
     };
     compiler.draw(snapshot, settings);
@@ -47,6 +46,10 @@ pub fn compile(snapshot: &Snapshot, settings: &Dns) -> (Zone, Vec<Fault>) {
     zone.reverse = compiler.reverse;
     (zone, compiler.draft.faults)
 }
+
+/// What to make room for. A Compose service with one container has twelve: two of its own, each also under `tasks`, with
+/// two ports and the `_tcp` between, and its container's name and id.
+const NAMES_PER_SERVICE: usize = 13;
 
 struct Compiler<'s> {
     zone: &'s str,
@@ -405,8 +408,23 @@ fn offer(places: &mut Vec<Srv>, host: &Arc<Host>, port: u16) {
 
 /// The addresses, each once, in their order.
 fn distinct<T: Copy + Eq + std::hash::Hash>(addresses: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut found: Vec<T> = Vec::new();
     let mut seen = HashSet::new();
-    addresses.into_iter().filter(|address| seen.insert(*address)).collect()
+    for address in addresses {
+        // A handful, which most names have, is searched faster than a table is made.
+        let known = if found.len() < 8 {
+            found.contains(&address)
+        } else {
+            if seen.is_empty() {
+                seen.extend(found.iter().copied());
+            }
+            !seen.insert(address)
+        };
+        if !known {
+            found.push(address);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
