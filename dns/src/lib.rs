@@ -8,6 +8,7 @@
 //! DNS but that a query is some bytes and so is its answer. This crate knows no container engine, and no proxy.
 
 pub mod answer;
+mod key;
 mod message;
 pub mod metrics;
 mod names;

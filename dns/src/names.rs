@@ -1,17 +1,15 @@
 //! Domain names as keys: what may be one, and how reverse names spell an address.
 //!
-//! A [`Key`] is a name relative to the zone in lower-case wire form (each label after its length), without the zone and
-//! the root: `web.shop` is `\x03web\x04shop`, and the zone's apex is empty. Compiling and looking up agree on it.
+//! Compiling and looking up agree on them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::key::Key;
 
 /// The longest name on the wire, lengths and root included (RFC 1035 §2.3.4).
 pub(crate) const MAX_NAME: usize = 255;
 /// The longest label (RFC 1035 §2.3.4).
 const MAX_LABEL: usize = 63;
-
-/// A name relative to the zone, in lower-case wire form.
-pub(crate) type Key = Box<[u8]>;
 
 /// Why a text is not a name in DNS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +32,7 @@ pub(crate) fn key(name: &str, room: usize) -> Result<Key, NameError> {
     for label in name.split('.') {
         push_label(&mut wire, label)?;
     }
-    if wire.len() > room { Err(NameError::LongName) } else { Ok(wire.into()) }
+    if wire.len() > room { Err(NameError::LongName) } else { Ok(Key::from(&*wire)) }
 }
 
 /// Appends one label, in lower case.
@@ -58,7 +56,7 @@ pub(crate) fn below(labels: &[u8], parent: &[u8], room: usize) -> Result<Key, Na
     if labels.len() + parent.len() > room {
         return Err(NameError::LongName);
     }
-    Ok([labels, parent].concat().into())
+    Ok(Key::join(labels, parent))
 }
 
 /// The key one label up; `None` when that is the apex.

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::names::Key;
+use crate::key::Key;
 
 /// Records of one name and one type.
 #[derive(Debug)]

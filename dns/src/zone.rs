@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 use foldhash::HashMap;
 use portolan_config::settings::Dns;
 
-use crate::names::{Key, reverse_address};
+use crate::key::Key;
+use crate::names::reverse_address;
 use crate::records::{Addresses, Host, Node};
 
 mod compile;

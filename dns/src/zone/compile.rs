@@ -22,7 +22,8 @@ use portolan_discovery::{Endpoint, NamedPort, Service, ServiceKey, Snapshot, Sta
 
 use super::draft::Draft;
 use super::{NAME_SERVER, Zone};
-use crate::names::{self, Key};
+use crate::key::Key;
+use crate::names;
 use crate::records::{Addresses, Host, RrSet, Srv};
 
 /// Compiles the zone of a snapshot, and says what could not be named as it was written.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 use portolan_config::Fault;
 
-use crate::names::{self, Key, MAX_NAME, NameError};
+use crate::key::Key;
+use crate::names::{self, MAX_NAME, NameError};
 use crate::records::{Addresses, Node};
 
 /// Names claimed so far, and what could not be.
