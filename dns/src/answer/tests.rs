@@ -365,3 +365,20 @@ fn no_bytes_make_it_panic() {
     }
     assert!(answered > 5000, "{answered}");
 }
+
+#[test]
+fn a_label_that_only_holds_the_zones_bytes_is_outside() {
+    // One label `x\x08portolan`: its bytes end as the zone's name begins, but no label begins there.
+    let name = Name::from_labels([&b"x\x08portolan"[..], b"internal"]).unwrap();
+    let mut query = query("", RecordType::A);
+    query.queries[0].set_name(name);
+    assert_eq!(verdict(&small().ask_with(&query, Transport::Udp)), "Refused");
+}
+
+#[test]
+fn the_target_of_srv_is_never_compressed() {
+    let mut reply = Vec::new();
+    answer(&small(), &bytes(&query("_5432._tcp.db", RecordType::SRV)), Transport::Udp, &mut reply).unwrap();
+    let target = b"\x02db\x08portolan\x08internal\0"; // in the question too, below its own labels
+    assert_eq!(reply.windows(target.len()).filter(|window| window == target).count(), 2);
+}
