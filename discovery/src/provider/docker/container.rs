@@ -24,7 +24,8 @@ pub(super) struct Container {
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     signal: i32,
-    at: SystemTime,
+    /// The last such signal. If the end of the life before was missed, the first one may have been meant for that.
+    last: SystemTime,
 }
 
 impl Container {
@@ -56,15 +57,18 @@ impl Container {
         let inspect = match &event.kind {
             Kind::Kill(signal) => {
                 let ends_it = *signal == self.seen.stop_signal || *signal == signal::KILL;
-                if ends_it && !self.is_draining() {
-                    self.drain = Some(Drain { signal: *signal, at: event.at });
+                if ends_it {
+                    // The first signal stays the reason: `docker stop` sends 15, and 9 when that was not heeded.
+                    let known = self.drain.filter(|_| self.is_draining());
+                    let last = known.map_or(event.at, |drain| drain.last.max(event.at));
+                    self.drain = Some(Drain { signal: known.map_or(*signal, |drain| drain.signal), last });
                 }
                 false
             }
             Kind::Die(code) => {
                 self.seen.run = Run::Stopped(exited(*code));
                 self.seen.finished = Some(event.at);
-                self.drain = self.drain.filter(|drain| drain.at > event.at);
+                self.drain = self.drain.filter(|drain| drain.last > event.at);
                 true
             }
             Kind::Pause => {
@@ -153,7 +157,7 @@ impl Container {
 
     /// Whether the signal was sent in this life. A signal may arrive here before the start that it followed is observed.
     fn is_draining(&self) -> bool {
-        self.drain.is_some_and(|drain| self.seen.started.is_none_or(|started| drain.at >= started))
+        self.drain.is_some_and(|drain| self.seen.started.is_none_or(|started| drain.last >= started))
     }
 
     fn networks(&self, owner: Option<&Self>, host: Option<IpAddr>) -> Vec<NetworkAddress> {

@@ -1,7 +1,7 @@
 //! The table of containers: events, inspections and lists go in, changes and requests for inspections come out.
 //!
 //! The engine answers slowly about a container that is just starting or stopping, so an inspection may be older than an
-//! event that overtook it. Each container therefore has an epoch that every event moves on; what was asked for in an
+//! event that overtook it. Each container therefore has an epoch that all news of it move on; what was asked for in an
 //! earlier epoch is not believed, but asked for again. It does no I/O, and is given the time.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -21,7 +21,7 @@ const PENDING_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct View {
     entries: BTreeMap<InstanceId, Entry>,
-    /// Moved on by every event.
+    /// Moved on by everything that is news of a container.
     clock: u64,
     /// Containers destroyed while a list is under way, which may still name them.
     destroyed: HashSet<InstanceId>,
@@ -37,7 +37,7 @@ struct Entry {
     /// What happened to it before it was observed.
     pending: VecDeque<Event>,
     epoch: u64,
-    /// When the first event was read that only an inspection explains.
+    /// When the latest event was read that only an inspection explains.
     waiting_since: Option<Instant>,
     told: Option<Instance>,
 }
@@ -112,7 +112,7 @@ impl View {
             }
         };
         if inspect {
-            entry.waiting_since.get_or_insert(now);
+            entry.waiting_since = Some(now);
             effects.refresh.push(event.id.clone());
         }
         self.tell(&event.id, now, &mut effects);
@@ -139,6 +139,9 @@ impl View {
             effects.refresh.push(id.clone());
         } else {
             entry.waiting_since = None;
+            // A list that is under way may have looked at it earlier.
+            self.clock += 1;
+            entry.epoch = self.clock;
         }
         entry.take(observed, overtaken);
         self.tell(id, learned, &mut effects);
@@ -160,6 +163,9 @@ impl View {
                 effects.refresh.push(id.clone());
             } else {
                 entry.waiting_since = None;
+                // An inspection that is under way may have looked at it earlier.
+                self.clock += 1;
+                entry.epoch = self.clock;
             }
             entry.take(observed, overtaken || !inspected);
             present.insert(id);
