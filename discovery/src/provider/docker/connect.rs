@@ -373,4 +373,62 @@ mod tests {
         let error = probe(Some("unix:///nowhere/docker.sock")).await.unwrap_err();
         assert!(matches!(error, ConnectError::NoSocket { .. }), "{error}");
     }
+
+    /// Answers every request with `body`, and gives the requests' first lines.
+    fn engine(name: &str, body: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let path = std::env::temp_dir().join(format!("portolan-{name}-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let (lines, seen) = tokio::sync::mpsc::unbounded_channel();
+        let host = format!("unix://{}", path.display());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 4096];
+                let Ok(length @ 1..) = stream.read(&mut head).await else { continue };
+                let line = String::from_utf8_lossy(&head[..length]);
+                let _ = lines.send(line.lines().next().unwrap_or_default().to_owned());
+                let length = body.len();
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                let _ = stream.write_all(format!("{answer}{body}").as_bytes()).await;
+            }
+            let _ = std::fs::remove_file(path);
+        });
+        (host, seen)
+    }
+
+    #[tokio::test]
+    async fn calls_are_made_in_the_version_that_was_agreed_on() {
+        let (host, mut seen) = engine("agreed", r#"{"Version":"20.10.24","ApiVersion":"1.41"}"#);
+        let connection = connect(Some(&host)).await.unwrap();
+        assert_eq!(connection.info.to_string(), format!("docker engine 20.10.24 at {host}"));
+        assert_eq!(connection.info.api_version, "1.41");
+        connection.client.info().await.unwrap();
+        let mut last = String::new();
+        while let Ok(line) = seen.try_recv() {
+            last = line;
+        }
+        assert_eq!(last, "GET /v1.41/info HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn something_else_that_answers_is_told_from_an_engine() {
+        let (host, _seen) = engine("other", "hello");
+        let error = probe(Some(&host)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::NotAnEngine { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_that_accepts_and_says_nothing_is_given_up_on() {
+        let path = std::env::temp_dir().join(format!("portolan-mute-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let _listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let begun = std::time::Instant::now();
+        let error = probe(path.to_str()).await.unwrap_err();
+        let _ = std::fs::remove_file(&path);
+        assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
+        assert!(begun.elapsed() < CONNECT_DEADLINE * 2, "{:?}", begun.elapsed());
+    }
 }

@@ -70,7 +70,7 @@ impl Bollard {
                 *self.networks.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(read);
             }
             Ok(Err(error)) => {
-                tracing::debug!(error = %chain(&error), "the engine does not list its networks")
+                tracing::debug!(error = %chain(&error), "the engine does not list its networks");
             }
             Err(_) => tracing::debug!("the engine does not list its networks in time"),
         }

@@ -42,7 +42,7 @@ pub(super) struct Refreshed {
 
 enum Step {
     Rested(InstanceId),
-    Ended(Refreshed),
+    Ended(Box<Refreshed>),
 }
 
 impl<E: Engine> Refresher<E> {
@@ -81,7 +81,7 @@ impl<E: Engine> Refresher<E> {
                     Ok(outcome) => outcome,
                     Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
                 };
-                Step::Ended(Refreshed { id, epoch, outcome })
+                Step::Ended(Box::new(Refreshed { id, epoch, outcome }))
             }));
         }
     }
@@ -107,7 +107,7 @@ impl<E: Engine> Refresher<E> {
                     }
                     Err(_) => self.rest(refreshed.id.clone()),
                 }
-                Some(refreshed)
+                Some(*refreshed)
             }
         }
     }

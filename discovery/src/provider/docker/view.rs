@@ -101,15 +101,14 @@ impl View {
         }
         let entry = self.entries.entry(event.id.clone()).or_default();
         entry.epoch = self.clock;
-        let inspect = match &mut entry.container {
-            Some(container) => container.apply(event),
-            None => {
-                if entry.pending.len() == PENDING_MAX {
-                    entry.pending.pop_front();
-                }
-                entry.pending.push_back(event.clone());
-                true
+        let inspect = if let Some(container) = &mut entry.container {
+            container.apply(event)
+        } else {
+            if entry.pending.len() == PENDING_MAX {
+                entry.pending.pop_front();
             }
+            entry.pending.push_back(event.clone());
+            true
         };
         if inspect {
             entry.waiting_since = Some(now);
@@ -288,5 +287,7 @@ fn is_called(container: &Container, reference: &str) -> bool {
 
 #[cfg(test)]
 mod convergence;
+#[cfg(test)]
+pub(super) mod fixtures;
 #[cfg(test)]
 mod tests;

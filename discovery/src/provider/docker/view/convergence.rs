@@ -1,6 +1,6 @@
 //! Whatever the stream does to the events, the view ends at the truth, and so does who only hears what it tells.
 
-use super::tests::{event, running, stopped};
+use super::fixtures::{event, running, stopped};
 use super::*;
 use crate::instance::State;
 use crate::provider::docker::observe::{Health, Run};

@@ -1,59 +1,8 @@
 //! What follows from the orders that engines were seen to report things in.
 
-use std::time::{Duration, SystemTime};
-
+use super::fixtures::{event, id, running, stopped, time};
 use super::*;
 use crate::instance::{ServiceKey, State};
-use crate::provider::docker::observe::{Attachment, Health, Run};
-
-pub(super) fn time(seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
-}
-
-pub(super) fn id(name: &str) -> InstanceId {
-    InstanceId::new(name)
-}
-
-pub(super) fn event(name: &str, seconds: u64, kind: Kind) -> Event {
-    Event { id: id(name), at: time(seconds), kind }
-}
-
-/// A running container, started at `started`, on the network `front`.
-pub(super) fn running(name: &str, started: u64) -> Observed {
-    Observed {
-        id: id(name),
-        name: name.to_owned(),
-        labels: BTreeMap::new(),
-        created: time(1),
-        started: Some(time(started)),
-        finished: None,
-        stop_signal: 15,
-        ports: Vec::new(),
-        reach: Reach::Own(vec![attachment("front", started)]),
-        run: Run::Running,
-        health: Health::Unchecked,
-    }
-}
-
-pub(super) fn stopped(name: &str, started: u64, finished: u64, code: i64) -> Observed {
-    Observed {
-        finished: Some(time(finished)),
-        reach: Reach::Own(Vec::new()),
-        run: Run::Stopped(format!("exited ({code})")),
-        ..running(name, started)
-    }
-}
-
-fn attachment(network: &str, started: u64) -> Attachment {
-    Attachment {
-        network: network.to_owned(),
-        network_id: format!("{network}-id"),
-        endpoint_id: format!("{network}-{started}"),
-        ipv4: Some([10, 0, 0, 2].into()),
-        ipv6: None,
-        aliases: Vec::new(),
-    }
-}
 
 fn disconnect(network: &str) -> Kind {
     Kind::Disconnect { network: format!("{network}-id") }

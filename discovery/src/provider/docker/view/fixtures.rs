@@ -1,0 +1,57 @@
+//! Containers and events for tests, by name and second.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use crate::instance::InstanceId;
+use crate::provider::docker::events::{Event, Kind};
+use crate::provider::docker::observe::{Attachment, Health, Observed, Reach, Run};
+
+pub(in crate::provider::docker) fn time(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+pub(in crate::provider::docker) fn id(name: &str) -> InstanceId {
+    InstanceId::new(name)
+}
+
+pub(in crate::provider::docker) fn event(name: &str, seconds: u64, kind: Kind) -> Event {
+    Event { id: id(name), at: time(seconds), kind }
+}
+
+/// A running container, started at `started`, on the network `front`.
+pub(in crate::provider::docker) fn running(name: &str, started: u64) -> Observed {
+    Observed {
+        id: id(name),
+        name: name.to_owned(),
+        labels: BTreeMap::new(),
+        created: time(1),
+        started: Some(time(started)),
+        finished: None,
+        stop_signal: 15,
+        ports: Vec::new(),
+        reach: Reach::Own(vec![attachment("front", started)]),
+        run: Run::Running,
+        health: Health::Unchecked,
+    }
+}
+
+pub(in crate::provider::docker) fn stopped(name: &str, started: u64, finished: u64, code: i64) -> Observed {
+    Observed {
+        finished: Some(time(finished)),
+        reach: Reach::Own(Vec::new()),
+        run: Run::Stopped(format!("exited ({code})")),
+        ..running(name, started)
+    }
+}
+
+fn attachment(network: &str, started: u64) -> Attachment {
+    Attachment {
+        network: network.to_owned(),
+        network_id: format!("{network}-id"),
+        endpoint_id: format!("{network}-{started}"),
+        ipv4: Some([10, 0, 0, 2].into()),
+        ipv6: None,
+        aliases: Vec::new(),
+    }
+}
