@@ -1,2 +1,49 @@
-//! Placeholder.
-fn main() {}
+//! Portolan: ingress proxy, internal DNS and service discovery for containers, in one process.
+//!
+//! The crates do the work; what is here starts them, joins them and speaks to people: the command line, the admin
+//! server, logs and signals.
+
+// A binary has no outside: `pub` says what a module is for, and nothing more.
+#![allow(unreachable_pub)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod admin;
+mod banner;
+mod cli;
+mod command;
+mod limits;
+mod logging;
+mod run;
+mod steer;
+mod stop;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap would exit with 2 for a wrong flag; here that means a forced quit.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match &cli.command {
+        Command::Run(options) => run::run(options),
+        Command::Demo(options) => run::demo(options),
+        Command::Check(options) => command::check::check(options),
+        Command::Ps(options) => command::ps::ps(options),
+        Command::Healthcheck(options) => command::healthcheck::healthcheck(options),
+        Command::Version(options) => command::version::version(options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("portolan: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -44,7 +44,11 @@ impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("`{text}` is not an address to listen on: expected `[ip]:port`, such as `:8000` or `127.0.0.1:9080`");
+        let fault = || {
+            format!(
+                "`{text}` is not an address to listen on: expected `[ip]:port`, such as `:8000` or `127.0.0.1:9080`"
+            )
+        };
         if let Some(port) = text.strip_prefix(':') {
             return port.parse().map(|port| Self { ip: None, port }).map_err(|_| fault());
         }

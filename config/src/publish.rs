@@ -62,7 +62,8 @@ impl fmt::Display for Publish {
 /// Takes the optional address off the front: `127.0.0.1:8080:80`, `[::1]:8080:80`.
 fn split_ip(text: &str) -> Result<(Option<IpAddr>, &str), String> {
     if let Some(rest) = text.strip_prefix('[') {
-        let (ip, ports) = rest.split_once("]:").ok_or_else(|| format!("`{text}`: expected `[ipv6]:port:target`"))?;
+        let (ip, ports) =
+            rest.split_once("]:").ok_or_else(|| format!("`{text}`: expected `[ipv6]:port:target`"))?;
         let ip = ip.parse().map_err(|_| format!("`{ip}` is not an IPv6 address"))?;
         return Ok((Some(IpAddr::V6(ip)), ports));
     }
@@ -76,9 +77,9 @@ fn split_ip(text: &str) -> Result<(Option<IpAddr>, &str), String> {
 
 fn port(digits: &str, whole: &str) -> Result<u16, String> {
     match digits.parse() {
-        Ok(0) | Err(_) => {
-            Err(format!("`{digits}` in `{whole}` is not a port (1-65535): expected `[ip:]port:target[/tcp|/udp]`"))
-        }
+        Ok(0) | Err(_) => Err(format!(
+            "`{digits}` in `{whole}` is not a port (1-65535): expected `[ip:]port:target[/tcp|/udp]`"
+        )),
         Ok(port) => Ok(port),
     }
 }

@@ -3,6 +3,8 @@
 //! Matchers: `Host`, `Path`, `PathPrefix`. Operators: `&&`, `||`, `!` and parentheses; `&&` binds tighter than `||`.
 //! Values stand in backticks or double quotes.
 
+use std::fmt;
+
 mod parse;
 
 pub use parse::RuleError;
@@ -33,6 +35,27 @@ pub enum HostPattern {
     OneLabelUnder(String),
     /// Any host.
     Any,
+}
+
+impl fmt::Display for Rule {
+    /// As it could be written, in Traefik's language.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_and = |rule: &Rule| match rule {
+            Rule::Or(..) => format!("({rule})"),
+            rule => rule.to_string(),
+        };
+        match self {
+            Self::Host(HostPattern::Exact(host)) => write!(f, "Host(`{host}`)"),
+            Self::Host(HostPattern::OneLabelUnder(parent)) => write!(f, "Host(`*.{parent}`)"),
+            Self::Host(HostPattern::Any) => f.write_str("Host(`*`)"),
+            Self::Path(path) => write!(f, "Path(`{path}`)"),
+            Self::PathPrefix(prefix) => write!(f, "PathPrefix(`{prefix}`)"),
+            Self::And(left, right) => write!(f, "{} && {}", in_and(left), in_and(right)),
+            Self::Or(left, right) => write!(f, "{left} || {right}"),
+            Self::Not(inner) if matches!(**inner, Self::And(..) | Self::Or(..)) => write!(f, "!({inner})"),
+            Self::Not(inner) => write!(f, "!{inner}"),
+        }
+    }
 }
 
 impl HostPattern {

@@ -81,11 +81,16 @@ impl Settings {
     /// Fills in the defaults and checks everything; every fault is reported at once.
     pub fn resolve(written: &Written, cores: usize) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
-        let admin = address(written.admin_address.as_deref(), "127.0.0.1:9080", "--admin-address", &mut faults);
+        let admin =
+            address(written.admin_address.as_deref(), "127.0.0.1:9080", "--admin-address", &mut faults);
         let entry_points = entry_points(&written.entry_points, &mut faults);
         let dns = dns(written, &mut faults);
-        let drain_timeout =
-            duration(written.drain_timeout.as_deref(), Duration::from_secs(10), "--drain-timeout", &mut faults);
+        let drain_timeout = duration(
+            written.drain_timeout.as_deref(),
+            Duration::from_secs(10),
+            "--drain-timeout",
+            &mut faults,
+        );
         let workers = written.workers.unwrap_or(cores);
         if workers == 0 || workers > 1024 {
             faults.push(flag("--workers", "expected 1 to 1024"));
@@ -124,12 +129,18 @@ fn entry_points(written: &[String], faults: &mut Vec<Fault>) -> Vec<EntryPoint> 
     let mut entry_points: Vec<EntryPoint> = Vec::new();
     for text in written {
         let Some((name, address)) = text.split_once('=') else {
-            faults.push(flag("--entry-point", format!("`{text}`: expected `name=address`, such as `web=:8000`")));
+            faults.push(flag(
+                "--entry-point",
+                format!("`{text}`: expected `name=address`, such as `web=:8000`"),
+            ));
             continue;
         };
         let (name, address) = (name.trim().to_owned(), address.trim());
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-            faults.push(flag("--entry-point", format!("`{name}` is not a name: use letters, digits, `-` and `_`")));
+            faults.push(flag(
+                "--entry-point",
+                format!("`{name}` is not a name: use letters, digits, `-` and `_`"),
+            ));
         } else if entry_points.iter().any(|other| other.name == name) {
             faults.push(flag("--entry-point", format!("`{name}` is written twice")));
         } else {
@@ -180,7 +191,8 @@ fn duration(written: Option<&str>, default: Duration, key: &str, faults: &mut Ve
 
 /// Reads `10s`, `500ms`, `2m`, `1h`, or a bare number of seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let fault = || format!("`{text}` is not a duration: expected a number with a unit, such as `10s` or `500ms`");
+    let fault =
+        || format!("`{text}` is not a duration: expected a number with a unit, such as `10s` or `500ms`");
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let number: u64 = text[..digits].parse().map_err(|_| fault())?;
     let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs).ok_or_else(fault);
@@ -208,7 +220,10 @@ mod tests {
         assert_eq!(settings.entry_points.len(), 1);
         assert_eq!(settings.entry_points[0].address.to_string(), ":8000");
         let dns = settings.dns.unwrap();
-        assert_eq!((dns.address.to_string(), dns.zone.as_str()), ("127.0.0.1:1053".into(), "portolan.internal"));
+        assert_eq!(
+            (dns.address.to_string(), dns.zone.as_str()),
+            ("127.0.0.1:1053".into(), "portolan.internal")
+        );
         assert_eq!(dns.ttl, Duration::from_secs(2));
         assert_eq!(settings.workers, 2);
     }
@@ -239,7 +254,9 @@ mod tests {
 
     #[test]
     fn durations_carry_their_unit() {
-        for (text, millis) in [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("7", 7000)] {
+        for (text, millis) in
+            [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("7", 7000)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
         }
         for text in ["", "s", "1d", "-1s", "99999999999999999999s"] {

@@ -20,5 +20,6 @@ pub use metrics::Metrics;
 pub use provider::{Change, Provider, ProviderName, Update};
 pub use registry::Registry;
 pub use snapshot::{
-    Applied, Endpoint, EndpointKey, NamedPort, Publication, Router, Service, Snapshot, SourceStatus, Target, Upstream,
+    Applied, Endpoint, EndpointKey, NamedPort, Publication, Router, Service, Snapshot, SourceStatus, Target,
+    Upstream,
 };

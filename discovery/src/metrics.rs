@@ -40,7 +40,10 @@ impl Metrics {
                 &["provider"],
             )?,
             errors: IntCounterVec::new(
-                Opts::new("portolan_provider_errors_total", "Failures of the source, and answers that can't be read"),
+                Opts::new(
+                    "portolan_provider_errors_total",
+                    "Failures of the source, and answers that can't be read",
+                ),
                 &["provider"],
             )?,
             connected: IntGaugeVec::new(

@@ -12,7 +12,7 @@ pub struct Cursor(AtomicUsize);
 
 /// The targets that were tried already and failed, in this request or connection.
 #[derive(Debug, Default)]
-pub struct Tried(Vec<u64>);
+pub(crate) struct Tried(Vec<u64>);
 
 impl Tried {
     pub(crate) fn add(&mut self, target: &Target) {
@@ -29,7 +29,7 @@ impl Tried {
 }
 
 /// The next available target in turn that was not tried yet.
-pub fn pick(upstream: &Upstream, tried: &Tried) -> Option<Arc<Target>> {
+pub(crate) fn pick(upstream: &Upstream, tried: &Tried) -> Option<Arc<Target>> {
     let count = upstream.available.len();
     if count == 0 {
         return None;

@@ -28,5 +28,5 @@ pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
 pub(crate) use head::{fields, parse_request};
 pub(crate) use pool::Pool;
 
-pub use method::Method;
-pub use reason::Reason;
+pub(crate) use method::Method;
+pub(crate) use reason::Reason;

@@ -25,7 +25,7 @@ pub struct Ledger {
 
 /// A port of one life of one instance, as a target of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TargetKey {
+pub(crate) struct TargetKey {
     pub(crate) upstream: String,
     pub(crate) endpoint: EndpointKey,
     pub(crate) port: u16,
@@ -33,7 +33,7 @@ pub struct TargetKey {
 
 /// What is kept of a target.
 #[derive(Clone, Debug)]
-pub struct TargetAccount {
+pub(crate) struct TargetAccount {
     /// The number that stands for it for as long as the process runs; no two lives share one.
     pub(crate) id: u64,
     pub(crate) counters: EndpointCounters,
@@ -41,14 +41,14 @@ pub struct TargetAccount {
 
 /// What is kept of an upstream.
 #[derive(Clone, Debug)]
-pub struct UpstreamAccount {
+pub(crate) struct UpstreamAccount {
     pub(crate) cursor: Arc<Cursor>,
     pub(crate) scope: Arc<Scope>,
 }
 
 /// What the newest table refers to; the rest is closed.
 #[derive(Debug, Default)]
-pub struct InUse {
+pub(crate) struct InUse {
     pub(crate) upstreams: HashSet<String>,
     pub(crate) routers: HashSet<String>,
     pub(crate) targets: HashSet<u64>,

@@ -24,4 +24,4 @@ mod worker;
 pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use proxy::{Proxy, ProxySettings, StartError};
-pub use table::{Routes, Table, compile};
+pub use table::{Table, compile};

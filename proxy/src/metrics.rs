@@ -33,8 +33,6 @@ pub struct Metrics {
     retries: IntCounterVec,
     /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
     pub(crate) last_compile: prometheus::Gauge,
-    /// `portolan_faults`: what is asked for and can't be done, at present.
-    pub(crate) faults: IntGauge,
 }
 
 /// The same set of series for each kind of thing that a request passes.
@@ -117,13 +115,6 @@ impl Metrics {
                 prometheus::Gauge::new(
                     "portolan_config_last_reload_success_timestamp_seconds",
                     "When the newest routing table was put in place, in seconds since the epoch",
-                )?,
-            )?,
-            faults: registered(
-                registry,
-                IntGauge::new(
-                    "portolan_faults",
-                    "What is asked for by labels and can't be done, at present",
                 )?,
             )?,
         })
@@ -279,7 +270,7 @@ impl Scope {
 
 /// An open connection, as far as it is counted.
 #[derive(Debug)]
-pub struct OpenGuard(Option<IntGauge>);
+pub(crate) struct OpenGuard(Option<IntGauge>);
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
@@ -291,7 +282,7 @@ impl Drop for OpenGuard {
 
 /// A worker's own index of the series it counts into, so that counting a request takes no lock and builds no string.
 #[derive(Debug, Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     series:
         RefCell<HashMap<(u32, Method, u16), (IntCounter, Option<Histogram>), foldhash::fast::RandomState>>,
 }

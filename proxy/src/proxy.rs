@@ -119,19 +119,18 @@ impl Proxy {
         &self.addresses
     }
 
-    /// Serves by this snapshot from now on. Gives what can't be served as asked for.
+    /// Serves by this snapshot from now on. Gives what can't be served as asked for. Published ports follow with
+    /// [`Proxy::open_ports`].
     pub fn apply(&mut self, snapshot: &Snapshot) -> Vec<Fault> {
-        let (table, mut faults) = compile(snapshot, &self.entry_points, &self.ledger);
-        let table = Arc::new(table);
-        // The table comes first: a port that opens finds where it leads.
-        self.table.store(table.clone());
-        faults.extend(self.listeners.follow(&table));
+        let (table, faults) = compile(snapshot, &self.entry_points, &self.ledger);
+        self.table.store(Arc::new(table));
         self.metrics.last_compile.set(seconds_since_epoch());
         faults
     }
 
-    /// Tries again to open the published ports that could not be opened.
-    pub fn retry_ports(&mut self) -> Vec<Fault> {
+    /// Opens and closes published ports as the table has them, and tries again those that could not be opened. Gives
+    /// those that still can't.
+    pub fn open_ports(&mut self) -> Vec<Fault> {
         let table = self.table.load_full();
         self.listeners.follow(&table)
     }

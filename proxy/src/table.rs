@@ -17,7 +17,7 @@ mod routes;
 
 pub use compile::compile;
 pub(crate) use path::routing_path;
-pub use routes::{Route, Routes};
+pub(crate) use routes::{Route, Routes};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -32,6 +32,13 @@ pub struct Table {
     pub upstreams: Map<String, Arc<Upstream>>,
     /// The published ports, by where they listen.
     pub(crate) publications: BTreeMap<Port, Published>,
+}
+
+impl Table {
+    /// The name of the router that takes a request for `path` of `host`, at this entry point.
+    pub fn find(&self, entry_point: &str, host: &str, path: &str) -> Option<&str> {
+        self.entry_points.get(entry_point)?.find(host, path).map(|route| route.name.as_str())
+    }
 }
 
 /// Where a published port leads.

@@ -23,7 +23,7 @@ mod buffer;
 mod relay;
 
 pub(crate) use buffer::{Buffer, Buffers};
-pub(crate) use relay::{Relayed, relay};
+pub(crate) use relay::relay;
 
 /// What a worker is told.
 #[derive(Debug)]

@@ -42,9 +42,9 @@ impl Labels {
                 let service = entry(&mut self.services, path[2]);
                 return read_service(service, option, value);
             }
-            ["http", "middlewares", ..] => return Err(NOT_YET.to_owned()),
-            ["tcp" | "udp" | "tls", ..] => return Err(NOT_YET.to_owned()),
-            ["docker", "lbswarm" | "allownonrunning"] | ["swarm", ..] => return Err(NOT_YET.to_owned()),
+            ["http", "middlewares", ..]
+            | ["tcp" | "udp" | "tls" | "swarm", ..]
+            | ["docker", "lbswarm" | "allownonrunning"] => return Err(NOT_YET.to_owned()),
             _ => return Err(unknown(&lower, own)),
         }
         Ok(())
@@ -152,7 +152,9 @@ fn port_name(name: &str) -> Result<String, String> {
     if fine {
         Ok(name.to_ascii_lowercase())
     } else {
-        Err(format!("`{name}` is not a port's name: up to 15 letters, digits and inner hyphens, a letter among them"))
+        Err(format!(
+            "`{name}` is not a port's name: up to 15 letters, digits and inner hyphens, a letter among them"
+        ))
     }
 }
 

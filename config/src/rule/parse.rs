@@ -26,7 +26,9 @@ pub(super) fn parse(text: &str) -> Result<Rule, RuleError> {
     let rule = parser.either()?;
     parser.skip_space();
     if parser.position < text.len() {
-        return Err(parser.error(format!("unexpected `{}`: expected `&&`, `||` or the end", parser.rest_start())));
+        return Err(
+            parser.error(format!("unexpected `{}`: expected `&&`, `||` or the end", parser.rest_start()))
+        );
     }
     Ok(rule)
 }
@@ -217,6 +219,19 @@ mod tests {
             (" ( Host(`a`)&&PathPrefix(`/`) ) ", "a", "/", true),
         ] {
             assert_eq!(parse(text).unwrap().matches(host, path), taken, "{text} for {host}{path}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_shown_as_it_could_be_written() {
+        for text in [
+            "Host(`a`) || Host(`b`) && PathPrefix(`/x`)",
+            "(Host(`a`) || Host(`*.b`)) && !Path(`/x`)",
+            "!(Host(`*`) && PathPrefix(`/`))",
+        ] {
+            let rule = parse(text).unwrap();
+            assert_eq!(rule.to_string(), text);
+            assert_eq!(parse(&rule.to_string()), Ok(rule));
         }
     }
 

@@ -72,13 +72,7 @@ fn not_attached(wanted: &str, networks: &[NetworkAddress]) -> String {
 
 /// The port that HTTP goes to when no label says: the lowest exposed TCP port.
 pub(super) fn default_http_port(known: &Known) -> Option<u16> {
-    known
-        .instance
-        .ports
-        .iter()
-        .filter(|port| port.protocol == Protocol::Tcp)
-        .map(|port| port.number)
-        .min()
+    known.instance.ports.iter().filter(|port| port.protocol == Protocol::Tcp).map(|port| port.number).min()
 }
 
 fn ports(known: &Known) -> Vec<NamedPort> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use portolan_config::rule::{HostPattern, Rule};
 use portolan_config::labels::RouterLabels;
+use portolan_config::rule::{HostPattern, Rule};
 
 use super::fault::Faults;
 use super::{Mark, Policy, endpoint};
@@ -25,13 +25,13 @@ pub(super) fn draw(
     }
     for mark in marks.iter().filter(enabled) {
         for (router, label) in routers_of(mark, faults) {
-            add_router(mark, router, label, &upstreams, &mut routers, faults);
+            add_router(mark, router, &label, &upstreams, &mut routers, faults);
         }
     }
     for upstream in upstreams.values_mut() {
-        upstream.targets.sort_by(|a, b| {
-            (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port))
-        });
+        upstream
+            .targets
+            .sort_by(|a, b| (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port)));
     }
     (routers.into_values().map(|(router, _)| Arc::new(router)).collect(), upstreams)
 }
@@ -41,9 +41,8 @@ fn add_targets(mark: &Mark, upstreams: &mut BTreeMap<String, Upstream>, faults: 
     let labels = &mark.known.labels;
     let default_port = endpoint::default_http_port(mark.known);
     let mut add = |name: String, port: u16| {
-        let upstream = upstreams
-            .entry(name.clone())
-            .or_insert_with(|| Upstream { name, targets: Vec::new() });
+        let upstream =
+            upstreams.entry(name.clone()).or_insert_with(|| Upstream { name, targets: Vec::new() });
         upstream.targets.push(Target { endpoint: mark.endpoint.clone(), port });
     };
     if labels.services.is_empty() {
@@ -55,12 +54,11 @@ fn add_targets(mark: &Mark, upstreams: &mut BTreeMap<String, Upstream>, faults: 
         }
     }
     for (name, service) in &labels.services {
-        match service.port.or(default_port) {
-            Some(port) => add(mark.qualify(name), port),
-            None => {
-                let label = format!("http.services.{name}.loadbalancer.server.port");
-                faults.add(&mark.service, &mark.origin(), &label, NO_PORT);
-            }
+        if let Some(port) = service.port.or(default_port) {
+            add(mark.qualify(name), port);
+        } else {
+            let label = format!("http.services.{name}.loadbalancer.server.port");
+            faults.add(&mark.service, &mark.origin(), &label, NO_PORT);
         }
     }
 }
@@ -89,7 +87,8 @@ fn routers_of(mark: &Mark, faults: &mut Faults) -> Vec<(Router, String)> {
             continue;
         }
         let label = format!("http.routers.{name}");
-        let Some(upstream) = router.service.as_ref().map(|service| mark.qualify(service)).or(only_service.clone())
+        let Some(upstream) =
+            router.service.as_ref().map(|service| mark.qualify(service)).or(only_service.clone())
         else {
             let message = format!("several services and none chosen: say which with `{label}.service`");
             faults.add(&mark.service, &mark.origin(), &label, &message);
@@ -124,7 +123,7 @@ fn default_rule(name: &str) -> (Rule, usize) {
 fn add_router(
     mark: &Mark,
     router: Router,
-    label: String,
+    label: &str,
     upstreams: &BTreeMap<String, Upstream>,
     routers: &mut BTreeMap<String, (Router, String)>,
     faults: &mut Faults,
@@ -149,7 +148,7 @@ fn add_router(
                 && kept.upstream == router.upstream;
             if !same && !mark.is_stopped() {
                 let message = format!("{} says otherwise under the same name, and keeps it", kept.origin);
-                faults.add(&mark.service, &mark.origin(), &label, &message);
+                faults.add(&mark.service, &mark.origin(), label, &message);
             }
         }
     }

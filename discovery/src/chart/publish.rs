@@ -26,7 +26,10 @@ pub(super) fn draw(
                 // What has stopped gives its port up without a word.
                 Claim::Taken(_) if mark.is_stopped() => {}
                 Claim::Taken(by) => {
-                    let message = format!("host port {}/{} is already taken by {by}", publish.host_port, publish.protocol);
+                    let message = format!(
+                        "host port {}/{} is already taken by {by}",
+                        publish.host_port, publish.protocol
+                    );
                     faults.add(&mark.service, &mark.origin(), "portolan.publish", &message);
                 }
             }
@@ -54,13 +57,15 @@ fn claim(mark: &Mark, publish: &Publish, drawn: &[Publication], policy: &Policy)
     if let Some(reserved) = reserved {
         return Claim::Taken(format!("{} ({})", reserved.name, reserved.address));
     }
-    let other = drawn
-        .iter()
-        .find(|other| other.publish.protocol == publish.protocol && address(&other.publish).clashes_with(wanted));
+    let other = drawn.iter().find(|other| {
+        other.publish.protocol == publish.protocol && address(&other.publish).clashes_with(wanted)
+    });
     match other {
         None => Claim::Free,
         Some(other) if other.service == mark.service && other.publish == *publish => Claim::Shared,
-        Some(other) => Claim::Taken(format!("service {} ({}, {})", other.service, other.origin, other.publish)),
+        Some(other) => {
+            Claim::Taken(format!("service {} ({}, {})", other.service, other.origin, other.publish))
+        }
     }
 }
 

@@ -15,9 +15,10 @@ fn instance(name: &str, host: u8, labels: &[(&str, &str)]) -> Instance {
         (Some(project), Some(service)) => {
             ServiceKey::Compose { project: project.clone(), service: service.clone() }
         }
-        _ => labels
-            .get("portolan.service")
-            .map_or_else(|| ServiceKey::Container(name.to_owned()), |service| ServiceKey::Label(service.clone())),
+        _ => labels.get("portolan.service").map_or_else(
+            || ServiceKey::Container(name.to_owned()),
+            |service| ServiceKey::Label(service.clone()),
+        ),
     };
     Instance {
         id: InstanceId::new(&format!("{name}-0123456789ab")),
@@ -185,7 +186,10 @@ fn one_bad_label_costs_its_router_and_nothing_else() {
     assert_eq!(chart.routers.iter().map(|router| router.name.as_str()).collect::<Vec<_>>(), ["good@docker"]);
     let faults = shown(&chart.faults);
     assert_eq!(faults.len(), 2, "{faults:#?}");
-    assert!(faults[0].contains("http.routers.lost.service: there is no service `nowhere@docker`"), "{faults:#?}");
+    assert!(
+        faults[0].contains("http.routers.lost.service: there is no service `nowhere@docker`"),
+        "{faults:#?}"
+    );
     assert!(faults[1].contains("traefik.http.routers.bad.rule"), "{faults:#?}");
 }
 
@@ -198,14 +202,17 @@ fn two_containers_that_disagree_about_a_router_are_both_named() {
     assert!(chart.routers[0].rule.matches("a.test", "/"));
     assert_eq!(
         shown(&chart.faults),
-        ["container younger: http.routers.r: container elder says otherwise under the same name, and keeps it"]
+        [
+            "container younger: http.routers.r: container elder says otherwise under the same name, and keeps it"
+        ]
     );
 }
 
 #[test]
 fn the_same_fault_of_many_replicas_is_told_once() {
     let labels = [("portolan.service", "web"), ("traefik.http.routers.r.rule", "nonsense")];
-    let chart = chart((1..=10).map(|number| instance(&format!("web-{number:02}"), number, &labels)).collect());
+    let chart =
+        chart((1..=10).map(|number| instance(&format!("web-{number:02}"), number, &labels)).collect());
     assert_eq!(chart.faults.len(), 1);
     assert_eq!(chart.faults[0].origin, "container web-01 and 9 more");
 }

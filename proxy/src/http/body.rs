@@ -4,7 +4,7 @@ use crate::limits::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
 
 /// How a message says where its body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// There is none.
     Empty,
     /// After this many bytes.
@@ -17,13 +17,13 @@ pub enum Framing {
 
 /// Follows a body to its end.
 #[derive(Debug)]
-pub struct Body {
+pub(super) struct Body {
     state: State,
 }
 
 /// What a piece of input held of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scanned {
+pub(super) struct Scanned {
     /// Bytes that belong to the body.
     pub length: usize,
     /// Whether it ends there.
@@ -33,7 +33,7 @@ pub struct Scanned {
 /// A chunked body that can't be read in exactly one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed chunked body")]
-pub struct Malformed;
+pub(super) struct Malformed;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -74,7 +74,7 @@ const SIZE_START: State = State::Size { size: 0, digits: 0, line: 0 };
 
 impl Body {
     /// A body framed so.
-    pub fn new(framing: Framing) -> Self {
+    pub(super) fn new(framing: Framing) -> Self {
         let state = match framing {
             Framing::Empty | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
@@ -85,23 +85,23 @@ impl Body {
     }
 
     /// Whether the end was seen.
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Whether the end of the connection is the end of the body.
-    pub fn ends_with_connection(&self) -> bool {
+    pub(super) fn ends_with_connection(&self) -> bool {
         self.state == State::UntilClose
     }
 
     /// Looks at the next bytes.
-    pub fn scan(&mut self, input: &[u8]) -> Result<Scanned, Malformed> {
+    pub(super) fn scan(&mut self, input: &[u8]) -> Result<Scanned, Malformed> {
         self.scan_payload(input, |_| {})
     }
 
     /// Looks at the next bytes and gives each piece of the content itself to `payload`, for those who can't take
     /// chunks (HTTP/1.0).
-    pub fn scan_payload(
+    pub(super) fn scan_payload(
         &mut self,
         input: &[u8],
         mut payload: impl FnMut(&[u8]),

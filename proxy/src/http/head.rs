@@ -9,16 +9,16 @@ use super::{Method, Reason};
 use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 
 /// Room for the fields of one head; lives on the stack.
-pub type Fields<'b> = [MaybeUninit<Header<'b>>; HEAD_FIELDS_MAX];
+pub(super) type Fields<'b> = [MaybeUninit<Header<'b>>; HEAD_FIELDS_MAX];
 
 /// An empty [`Fields`].
-pub const fn fields<'b>() -> Fields<'b> {
+pub(crate) const fn fields<'b>() -> Fields<'b> {
     [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX]
 }
 
 /// Why a head was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The kind, which gives the status.
     pub reason: Reason,
     /// What exactly, for the log and the answer.
@@ -31,7 +31,7 @@ const fn bad(detail: &'static str) -> Refused {
 
 /// The head of a request.
 #[derive(Debug)]
-pub struct RequestHead<'h, 'b> {
+pub(crate) struct RequestHead<'h, 'b> {
     /// Bytes it takes.
     pub length: usize,
     /// The method as a word of metrics and rules.
@@ -58,7 +58,7 @@ pub struct RequestHead<'h, 'b> {
 
 /// The head of an answer.
 #[derive(Debug)]
-pub struct ResponseHead<'h, 'b> {
+pub(super) struct ResponseHead<'h, 'b> {
     /// Bytes it takes.
     pub length: usize,
     /// The status code.
@@ -76,7 +76,7 @@ pub struct ResponseHead<'h, 'b> {
 }
 
 /// Reads the head of a request; `None` while it is not whole.
-pub fn parse_request<'h, 'b>(
+pub(crate) fn parse_request<'h, 'b>(
     bytes: &'b [u8],
     room: &'h mut Fields<'b>,
 ) -> Result<Option<RequestHead<'h, 'b>>, Refused> {
@@ -125,7 +125,7 @@ pub fn parse_request<'h, 'b>(
 }
 
 /// Reads the head of an answer to a request of this method; `None` while it is not whole.
-pub fn parse_response<'h, 'b>(
+pub(super) fn parse_response<'h, 'b>(
     bytes: &'b [u8],
     room: &'h mut Fields<'b>,
     method: Method,
@@ -154,7 +154,7 @@ pub fn parse_response<'h, 'b>(
 }
 
 /// Whether the field `name` is one of those that `Connection` of this message names (RFC 9110 §7.6.1).
-pub fn is_nominated(fields: &[Header], name: &str) -> bool {
+pub(super) fn is_nominated(fields: &[Header], name: &str) -> bool {
     fields
         .iter()
         .filter(|field| field.name.eq_ignore_ascii_case("connection"))

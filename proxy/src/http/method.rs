@@ -2,7 +2,7 @@
 
 /// A request method. Those not listed are passed on as they are, and counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Method {
+pub(crate) enum Method {
     /// CONNECT
     Connect,
     /// DELETE
@@ -27,7 +27,7 @@ pub enum Method {
 
 impl Method {
     /// Reads a method; they are case-sensitive (RFC 9110 §9.1).
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text {
             "CONNECT" => Self::Connect,
             "DELETE" => Self::Delete,
@@ -43,7 +43,7 @@ impl Method {
     }
 
     /// The word in metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "CONNECT",
             Self::Delete => "DELETE",
@@ -59,7 +59,7 @@ impl Method {
     }
 
     /// Whether doing it twice is as good as once, so that it may be sent again (RFC 9110 §9.2.2).
-    pub fn is_idempotent(self) -> bool {
+    pub(crate) fn is_idempotent(self) -> bool {
         match self {
             Self::Delete | Self::Get | Self::Head | Self::Options | Self::Put | Self::Trace => true,
             Self::Connect | Self::Other | Self::Patch | Self::Post => false,

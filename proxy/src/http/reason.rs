@@ -5,7 +5,7 @@ use std::fmt;
 /// Every refusal and failure of the data plane. It gives the status, the metric's label and the log's word; the name
 /// says whose fault it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// The client sent what can't be read in exactly one way.
     BadRequest,
     /// The client did not finish the head of its request in time.
@@ -36,7 +36,7 @@ pub enum Reason {
 
 impl Reason {
     /// The word in metrics and logs.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
             Self::HeadTimeout => "head_timeout",
@@ -56,7 +56,7 @@ impl Reason {
 
     /// The status and its phrase. 4xx is the client's doing, 503 that nothing healthy is there, 502 and 504 the
     /// endpoint's.
-    pub fn status(self) -> (u16, &'static str) {
+    pub(crate) fn status(self) -> (u16, &'static str) {
         match self {
             Self::BadRequest => (400, "Bad Request"),
             Self::HeadTimeout => (408, "Request Timeout"),
@@ -74,7 +74,7 @@ impl Reason {
     }
 
     /// The first line of the answer's body; 404 and 503 as Traefik's users know them.
-    pub fn explanation(self) -> &'static str {
+    pub(crate) fn explanation(self) -> &'static str {
         match self {
             Self::BadRequest => "bad request",
             Self::HeadTimeout => "the request head took too long",

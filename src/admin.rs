@@ -1,0 +1,190 @@
+//! The admin server: metrics, health, the chart as JSON, and what steers the demo.
+//!
+//! It is for operators: on loopback unless told otherwise, and never in the way of traffic.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use portolan_config::{ListenAddress, Settings};
+use portolan_discovery::provider::demo::DemoControl;
+use prometheus::{Encoder, TextEncoder};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::steer::Status;
+
+pub mod chart;
+pub mod metrics;
+
+/// Admin connections at a time; more wait.
+const CONNECTIONS_MAX: usize = 64;
+/// A request's head, then the connection is closed.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the admin server shows.
+pub struct Admin {
+    pub registry: prometheus::Registry,
+    pub status: Arc<Status>,
+    pub settings: Settings,
+    pub demo: Option<DemoControl>,
+}
+
+/// Takes the admin address. Another Portolan that has it is found out, as the port is not shared.
+pub fn bind(address: ListenAddress) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address.socket()).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => io::Error::new(
+            error.kind(),
+            "another program has it; stop that, or choose another with --admin-address",
+        ),
+        _ => error,
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Admin {
+    /// Serves for as long as the process lives.
+    pub async fn serve(self, listener: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "the admin socket can't be watched"),
+        };
+        let admin = Arc::new(self);
+        let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(seat) = seats.clone().acquire_owned().await else { return };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::debug!(%error, "an admin connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let admin = admin.clone();
+            tokio::spawn(async move {
+                let service = service_fn(|request| {
+                    let admin = admin.clone();
+                    async move { Ok::<_, Infallible>(admin.answer(request).await) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service);
+                // A client that breaks off is its own affair.
+                let _ = connection.await;
+                drop(seat);
+            });
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let replica = path.strip_prefix("/api/demo/replicas/");
+        let allowed = if replica.is_some() { "POST" } else { "GET, HEAD" };
+        let method_fits = match (replica, request.method()) {
+            (Some(_), &Method::POST) | (None, &Method::GET | &Method::HEAD) => true,
+            _ => false,
+        };
+        if !method_fits {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("expected {allowed}\n"));
+            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
+            return response;
+        }
+        match path.as_str() {
+            "/" => text(StatusCode::OK, INDEX.to_owned()),
+            "/livez" => text(StatusCode::OK, "OK\n".to_owned()),
+            "/ping" => self.ping(),
+            "/readyz" | "/healthz" => self.ready(),
+            "/metrics" => self.metrics(),
+            "/api/snapshot" => json(&chart::snapshot(&self.status, &self.settings)),
+            "/api/version" => json(&crate::command::version::as_json()),
+            _ => match replica {
+                Some(rest) => self.replica(rest).await,
+                None => text(StatusCode::NOT_FOUND, format!("there is no {path} here\n\n{INDEX}")),
+            },
+        }
+    }
+
+    fn ping(&self) -> Response<Full<Bytes>> {
+        if self.status.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+        }
+        text(StatusCode::OK, "OK".to_owned())
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let reasons = self.status.not_ready();
+        if reasons.is_empty() {
+            return text(StatusCode::OK, "OK\n".to_owned());
+        }
+        text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{}\n", reasons.join("\n")))
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let mut body = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut body) {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics can't be written: {error}\n"));
+        }
+        respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+    }
+
+    /// `N/stop` and `N/start`.
+    async fn replica(&self, rest: &str) -> Response<Full<Bytes>> {
+        let Some(demo) = &self.demo else {
+            return text(StatusCode::NOT_FOUND, "this Portolan does not show the demo\n".to_owned());
+        };
+        let Some((Ok(number), order)) = rest.split_once('/').map(|(number, order)| (number.parse(), order))
+        else {
+            return text(
+                StatusCode::NOT_FOUND,
+                "expected /api/demo/replicas/NUMBER/stop or /start\n".to_owned(),
+            );
+        };
+        let done = match order {
+            "stop" => demo.stop(number).await,
+            "start" => demo.start(number).await,
+            _ => return text(StatusCode::NOT_FOUND, format!("`{order}` is neither `stop` nor `start`\n")),
+        };
+        match done {
+            Ok(()) => text(StatusCode::OK, format!("{order} whoami-{number}\n")),
+            Err(unknown) => text(StatusCode::NOT_FOUND, format!("{unknown}\n")),
+        }
+    }
+}
+
+const INDEX: &str = "\
+Portolan admin
+  GET  /metrics                           Prometheus
+  GET  /livez                             the process runs
+  GET  /readyz                            it may be given traffic, or why not
+  GET  /ping                              OK until told to stop
+  GET  /api/snapshot                      services, endpoints with state and reason, routers, ports, faults
+  GET  /api/version                       version
+  POST /api/demo/replicas/NUMBER/stop     stop a replica of the demo; /start brings it back
+";
+
+fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    respond(StatusCode::OK, "application/json", format!("{value:#}\n").into_bytes())
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    respond(status, "text/plain; charset=utf-8", body.into_bytes())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
+    response
+}

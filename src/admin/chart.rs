@@ -1,0 +1,90 @@
+//! The chart as JSON, for `/api/snapshot` and `portolan ps`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portolan_config::Settings;
+use portolan_discovery::{Endpoint, Service, Snapshot};
+use serde_json::{Value, json};
+
+use crate::steer::Status;
+
+/// Everything that is in place now.
+pub fn snapshot(status: &Status, settings: &Settings) -> Value {
+    let snapshot = status.snapshot.load();
+    let not_ready = status.not_ready();
+    json!({
+        "generation": snapshot.generation,
+        "ready": not_ready.is_empty(),
+        "notReady": not_ready,
+        "sources": sources(&snapshot),
+        "entryPoints": settings.entry_points.iter().map(|entry_point| json!({
+            "name": entry_point.name,
+            "address": entry_point.address.to_string(),
+        })).collect::<Vec<_>>(),
+        "services": snapshot.services.iter().map(|item| service(item)).collect::<Vec<_>>(),
+        "routers": snapshot.routers.iter().map(|router| json!({
+            "name": router.name,
+            "rule": router.rule.to_string(),
+            "priority": router.priority,
+            "entryPoints": router.entry_points,
+            "service": router.upstream,
+        })).collect::<Vec<_>>(),
+        "publications": snapshot.publications.iter().map(|publication| json!({
+            "ip": publication.publish.ip,
+            "hostPort": publication.publish.host_port,
+            "targetPort": publication.publish.target_port,
+            "protocol": publication.publish.protocol.as_str(),
+            "service": publication.service,
+        })).collect::<Vec<_>>(),
+        "faults": status.faults.load().iter().map(|fault| json!({
+            "origin": fault.origin,
+            "label": fault.key,
+            "message": fault.message,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn sources(snapshot: &Snapshot) -> Vec<Value> {
+    snapshot
+        .sources
+        .iter()
+        .map(|source| {
+            json!({
+                "provider": &*source.provider.0,
+                "lastSync": source.last_sync.map(seconds),
+                "lost": source.lost,
+            })
+        })
+        .collect()
+}
+
+fn service(service: &Service) -> Value {
+    json!({
+        "name": service.name,
+        "dnsNames": service.key.dns_names(),
+        "endpoints": service.endpoints.iter().map(|item| endpoint(item)).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoint(endpoint: &Endpoint) -> Value {
+    json!({
+        "name": endpoint.instance.name,
+        "id": endpoint.instance.id.short(),
+        "attachment": &*endpoint.key.attachment,
+        "ipv4": endpoint.ipv4,
+        "ipv6": endpoint.ipv6,
+        "ports": endpoint.ports.iter().map(|port| json!({
+            "number": port.number,
+            "protocol": port.protocol.as_str(),
+            "name": port.name,
+        })).collect::<Vec<_>>(),
+        "state": endpoint.state.as_str(),
+        "reason": endpoint.reason,
+        "since": seconds(endpoint.instance.since),
+    })
+}
+
+/// Seconds since the epoch, with their fraction.
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,98 @@
+//! What to try, printed once Portolan is ready: commands that work as they stand, made from what is there.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use portolan_config::rule::{HostPattern, Rule};
+use portolan_config::{ListenAddress, Protocol, Settings};
+use portolan_discovery::{Router, Snapshot};
+use tokio::sync::watch;
+
+use crate::cli::Source;
+use crate::steer::Status;
+
+/// Prints the banner when the first complete snapshot is in place.
+pub async fn show_when_ready(
+    settings: Settings,
+    source: Source,
+    status: Arc<Status>,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) {
+    while !status.not_ready().is_empty() {
+        // A snapshot is put in place right after it is published, by another task of this thread.
+        let changed = tokio::time::timeout(std::time::Duration::from_millis(20), snapshots.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
+            return;
+        }
+    }
+    print!("{}", banner(&settings, source, &status.snapshot.load()));
+}
+
+fn banner(settings: &Settings, source: Source, snapshot: &Snapshot) -> String {
+    let mut text = format!("\nPortolan {} is ready", env!("CARGO_PKG_VERSION"));
+    let endpoints: usize = snapshot.services.iter().map(|service| service.endpoints.len()).sum();
+    let _ = writeln!(text, ": {} services, {endpoints} endpoints. Try:\n", snapshot.services.len());
+    let mut line = |command: String, what: &str| {
+        let _ = writeln!(text, "  {command:<66} # {what}");
+    };
+    if let Some(publication) = snapshot.publications.iter().find(|p| p.publish.protocol == Protocol::Tcp) {
+        line(
+            format!("curl localhost:{}", publication.publish.host_port),
+            "the published port, over all replicas",
+        );
+    } else if source == Source::Docker {
+        line(
+            "docker run -d --name hello -l portolan.publish=8080:80 nginx".to_owned(),
+            "one label puts port 8080 in front of it",
+        );
+    }
+    let entry_point = settings.entry_points.first().map(|entry_point| entry_point.address);
+    if let (Some(router), Some(address)) = (snapshot.routers.first(), entry_point)
+        && let Some(host) = a_host(router)
+    {
+        line(format!("curl -H 'Host: {host}' {}", reach(address)), "HTTP, routed by host");
+    }
+    if let (Some(dns), Some(service)) = (&settings.dns, snapshot.services.first()) {
+        let name = service.key.dns_names().into_iter().next().unwrap_or_default();
+        let server = reach(ListenAddress { port: 0, ..dns.address }).replace("localhost", "127.0.0.1");
+        let server = server.trim_end_matches(":0");
+        line(format!("dig @{server} -p {} {name}.{}", dns.address.port, dns.zone), "its replicas, by name");
+    }
+    line(format!("curl {}/metrics", reach(settings.admin)), "for Prometheus");
+    if source == Source::Demo {
+        let admin = reach(settings.admin);
+        line(
+            format!("curl -X POST {admin}/api/demo/replicas/2/stop"),
+            "watch traffic move; `start` brings it back",
+        );
+    }
+    line("portolan ps".to_owned(), "what is known, and why it is as it is");
+    text.push('\n');
+    text
+}
+
+/// A host that the router takes, if its rule names one.
+fn a_host(router: &Router) -> Option<String> {
+    fn hosts(rule: &Rule, found: &mut Vec<String>) {
+        match rule {
+            Rule::Host(HostPattern::Exact(host)) => found.push(host.clone()),
+            Rule::And(left, right) | Rule::Or(left, right) => {
+                hosts(left, found);
+                hosts(right, found);
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    hosts(&router.rule, &mut found);
+    let local = found.iter().find(|host| host.ends_with(".localhost")).cloned();
+    local.or(found.into_iter().next())
+}
+
+/// How somebody on this machine reaches an address.
+fn reach(address: ListenAddress) -> String {
+    match address.ip {
+        Some(ip) if !ip.is_unspecified() && !ip.is_loopback() => address.to_string(),
+        _ => format!("localhost:{}", address.port),
+    }
+}

@@ -1,0 +1,225 @@
+//! The command line: every flag with its environment twin. A flag wins over the environment, and that over the default.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use portolan_config::Settings;
+use portolan_config::settings::Written;
+
+/// Ingress proxy, internal DNS and service discovery for containers
+#[derive(Debug, Parser)]
+#[command(
+    name = "portolan",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  portolan demo                          three replicas of a service, on :8080 and :8000, no container engine needed
+  portolan run                           watch the Docker Engine
+  portolan ps                            what is known, and why it does or does not get traffic
+  portolan check                         read flags and the labels of running containers, report every fault
+
+Exit codes: 0 done; 1 a fault, said in one line; 2 a second SIGTERM or SIGINT, which does not wait for anything."
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch a container engine, serve its services, answer for their names
+    Run(Box<RunOptions>),
+    /// The same over three replicas of a service `whoami` within this process
+    Demo(Box<RunOptions>),
+    /// Check flags, and the labels of running containers, without serving
+    Check(Box<CheckOptions>),
+    /// Show services, endpoints, their states and the reasons
+    Ps(ReadOptions),
+    /// Ask a running Portolan whether it serves: exit 0 or 1, for Docker's HEALTHCHECK
+    Healthcheck(AdminOptions),
+    /// Show the version
+    Version(OutputOptions),
+}
+
+/// What `run` and `demo` take.
+#[derive(Args, Debug)]
+pub struct RunOptions {
+    /// Where to look for containers
+    ///
+    /// `auto` shows the demo where no engine answers; `docker` waits for the engine.
+    #[arg(long, value_enum, env = "PORTOLAN_SOURCE", default_value_t = Source::Docker)]
+    pub source: Source,
+    #[command(flatten)]
+    pub settings: SettingsOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+/// What `check` takes.
+#[derive(Args, Debug)]
+pub struct CheckOptions {
+    #[command(flatten)]
+    pub settings: SettingsOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// The engine if one answers, else the demo
+    Auto,
+    /// The Docker Engine, also while it does not answer
+    Docker,
+    /// The replicas within this process
+    Demo,
+}
+
+/// The settings, as written.
+#[derive(Args, Debug)]
+pub struct SettingsOptions {
+    /// Where HTTP is taken, by name; repeat it for several [default: web=:8000]
+    #[arg(
+        long = "entry-point",
+        value_name = "NAME=[IP]:PORT",
+        env = "PORTOLAN_ENTRY_POINTS",
+        value_delimiter = ','
+    )]
+    pub entry_points: Vec<String>,
+    /// Where metrics, health and the API are served [default: 127.0.0.1:9080]
+    #[arg(long, value_name = "[IP]:PORT", env = "PORTOLAN_ADMIN_ADDRESS")]
+    pub admin_address: Option<String>,
+    /// Where names are answered, by UDP and TCP; `off` for nowhere [default: 127.0.0.1:1053]
+    #[arg(long, value_name = "[IP]:PORT", env = "PORTOLAN_DNS_ADDRESS")]
+    pub dns_address: Option<String>,
+    /// The zone that services have their names in [default: portolan.internal]
+    #[arg(long, value_name = "DOMAIN", env = "PORTOLAN_DNS_ZONE")]
+    pub dns_zone: Option<String>,
+    /// How long an answer may be kept [default: 2s]
+    #[arg(long, value_name = "DURATION", env = "PORTOLAN_DNS_TTL")]
+    pub dns_ttl: Option<String>,
+    /// Where the engine answers, such as unix:///run/docker.sock [default: DOCKER_HOST, else its usual socket]
+    #[arg(long, value_name = "URL", env = "PORTOLAN_DOCKER_HOST")]
+    pub docker_host: Option<String>,
+    /// The network whose addresses are used, where a container is on several and no label says
+    #[arg(long, value_name = "NETWORK", env = "PORTOLAN_DOCKER_NETWORK")]
+    pub docker_network: Option<String>,
+    /// Whether a container without `traefik.enable` is reachable by HTTP [default: true]
+    #[arg(
+        long, value_name = "BOOL", env = "PORTOLAN_EXPOSED_BY_DEFAULT",
+        num_args = 0..=1, default_missing_value = "true", require_equals = true
+    )]
+    pub exposed_by_default: Option<bool>,
+    /// How long connections may go on after the first SIGTERM [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "PORTOLAN_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<String>,
+    /// Threads that serve traffic [default: one for each core]
+    #[arg(long, value_name = "NUMBER", env = "PORTOLAN_WORKERS")]
+    pub workers: Option<usize>,
+}
+
+/// How to log.
+#[derive(Args, Clone, Debug)]
+pub struct LogOptions {
+    /// How much is logged: error, warn, info, debug, trace, or a filter such as `info,portolan_dns=debug`
+    #[arg(long, value_name = "LEVEL", env = "PORTOLAN_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How it is written: text on a terminal and JSON elsewhere, unless said
+    #[arg(long, value_enum, env = "PORTOLAN_LOG_FORMAT", default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// Where a running Portolan is asked.
+#[derive(Args, Debug)]
+pub struct AdminOptions {
+    /// The admin address of the running Portolan [default: 127.0.0.1:9080]
+    #[arg(long, value_name = "[IP]:PORT", env = "PORTOLAN_ADMIN_ADDRESS")]
+    pub admin_address: Option<String>,
+}
+
+/// What a verb that reads takes.
+#[derive(Args, Debug)]
+pub struct ReadOptions {
+    #[command(flatten)]
+    pub admin: AdminOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+/// How a verb that reads shows what it read.
+#[derive(Args, Debug)]
+pub struct OutputOptions {
+    /// As a table for people, or as JSON for programs
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+impl SettingsOptions {
+    /// The settings as meant, or every fault in them, a line each.
+    pub fn resolve(&self) -> Result<Settings, String> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Settings::resolve(&self.written(), cores).map_err(|faults| {
+            faults
+                .iter()
+                .map(|fault| format!("{}: {}", fault.key, fault.message))
+                .collect::<Vec<_>>()
+                .join("\nportolan: ")
+        })
+    }
+
+    fn written(&self) -> Written {
+        Written {
+            admin_address: self.admin_address.clone(),
+            entry_points: self.entry_points.clone(),
+            dns_address: self.dns_address.clone(),
+            dns_zone: self.dns_zone.clone(),
+            dns_ttl: self.dns_ttl.clone(),
+            docker_host: self.docker_host.clone(),
+            docker_network: self.docker_network.clone(),
+            exposed_by_default: self.exposed_by_default,
+            drain_timeout: self.drain_timeout.clone(),
+            workers: self.workers,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_has_an_environment_twin_named_after_it() {
+        let cli = Cli::command();
+        let run = cli.find_subcommand("run").expect("run is a command");
+        let mut seen = 0;
+        for flag in run.get_arguments().filter(|flag| flag.get_id() != "help") {
+            let name = flag.get_long().expect("every flag has a long form");
+            let twin = flag.get_env().and_then(|twin| twin.to_str()).unwrap_or_default();
+            let expected = format!("PORTOLAN_{}", name.to_uppercase().replace('-', "_"));
+            // The one that repeats is a list in the environment.
+            assert!(twin == expected || twin == format!("{expected}S"), "--{name} has `{twin}`");
+            seen += 1;
+        }
+        assert_eq!(seen, 13);
+    }
+}

@@ -1,0 +1,8 @@
+//! The verbs that do something and end.
+
+pub mod check;
+pub mod healthcheck;
+pub mod ps;
+pub mod version;
+
+mod ask;

@@ -1,0 +1,42 @@
+//! Asks a running Portolan, by its admin address.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use portolan_config::ListenAddress;
+
+use crate::cli::AdminOptions;
+
+/// For the whole question and each part of the answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of an answer.
+const ANSWER_MAX: u64 = 256 * 1024 * 1024;
+
+/// The status and the body of `GET path`. Errors say what to do.
+pub fn get(options: &AdminOptions, path: &str) -> Result<(u16, String), String> {
+    let address: ListenAddress = options.admin_address.as_deref().unwrap_or("127.0.0.1:9080").parse()?;
+    let ip = address.ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address = SocketAddr::new(ip, address.port);
+    let answer = ask(address, path).map_err(|error| {
+        format!("no Portolan answers at {address} ({error}): is it running? Say where with --admin-address")
+    })?;
+    parse(&answer).ok_or_else(|| format!("what answers at {address} is no Portolan"))
+}
+
+/// HTTP/1.0: the answer ends with the connection, and comes in one piece.
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn parse(answer: &str) -> Option<(u16, String)> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}

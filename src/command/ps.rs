@@ -1,0 +1,138 @@
+//! `portolan ps`.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::ask;
+use crate::cli::{Output, ReadOptions};
+
+/// Shows what a running Portolan knows.
+pub fn ps(options: &ReadOptions) -> Result<ExitCode, String> {
+    let (status, body) = ask::get(&options.admin, "/api/snapshot")?;
+    if status != 200 {
+        return Err(format!("the snapshot was not given: {status} {}", body.trim_end()));
+    }
+    let snapshot: Value =
+        serde_json::from_str(&body).map_err(|error| format!("the snapshot can't be read: {error}"))?;
+    match options.output.output {
+        Output::Json => print!("{body}"),
+        Output::Table => print!("{}", table(&snapshot)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(snapshot: &Value) -> String {
+    let mut rows =
+        vec![["SERVICE", "ENDPOINT", "ADDRESS", "STATE", "FOR", "REASON"].map(str::to_owned).to_vec()];
+    for service in list(snapshot, "services") {
+        for endpoint in list(service, "endpoints") {
+            let address =
+                [text(endpoint, "ipv4"), text(endpoint, "ipv6")].into_iter().find(|ip| !ip.is_empty());
+            rows.push(vec![
+                text(service, "name").to_owned(),
+                text(endpoint, "name").to_owned(),
+                address.unwrap_or("-").to_owned(),
+                text(endpoint, "state").to_owned(),
+                age(endpoint["since"].as_f64().unwrap_or_default()),
+                text(endpoint, "reason").to_owned(),
+            ]);
+        }
+    }
+    let mut shown = columns(&rows);
+    if rows.len() == 1 {
+        shown.push_str("(nothing runs)\n");
+    }
+    for publication in list(snapshot, "publications") {
+        let port = format!("{}/{}", publication["hostPort"], text(publication, "protocol"));
+        shown.push_str(&format!(
+            "\nport {port} -> {} port {}",
+            text(publication, "service"),
+            publication["targetPort"]
+        ));
+    }
+    for source in list(snapshot, "sources") {
+        if !text(source, "lost").is_empty() {
+            shown.push_str(&format!(
+                "\n{} does not answer ({}); what it said last is shown",
+                text(source, "provider"),
+                text(source, "lost")
+            ));
+        }
+    }
+    for fault in list(snapshot, "faults") {
+        shown.push_str(&format!(
+            "\nfault: {}: {}: {}",
+            text(fault, "origin"),
+            text(fault, "label"),
+            text(fault, "message")
+        ));
+    }
+    if !shown.ends_with('\n') {
+        shown.push('\n');
+    }
+    shown
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// Rows as columns of their widest cell.
+fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..count)
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut shown = String::new();
+    for row in rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        shown.push_str(cells.join("  ").trim_end());
+        shown.push('\n');
+    }
+    shown
+}
+
+/// How long ago, in its largest unit: `5s`, `3m`, `2h`, `9d`.
+fn age(since: f64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+    match (now - since).max(0.0) as u64 {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_can_not_serve_is_shown_with_its_reason() {
+        let shown = table(&json!({
+            "services": [{ "name": "web@docker", "endpoints": [
+                { "name": "web-1", "ipv4": "10.0.0.2", "ipv6": null, "state": "ready", "reason": "running", "since": 0 },
+                { "name": "web-2", "ipv4": null, "ipv6": null, "state": "stopped", "reason": "exited (137)", "since": 0 },
+            ]}],
+            "publications": [{ "hostPort": 8080, "targetPort": 80, "protocol": "tcp", "service": "web@docker" }],
+            "sources": [{ "provider": "docker", "lost": "connection refused" }],
+            "faults": [{ "origin": "container web-1", "label": "x", "message": "no" }],
+        }));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].starts_with("SERVICE     ENDPOINT  ADDRESS   STATE"), "{shown}");
+        assert!(lines[2].starts_with("web@docker  web-2     -         stopped"), "{shown}");
+        assert!(lines[2].ends_with("exited (137)"), "{shown}");
+        assert!(shown.contains("port 8080/tcp -> web@docker port 80"), "{shown}");
+        assert!(shown.contains("docker does not answer (connection refused)"), "{shown}");
+        assert!(shown.ends_with("fault: container web-1: x: no\n"), "{shown}");
+    }
+}

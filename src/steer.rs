@@ -1,0 +1,136 @@
+//! Turns the proxy and the zone to each new snapshot.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portolan_config::Fault;
+use portolan_config::settings;
+use portolan_discovery::Snapshot;
+use portolan_dns as dns;
+use portolan_proxy::Proxy;
+use tokio::sync::watch;
+
+/// How often published ports that could not be opened are tried again.
+const PORT_RETRY: Duration = Duration::from_secs(1);
+
+/// What the rest of the process may know of where it stands.
+#[derive(Debug)]
+pub struct Status {
+    /// The newest snapshot that traffic and names follow.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// Everything asked for that can't be done, at present.
+    pub faults: ArcSwap<Vec<Fault>>,
+    /// Snapshots that were put in place.
+    pub applied: AtomicU64,
+    /// Set by the first signal to stop.
+    pub draining: AtomicBool,
+}
+
+impl Status {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Self {
+            snapshot: ArcSwap::default(),
+            faults: ArcSwap::default(),
+            applied: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Why traffic should not be sent here; empty when it may be.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            reasons.push("draining: told to stop".to_owned());
+        }
+        let snapshot = self.snapshot.load();
+        if snapshot.sources.is_empty() {
+            reasons.push("nothing observed yet".to_owned());
+        }
+        for source in snapshot.sources.iter().filter(|source| source.last_sync.is_none()) {
+            let why = source.lost.as_deref().unwrap_or("the first complete list has not come yet");
+            reasons.push(format!("{}: {why}", source.provider));
+        }
+        reasons
+    }
+}
+
+/// What is steered.
+pub struct Steering {
+    pub proxy: Proxy,
+    pub zone: Option<(settings::Dns, dns::SharedZone, dns::Metrics)>,
+    pub metrics: portolan_discovery::Metrics,
+    pub status: Arc<Status>,
+}
+
+impl Steering {
+    /// Follows the snapshots until `stop`; then gives the proxy back, to be drained.
+    pub async fn follow(
+        mut self,
+        mut snapshots: watch::Receiver<Arc<Snapshot>>,
+        stop: impl Future<Output = ()>,
+    ) -> Proxy {
+        let mut stop = std::pin::pin!(stop);
+        let mut retry = tokio::time::interval(PORT_RETRY);
+        let mut faults = Vec::new();
+        let mut last_generation = 0;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return self.proxy,
+                changed = snapshots.changed() => {
+                    // The registry lives as long as the process.
+                    if changed.is_err() { return self.proxy; }
+                    let snapshot = snapshots.borrow_and_update().clone();
+                    faults = self.apply(&snapshot);
+                    self.measure(&snapshot, last_generation);
+                    last_generation = snapshot.generation;
+                }
+                _ = retry.tick() => {}
+            }
+            let port_faults = self.proxy.open_ports();
+            self.report(&faults, &port_faults);
+        }
+    }
+
+    /// Puts a snapshot in place, for traffic first. Gives what it asks for that can't be done.
+    fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Vec<Fault> {
+        let mut faults = snapshot.faults.clone();
+        faults.extend(self.proxy.apply(snapshot));
+        if let Some((settings, shared, metrics)) = &self.zone {
+            let (zone, zone_faults) = dns::compile(snapshot, settings);
+            metrics.zone_in_place(&zone);
+            shared.store(Arc::new(zone));
+            faults.extend(zone_faults);
+        }
+        self.status.snapshot.store(snapshot.clone());
+        self.status.applied.fetch_add(1, Ordering::Relaxed);
+        faults
+    }
+
+    fn measure(&self, snapshot: &Snapshot, last_generation: u64) {
+        for applied in snapshot.applied.iter().filter(|applied| applied.generation > last_generation) {
+            let delay = self.metrics.apply_delay.with_label_values(&[&*applied.provider.0]);
+            delay.observe(applied.observed_at.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Logs the faults that are new, and keeps all of them for whoever asks.
+    fn report(&self, chart: &[Fault], ports: &[Fault]) {
+        let before: BTreeSet<Fault> = self.status.faults.load().iter().cloned().collect();
+        let now: BTreeSet<Fault> = chart.iter().chain(ports).cloned().collect();
+        if before == now {
+            return;
+        }
+        for fault in now.difference(&before) {
+            tracing::warn!(origin = fault.origin, label = fault.key, "{}", fault.message);
+        }
+        for fault in before.difference(&now) {
+            tracing::info!(origin = fault.origin, label = fault.key, "no longer at fault");
+        }
+        self.status.faults.store(Arc::new(now.into_iter().collect()));
+    }
+}
