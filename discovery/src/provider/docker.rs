@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::metrics::Metrics;
 use crate::provider::{Change, Provider, ProviderName, Update};
 
+mod address;
 mod backoff;
 mod connect;
 mod container;

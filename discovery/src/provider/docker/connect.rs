@@ -1,24 +1,21 @@
-//! Where the engine is, whether it answers, and what to do when it does not.
+//! Whether the engine answers, and what to do when it does not.
 //!
-//! It knows the environment's names, and turns every failure into a sentence that says what to do next.
+//! It knows the environment's names, agrees on a version of the API, and turns every failure into a sentence that says what to do next.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
-use std::{fmt, io};
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+
+use super::address::Address;
 
 /// How long an engine may take to say who it is.
 pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What bollard itself waits for a response's head. Every call has a shorter deadline here.
 const CLIENT_DEADLINE_SECONDS: u64 = 60;
-
-const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
-const DEFAULT_PORT: u16 = 2375;
 
 /// What an engine says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,89 +184,6 @@ fn speak_agreed_version(client: bollard::Docker) -> bollard::Docker {
     })
 }
 
-/// Where an engine is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
-    /// A socket in the file system.
-    Unix(PathBuf),
-    /// `host:port`, without TLS.
-    Tcp(String),
-}
-
-impl Address {
-    fn resolve(
-        host: Option<&str>,
-        environment: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConnectError> {
-        let host = host.map(str::to_owned).or_else(|| environment("DOCKER_HOST"));
-        let Some(host) = host else { return Ok(Self::Unix(DEFAULT_SOCKET.into())) };
-        if let Some(path) = host.strip_prefix("unix://").or(host.starts_with('/').then_some(&host)) {
-            return Ok(Self::Unix(path.into()));
-        }
-        let unsupported = |advice| Err(ConnectError::Unsupported { host: host.clone(), advice });
-        let Some(rest) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")) else {
-            return match host.split_once("://").map(|(scheme, _)| scheme) {
-                Some("ssh") => unsupported("tunnel it with `ssh -L /tmp/docker.sock:/var/run/docker.sock …`"),
-                Some("https") => unsupported("TLS to the engine is not there yet; use its unix socket"),
-                _ => unsupported("expected `unix:///path`, `tcp://host:port` or `http://host:port`"),
-            };
-        };
-        for variable in ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
-            if environment(variable).is_some() {
-                return Err(ConnectError::Tls { host, variable });
-            }
-        }
-        let authority = rest.trim_end_matches('/');
-        if authority.is_empty() || authority.contains('/') {
-            return unsupported("expected `tcp://host:port`");
-        }
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let authority = if has_port { authority.to_owned() } else { format!("{authority}:{DEFAULT_PORT}") };
-        Ok(Self::Tcp(authority))
-    }
-
-    /// Where a container on the engine's host network is reached: on this host behind a unix socket, else where the
-    /// engine is, as far as its address says so.
-    pub(super) fn host_ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Unix(_) => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            Self::Tcp(authority) => {
-                let (host, _) = authority.rsplit_once(':')?;
-                match host {
-                    "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                    _ => host.trim_start_matches('[').trim_end_matches(']').parse().ok(),
-                }
-            }
-        }
-    }
-
-    async fn dial(&self) -> io::Result<()> {
-        match self {
-            Self::Unix(path) => UnixStream::connect(path).await.map(drop),
-            Self::Tcp(authority) => TcpStream::connect(authority).await.map(drop),
-        }
-    }
-
-    fn explain(&self, error: &io::Error) -> ConnectError {
-        match (self, error.kind()) {
-            (Self::Unix(path), io::ErrorKind::NotFound) => ConnectError::NoSocket { path: path.clone() },
-            (Self::Unix(path), io::ErrorKind::PermissionDenied) => {
-                ConnectError::PermissionDenied { path: path.clone() }
-            }
-            _ => ConnectError::NoAnswer { host: self.to_string(), reason: error.to_string() },
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "unix://{}", Path::display(path)),
-            Self::Tcp(authority) => write!(f, "tcp://{authority}"),
-        }
-    }
-}
-
 fn pinned_version(
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<ClientVersion>, ConnectError> {
@@ -300,67 +214,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
-    fn resolve(host: Option<&str>, environment: &[(&str, &str)]) -> Result<Address, ConnectError> {
-        Address::resolve(host, |name| {
-            environment.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    #[test]
-    fn the_flag_wins_over_the_environment_and_that_over_the_default() {
-        let environment = [("DOCKER_HOST", "unix:///run/user/1000/docker.sock")];
-        let cases = [
-            (None, &[][..], "unix:///var/run/docker.sock"),
-            (None, &environment[..], "unix:///run/user/1000/docker.sock"),
-            (Some("tcp://10.0.0.5:2376"), &environment[..], "tcp://10.0.0.5:2376"),
-            (Some("/run/podman/podman.sock"), &[], "unix:///run/podman/podman.sock"),
-            (Some("http://engine"), &[], "tcp://engine:2375"),
-            (Some("tcp://[::1]:2375/"), &[], "tcp://[::1]:2375"),
-        ];
-        for (host, environment, expected) in cases {
-            assert_eq!(resolve(host, environment).unwrap().to_string(), expected, "{host:?}");
-        }
-    }
-
-    #[test]
-    fn what_can_t_be_dialled_says_what_to_do() {
-        let cases = [
-            (resolve(Some("ssh://me@there"), &[]), "ssh -L"),
-            (resolve(Some("npipe:////./pipe/docker_engine"), &[]), "expected `unix:///path`"),
-            (resolve(Some("https://engine:2376"), &[]), "TLS to the engine is not there yet"),
-            (resolve(Some("tcp://engine:2376"), &[("DOCKER_TLS_VERIFY", "1")]), "DOCKER_TLS_VERIFY is set"),
-            (resolve(Some("tcp://"), &[]), "expected `tcp://host:port`"),
-        ];
-        for (result, expected) in cases {
-            let message = result.unwrap_err().to_string();
-            assert!(message.contains(expected), "{message}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_by_the_system_says_what_to_do() {
-        let unix = Address::Unix(DEFAULT_SOCKET.into());
-        let explain = |kind: io::ErrorKind| unix.explain(&io::Error::from(kind)).to_string();
-        assert!(explain(io::ErrorKind::NotFound).contains("there is no socket at /var/run/docker.sock"));
-        assert!(explain(io::ErrorKind::PermissionDenied).contains("group docker"));
-        assert!(explain(io::ErrorKind::ConnectionRefused).contains("nothing answers at unix://"));
-    }
-
-    #[test]
-    fn containers_on_the_host_network_are_where_the_engine_is() {
-        let cases = [
-            ("unix:///var/run/docker.sock", Some("127.0.0.1")),
-            ("tcp://10.0.0.5:2375", Some("10.0.0.5")),
-            ("tcp://localhost:2375", Some("127.0.0.1")),
-            ("tcp://[::1]:2375", Some("::1")),
-            ("tcp://engine.internal:2375", None),
-        ];
-        for (host, expected) in cases {
-            let expected = expected.map(|ip| ip.parse::<IpAddr>().unwrap());
-            assert_eq!(resolve(Some(host), &[]).unwrap().host_ip(), expected, "{host}");
-        }
-    }
-
     #[test]
     fn a_pinned_version_is_honoured() {
         let version = pinned_version(|_| Some("1.40".to_owned())).unwrap().unwrap();
@@ -374,15 +227,31 @@ mod tests {
         assert!(matches!(error, ConnectError::NoSocket { .. }), "{error}");
     }
 
-    /// Answers every request with `body`, and gives the requests' first lines.
-    fn engine(name: &str, body: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<String>) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// A socket that leaves no file behind.
+    struct Socket {
+        host: String,
+        path: PathBuf,
+    }
 
+    impl Drop for Socket {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    fn listen(name: &str) -> (Socket, tokio::net::UnixListener) {
         let path = std::env::temp_dir().join(format!("portolan-{name}-{}.sock", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        (Socket { host: format!("unix://{}", path.display()), path }, listener)
+    }
+
+    /// Answers every request with `body`, and gives the requests' first lines.
+    fn engine(name: &str, body: &'static str) -> (Socket, tokio::sync::mpsc::UnboundedReceiver<String>) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let (socket, listener) = listen(name);
         let (lines, seen) = tokio::sync::mpsc::unbounded_channel();
-        let host = format!("unix://{}", path.display());
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut head = [0; 4096];
@@ -394,16 +263,15 @@ mod tests {
                     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
                 let _ = stream.write_all(format!("{answer}{body}").as_bytes()).await;
             }
-            let _ = std::fs::remove_file(path);
         });
-        (host, seen)
+        (socket, seen)
     }
 
     #[tokio::test]
     async fn calls_are_made_in_the_version_that_was_agreed_on() {
-        let (host, mut seen) = engine("agreed", r#"{"Version":"20.10.24","ApiVersion":"1.41"}"#);
-        let connection = connect(Some(&host)).await.unwrap();
-        assert_eq!(connection.info.to_string(), format!("docker engine 20.10.24 at {host}"));
+        let (socket, mut seen) = engine("agreed", r#"{"Version":"20.10.24","ApiVersion":"1.41"}"#);
+        let connection = connect(Some(&socket.host)).await.unwrap();
+        assert_eq!(connection.info.to_string(), format!("docker engine 20.10.24 at {}", socket.host));
         assert_eq!(connection.info.api_version, "1.41");
         connection.client.info().await.unwrap();
         let mut last = String::new();
@@ -415,19 +283,16 @@ mod tests {
 
     #[tokio::test]
     async fn something_else_that_answers_is_told_from_an_engine() {
-        let (host, _seen) = engine("other", "hello");
-        let error = probe(Some(&host)).await.unwrap_err();
+        let (socket, _seen) = engine("other", "hello");
+        let error = probe(Some(&socket.host)).await.unwrap_err();
         assert!(matches!(error, ConnectError::NotAnEngine { .. }), "{error}");
     }
 
     #[tokio::test]
     async fn one_that_accepts_and_says_nothing_is_given_up_on() {
-        let path = std::env::temp_dir().join(format!("portolan-mute-{}.sock", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let _listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let (socket, _listener) = listen("mute");
         let begun = std::time::Instant::now();
-        let error = probe(path.to_str()).await.unwrap_err();
-        let _ = std::fs::remove_file(&path);
+        let error = probe(Some(&socket.host)).await.unwrap_err();
         assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");
         assert!(begun.elapsed() < CONNECT_DEADLINE * 2, "{:?}", begun.elapsed());
     }
