@@ -90,10 +90,10 @@ impl Admin {
         let path = request.uri().path().to_owned();
         let replica = path.strip_prefix("/api/demo/replicas/");
         let allowed = if replica.is_some() { "POST" } else { "GET, HEAD" };
-        let method_fits = match (replica, request.method()) {
-            (Some(_), &Method::POST) | (None, &Method::GET | &Method::HEAD) => true,
-            _ => false,
-        };
+        let method_fits = matches!(
+            (replica, request.method()),
+            (Some(_), &Method::POST) | (None, &Method::GET | &Method::HEAD)
+        );
         if !method_fits {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("expected {allowed}\n"));
             response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));

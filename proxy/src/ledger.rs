@@ -96,14 +96,14 @@ impl Ledger {
         self.upstreams.retain(|name, account| {
             let keep = in_use.upstreams.contains(name);
             if !keep {
-                self.metrics.forget_scope(&account.scope);
+                account.scope.forget();
             }
             keep
         });
         self.routers.retain(|name, scope| {
             let keep = in_use.routers.contains(name);
             if !keep {
-                self.metrics.forget_scope(scope);
+                scope.forget();
             }
             keep
         });

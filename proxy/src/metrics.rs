@@ -150,10 +150,6 @@ impl Metrics {
         self.retries.with_label_values(&[service]).inc();
     }
 
-    pub(crate) fn forget_scope(&self, scope: &Scope) {
-        scope.family.forget(&scope.name);
-    }
-
     pub(crate) fn forget_endpoint(&self, counters: &EndpointCounters) {
         // A series that was never there is as good as removed.
         let _ = self.endpoint_requests.remove_label_values(&counters.labels);
@@ -250,6 +246,11 @@ impl Scope {
         &self.name
     }
 
+    /// Takes its series out, when it has left the configuration.
+    pub(crate) fn forget(&self) {
+        self.family.forget(&self.name);
+    }
+
     /// Counts bytes from and to clients.
     pub(crate) fn count_bytes(&self, received: u64, sent: u64) {
         if let (Some(received_total), Some(sent_total)) = (&self.received, &self.sent) {
@@ -283,9 +284,10 @@ impl Drop for OpenGuard {
 /// A worker's own index of the series it counts into, so that counting a request takes no lock and builds no string.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    series:
-        RefCell<HashMap<(u32, Method, u16), (IntCounter, Option<Histogram>), foldhash::fast::RandomState>>,
+    series: RefCell<HashMap<(u32, Method, u16), Series, foldhash::fast::RandomState>>,
 }
+
+type Series = (IntCounter, Option<Histogram>);
 
 impl Recorder {
     /// Series that a worker remembers; then it starts over, so that those of things long gone are let go of.

@@ -1,5 +1,6 @@
 //! `portolan ps`.
 
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -46,28 +47,31 @@ fn table(snapshot: &Value) -> String {
     }
     for publication in list(snapshot, "publications") {
         let port = format!("{}/{}", publication["hostPort"], text(publication, "protocol"));
-        shown.push_str(&format!(
+        let _ = write!(
+            shown,
             "\nport {port} -> {} port {}",
             text(publication, "service"),
             publication["targetPort"]
-        ));
+        );
     }
     for source in list(snapshot, "sources") {
         if !text(source, "lost").is_empty() {
-            shown.push_str(&format!(
+            let _ = write!(
+                shown,
                 "\n{} does not answer ({}); what it said last is shown",
                 text(source, "provider"),
                 text(source, "lost")
-            ));
+            );
         }
     }
     for fault in list(snapshot, "faults") {
-        shown.push_str(&format!(
+        let _ = write!(
+            shown,
             "\nfault: {}: {}: {}",
             text(fault, "origin"),
             text(fault, "label"),
             text(fault, "message")
-        ));
+        );
     }
     if !shown.ends_with('\n') {
         shown.push('\n');

@@ -24,7 +24,7 @@ fn decode_unreserved(path: &str) -> String {
         let escaped = rest.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match escaped {
             Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
-                decoded.push(byte.into())
+                decoded.push(byte.into());
             }
             Some(_) => decoded.push_str(&rest[at..at + 3].to_ascii_uppercase()),
             None => {

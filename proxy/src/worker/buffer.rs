@@ -115,7 +115,7 @@ mod tests {
         drop(pool.take());
         assert_eq!(pool.free.borrow().len(), 1);
         let mut buffer = pool.take();
-        buffer.put(&[0; BUFFER_BYTES + 1]);
+        buffer.put(&vec![0; BUFFER_BYTES + 1]);
         drop(buffer);
         assert_eq!(pool.free.borrow().len(), 0);
     }

@@ -106,7 +106,7 @@ fn a_host_is_a_host() {
 
 #[test]
 fn heads_are_limited_in_bytes_and_in_fields() {
-    let many: String = (0..=HEAD_FIELDS_MAX).map(|number| format!("X-{number}: a\r\n")).collect();
+    let many = "X-Many: a\r\n".repeat(HEAD_FIELDS_MAX + 1);
     let refused = refusal(&format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n")).unwrap();
     assert_eq!((refused.reason, refused.detail), (Reason::HeadTooLarge, "too many fields"));
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(HEAD_BYTES_MAX));
