@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod cgroups;
+mod chart;
 mod container;
 pub mod dns;
 mod engine;
@@ -20,6 +21,7 @@ mod sandbox;
 mod tools;
 mod wait;
 
+pub use chart::{Endpoint, Fault};
 pub use container::Container;
 pub use engine::Engine;
 pub use image::{NGINX, NGINX_SIGTERM};

@@ -3,3 +3,4 @@
 pub mod harness;
 
 mod harness_works;
+mod no_request_lost;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -105,8 +105,8 @@ fn columns(rows: &[Vec<String>]) -> String {
 
 /// How long ago, in its largest unit: `5s`, `3m`, `2h`, `9d`.
 fn age(since: f64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
-    match (now - since).max(0.0) as u64 {
+    let since = Duration::try_from_secs_f64(since).map_or(UNIX_EPOCH, |since| UNIX_EPOCH + since);
+    match SystemTime::now().duration_since(since).map_or(0, |age| age.as_secs()) {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds @ 60..3600 => format!("{}m", seconds / 60),
         seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
