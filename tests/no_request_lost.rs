@@ -41,12 +41,7 @@ fn no_request_fails_while_replicas_are_killed() {
 fn under_load(image: &str, end: impl Fn(&Engine, &str)) -> u64 {
     let engine = Engine::start();
     for replica in REPLICAS {
-        engine.run(
-            &Container::new(replica)
-                .image(image)
-                .label("portolan.service", "web")
-                .label("portolan.publish", "8080:80"),
-        );
+        engine.run(&replica_of_web(replica, image));
     }
     let portolan = Portolan::start(&engine, &[]);
     for replica in REPLICAS {
@@ -84,4 +79,38 @@ fn under_load(image: &str, end: impl Fn(&Engine, &str)) -> u64 {
         requests += report.requests;
     }
     requests
+}
+
+/// Browsers connect ahead of their first request, and every client for a moment: the replica may leave in that moment.
+#[test]
+fn a_connection_without_a_request_yet_survives_its_replica() {
+    let engine = Engine::start();
+    for replica in REPLICAS {
+        engine.run(&replica_of_web(replica, NGINX));
+        engine.serving(replica, "bridge");
+    }
+    let portolan = Portolan::start(&engine, &[]);
+    for replica in REPLICAS {
+        portolan.await_state(replica, "ready");
+    }
+    let mut connections: Vec<http::Connection> = eventually(PATIENCE, "the port", || {
+        REPLICAS.map(|_| http::Connection::open(PUBLISHED)).into_iter().collect::<Result<_, _>>()
+    });
+    for replica in REPLICAS {
+        let given = format!("portolan_endpoint_connections_total{{endpoint=\"{replica}\"}}");
+        eventually(PATIENCE, "each replica to be given a connection", || match portolan.metric(&given) {
+            1.0.. => Ok(()),
+            other => Err(format!("{replica} has {other}")),
+        });
+    }
+    engine.docker(&["kill", "--signal=KILL", "web-2"]);
+    portolan.await_state("web-2", "stopped");
+    for connection in &mut connections {
+        let answer = connection.get("any", "/").expect("an answer");
+        assert!(["web-1\n", "web-3\n"].contains(&answer.text().as_str()), "{answer:?}");
+    }
+}
+
+fn replica_of_web(name: &str, image: &str) -> Container {
+    Container::new(name).image(image).label("portolan.service", "web").label("portolan.publish", "8080:80")
 }

@@ -19,31 +19,49 @@ use crate::worker::{Buffer, Worker, relay};
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(mut client: TcpStream, port: Rc<Listening>, worker: Rc<Worker>) {
     let _open = port.scope.open();
-    let Some(upstream) = port.upstream(&worker) else { return };
+    let Some(mut upstream) = port.upstream(&worker) else { return };
     let _open_at_service = upstream.scope.open();
-    let pinned = match establish(&upstream, &worker).await {
-        Ok(pinned) => pinned,
-        Err(reason) => {
-            worker.metrics.refused(port.scope.name(), reason);
-            let why = if reason == Reason::NoEndpoint { upstream.why_unavailable() } else { String::new() };
-            tracing::debug!(reason = reason.as_str(), why, port = port.scope.name(), "connection closed");
-            return;
+    let mut tried = Tried::default();
+    let mut silent: Option<Pinned> = None;
+    loop {
+        let pinned = match (establish(&upstream, &mut tried, &worker).await, silent.take()) {
+            (Ok(pinned), _) => pinned,
+            // Nobody else is there. What the last one did is passed on as it is, be it a close or half of one.
+            (Err(_), Some(last)) => {
+                return pass(client, last.endpoint, worker.buffers.take(), &port, &upstream).await;
+            }
+            (Err(reason), None) => {
+                worker.metrics.refused(port.scope.name(), reason);
+                let why =
+                    if reason == Reason::NoEndpoint { upstream.why_unavailable() } else { String::new() };
+                tracing::debug!(reason = reason.as_str(), why, port = port.scope.name(), "connection closed");
+                return;
+            }
+        };
+        match first_words(&mut client, &pinned, &worker).await {
+            Speaker::Http(inbound) => return follow::serve(client, pinned, inbound, &port, &worker).await,
+            Speaker::Client(inbound) => {
+                return pass(client, pinned.endpoint, inbound, &port, &upstream).await;
+            }
+            Speaker::Endpoint => {
+                return pass(client, pinned.endpoint, worker.buffers.take(), &port, &upstream).await;
+            }
+            Speaker::Nobody => return,
+            // It left before anything was said, say because it stops. The client need not know: it is given to another.
+            Speaker::EndpointLeft => {
+                tried.add(&pinned.target);
+                silent = Some(pinned);
+                upstream = port.upstream(&worker).unwrap_or(upstream);
+            }
         }
-    };
-    match first_words(&mut client, &pinned, &worker).await {
-        Speaker::Http(inbound) => follow::serve(client, pinned, inbound, &port, &worker).await,
-        Speaker::Client(inbound) => pass(client, pinned.endpoint, inbound, &port, &upstream).await,
-        Speaker::Endpoint => pass(client, pinned.endpoint, worker.buffers.take(), &port, &upstream).await,
-        Speaker::Nobody => {}
     }
 }
 
 /// Connects to the next endpoint in turn that accepts.
-async fn establish(upstream: &Upstream, worker: &Worker) -> Result<Pinned, Reason> {
-    let mut tried = Tried::default();
+async fn establish(upstream: &Upstream, tried: &mut Tried, worker: &Worker) -> Result<Pinned, Reason> {
     let mut last = Reason::NoEndpoint;
     while tried.count() < ATTEMPTS_MAX
-        && let Some(target) = pick(upstream, &tried)
+        && let Some(target) = pick(upstream, tried)
     {
         if tried.count() > 0 {
             worker.metrics.retried(&upstream.name);
@@ -71,17 +89,24 @@ enum Speaker {
     Client(Buffer),
     /// The endpoint.
     Endpoint,
-    /// One of them left.
+    /// Nobody: the endpoint closed the connection, or half of it.
+    EndpointLeft,
+    /// Nobody: the client left.
     Nobody,
 }
 
 async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -> Speaker {
+    let mut peek = [0];
     tokio::select! {
         biased;
-        ready = pinned.endpoint.readable() => return if ready.is_ok() { Speaker::Endpoint } else { Speaker::Nobody },
+        peeked = pinned.endpoint.peek(&mut peek) => return match peeked {
+            Ok(1..) => Speaker::Endpoint,
+            Ok(0) | Err(_) => Speaker::EndpointLeft,
+        },
         ready = client.readable() => if ready.is_err() { return Speaker::Nobody },
     }
     let mut inbound = worker.buffers.take();
+    let mut endpoint_listens = true;
     loop {
         tokio::select! {
             biased;
@@ -91,7 +116,11 @@ async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -
                 Ok(0) => return Speaker::Client(inbound),
                 Err(_) => return Speaker::Nobody,
             },
-            _ = pinned.endpoint.readable() => return Speaker::Client(inbound),
+            peeked = pinned.endpoint.peek(&mut peek), if endpoint_listens => match peeked {
+                Ok(1..) => return Speaker::Client(inbound),
+                // Should the rest turn out to be HTTP, it goes to another endpoint.
+                Ok(0) | Err(_) => endpoint_listens = false,
+            },
         }
         match follow::recognize(inbound.filled()) {
             follow::Recognized::Http => return Speaker::Http(inbound),
