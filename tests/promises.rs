@@ -4,3 +4,4 @@ pub mod harness;
 
 mod harness_works;
 mod no_request_lost;
+mod readme;
