@@ -299,7 +299,7 @@ fn labels_in_table(after: &str) -> Vec<String> {
     let table =
         lines.by_ref().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     table
-        .flat_map(|row| row.replace("\\|", "/").split('|').nth(1).map(str::to_owned))
+        .filter_map(|row| row.replace("\\|", "/").split('|').nth(1).map(str::to_owned))
         .flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect()
 }
