@@ -64,6 +64,15 @@ impl Portolan {
         })
     }
 
+    /// Waits until a container is ready in another life, or on another network, than that of `attachment`.
+    #[track_caller]
+    pub fn await_new_attachment(&self, container: &str, attachment: &str) -> Endpoint {
+        eventually(PATIENCE, &format!("{container} to be attached anew"), || match self.endpoint(container) {
+            Some(endpoint) if endpoint.state == "ready" && endpoint.attachment != attachment => Ok(endpoint),
+            other => Err(format!("{other:?}")),
+        })
+    }
+
     /// Waits until a container is no longer known.
     #[track_caller]
     pub fn await_gone(&self, container: &str) {
