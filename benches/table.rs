@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portolan_config::Labels;
 use portolan_config::settings::Dns;
-use portolan_discovery::chart::{self, Policy};
+use portolan_discovery::chart::{self, Chart, Policy};
 use portolan_discovery::{Change, ProviderName, Registry, Snapshot, Update};
 use portolan_proxy::{Ledger, Metrics};
 
@@ -44,7 +44,6 @@ fn stages(criterion: &mut Criterion) {
     let labels = world::instance(1, 1).labels;
     criterion
         .bench_function("labels of one container", |bench| bench.iter(|| Labels::decode(black_box(&labels))));
-    let provider = ProviderName::new("docker");
     let entry_points = ["web".to_owned()];
     let dns = Dns {
         address: "127.0.0.1:1053".parse().expect("an address"),
@@ -54,9 +53,10 @@ fn stages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stage");
     group.sample_size(10);
     for size in SIZES {
-        let known = world::known(size);
+        let sketches = world::sketches(size, &policy());
+        let previous = chart::draw(sketches.iter(), &policy(), &Chart::default());
         group.bench_function(BenchmarkId::new("draw the chart", size), |bench| {
-            bench.iter(|| chart::draw(known.iter().map(|known| (&provider, known)), &policy()));
+            bench.iter(|| chart::draw(sketches.iter(), &policy(), black_box(&previous)));
         });
         let snapshot = snapshot(size);
         let ledger = ledger();

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use portolan_config::{Labels, Protocol};
-use portolan_discovery::chart::Known;
+use portolan_discovery::chart::{Policy, Sketch};
 use portolan_discovery::instance::Port;
-use portolan_discovery::{Instance, InstanceId, NetworkAddress, ServiceKey, State};
+use portolan_discovery::{Instance, InstanceId, NetworkAddress, ProviderName, ServiceKey, State};
 
 /// Replicas of each service.
 pub(crate) const REPLICAS: usize = 3;
@@ -47,12 +47,13 @@ pub(crate) fn instances(services: usize) -> Vec<Instance> {
     (0..services).flat_map(|service| (0..REPLICAS).map(move |replica| instance(service, replica))).collect()
 }
 
-/// The same with labels read.
+/// The same, sketched.
 #[allow(dead_code)] // each bench uses its part of this file
-pub(crate) fn known(services: usize) -> Vec<Known> {
-    let known = |instance: Instance| Known {
-        labels: Arc::new(Labels::decode(&instance.labels)),
-        instance: Arc::new(instance),
+pub(crate) fn sketches(services: usize, policy: &Policy) -> Vec<Sketch> {
+    let provider = ProviderName::new("docker");
+    let sketch = |instance: Instance| {
+        let labels = Arc::new(Labels::decode(&instance.labels));
+        Sketch::new(&provider, Arc::new(instance), labels, policy)
     };
-    instances(services).into_iter().map(known).collect()
+    instances(services).into_iter().map(sketch).collect()
 }

@@ -1,21 +1,26 @@
 //! Draws the chart: from instances, each with its own labels, to services, routers, upstreams and publications.
 //!
+//! In two steps. A [`Sketch`] holds what follows from one instance alone, and is made once, when the instance is
+//! observed; [`draw`] puts the sketches together, and is done for every snapshot.
+//!
 //! Pure: the same instances under the same policy give the same chart, in whatever order they were observed. What
 //! can't be drawn as written becomes a fault; it costs the router or the port it is about and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use portolan_config::{Fault, Labels, ListenAddress, Protocol};
+use portolan_config::{Fault, ListenAddress, Protocol};
 
-use crate::instance::{Instance, ServiceKey, State};
-use crate::provider::ProviderName;
-use crate::snapshot::{Endpoint, Publication, Router, Service, Upstream};
+use crate::snapshot::{Publication, Router, Service, Target, Upstream};
 
 mod endpoint;
 mod fault;
 mod http;
 mod publish;
+mod sketch;
+
+pub use sketch::Sketch;
 
 /// What the operator decided for all instances.
 #[derive(Clone, Debug, Default)]
@@ -39,17 +44,8 @@ pub struct Reserved {
     pub protocol: Protocol,
 }
 
-/// An instance with its labels read, as the registry keeps it.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// What was observed.
-    pub instance: Arc<Instance>,
-    /// What its labels say.
-    pub labels: Arc<Labels>,
-}
-
 /// The drawn parts of a snapshot.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Chart {
     /// By qualified name.
     pub services: Vec<Arc<Service>>,
@@ -63,81 +59,62 @@ pub struct Chart {
     pub faults: Vec<Fault>,
 }
 
-/// An instance on its way onto the chart.
-struct Mark<'a> {
-    known: &'a Known,
-    provider: &'a ProviderName,
-    /// The qualified name of its service.
-    service: String,
-    endpoint: Arc<Endpoint>,
-}
-
-impl Mark<'_> {
-    fn origin(&self) -> String {
-        format!("container {}", self.known.instance.name)
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.known.instance.state == State::Stopped
-    }
-
-    fn qualify(&self, name: &str) -> String {
-        if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.provider) }
-    }
-}
-
-/// Draws everything that `instances` are and ask for.
-pub fn draw<'a>(instances: impl Iterator<Item = (&'a ProviderName, &'a Known)>, policy: &Policy) -> Chart {
-    let mut faults = fault::Faults::default();
-    let mut marks: Vec<Mark> =
-        instances.map(|(provider, known)| mark(provider, known, policy, &mut faults)).collect();
+/// Draws what the sketches show together. Parts that are as they were in `previous` are the same `Arc`s, so that
+/// whoever steers by the chart has to look only at what changed.
+pub fn draw<'a>(sketches: impl Iterator<Item = &'a Sketch>, policy: &Policy, previous: &Chart) -> Chart {
+    let mut sketches: Vec<&Sketch> = sketches.collect();
     // Of two that claim the same thing, a running one keeps it before a stopped one, then the elder.
-    marks.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
-    let services = group(&marks);
-    let (routers, mut upstreams) = http::draw(&marks, policy, &mut faults);
-    let publications = publish::draw(&marks, &services, policy, &mut upstreams, &mut faults);
+    sketches.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
+    let mut faults = fault::Faults::default();
+    for sketch in &sketches {
+        for (label, message) in &sketch.faults {
+            faults.add(&sketch.service, &sketch.origin(), label, message);
+        }
+    }
+    let services = group(&sketches);
+    let (routers, mut upstreams) = http::merge(&sketches, &mut faults);
+    let publications = publish::merge(&sketches, &services, policy, &mut upstreams, &mut faults);
     Chart {
-        services: services.into_values().map(Arc::new).collect(),
+        services: keep(services, &previous.services, |new, old| {
+            new.key == old.key && all_same(&new.endpoints, &old.endpoints, Arc::ptr_eq)
+        }),
         routers,
-        upstreams: upstreams.into_values().map(Arc::new).collect(),
+        upstreams: keep(upstreams, &previous.upstreams, |new, old| {
+            let same = |new: &Target, old: &Target| {
+                new.port == old.port && Arc::ptr_eq(&new.endpoint, &old.endpoint)
+            };
+            all_same(&new.targets, &old.targets, same)
+        }),
         publications,
         faults: faults.into_vec(),
     }
 }
 
-fn mark<'a>(
-    provider: &'a ProviderName,
-    known: &'a Known,
-    policy: &Policy,
-    faults: &mut fault::Faults,
-) -> Mark<'a> {
-    let service = format!("{}@{provider}", known.instance.service.name());
-    let origin = format!("container {}", known.instance.name);
-    for fault in &known.labels.faults {
-        faults.add(&service, &origin, &fault.label, &fault.message);
-    }
-    let endpoint = endpoint::draw(provider, known, policy, |label, message| {
-        faults.add(&service, &origin, label, &message);
-    });
-    Mark { known, provider, service, endpoint: Arc::new(endpoint) }
+fn precedence(sketch: &Sketch) -> (bool, SystemTime, &str) {
+    (sketch.is_stopped(), sketch.instance.created, &sketch.instance.name)
 }
 
-fn precedence<'a>(mark: &'a Mark) -> (bool, std::time::SystemTime, &'a str) {
-    (mark.is_stopped(), mark.known.instance.created, &mark.known.instance.name)
-}
+/// Parts on their way onto the chart, by qualified name.
+type Named<T> = HashMap<String, T>;
 
-/// The services, by qualified name. Should two keys give one name, the later one's name says what it is as well.
-fn group(marks: &[Mark]) -> BTreeMap<String, Service> {
-    let mut services: BTreeMap<String, Service> = BTreeMap::new();
-    for mark in marks {
-        let service = services.entry(mark.service.clone()).or_insert_with(|| Service {
-            name: mark.service.clone(),
-            key: mark.known.instance.service.clone(),
-            provider: mark.provider.clone(),
-            endpoints: Vec::new(),
-        });
-        prefer_key(&mut service.key, &mark.known.instance.service);
-        service.endpoints.push(mark.endpoint.clone());
+/// The services.
+fn group(sketches: &[&Sketch]) -> Named<Service> {
+    let mut services: Named<Service> = HashMap::new();
+    for sketch in sketches {
+        let service = match services.get_mut(&sketch.service) {
+            Some(service) => service,
+            None => services.entry(sketch.service.clone()).or_insert_with(|| Service {
+                name: sketch.service.clone(),
+                key: sketch.instance.service.clone(),
+                provider: sketch.provider.clone(),
+                endpoints: Vec::new(),
+            }),
+        };
+        // Should two kinds of key give one name, the strongest kind is kept, whichever came first.
+        if sketch.instance.service < service.key {
+            service.key = sketch.instance.service.clone();
+        }
+        service.endpoints.push(sketch.endpoint.clone());
     }
     for service in services.values_mut() {
         service.endpoints.sort_by(|a, b| a.instance.name.cmp(&b.instance.name));
@@ -145,11 +122,44 @@ fn group(marks: &[Mark]) -> BTreeMap<String, Service> {
     services
 }
 
-/// A service keeps the key of the strongest kind, so that it does not depend on the order of its instances.
-fn prefer_key(kept: &mut ServiceKey, other: &ServiceKey) {
-    if other < kept {
-        *kept = other.clone();
+/// Sorts parts by name, and takes those that are as before from before.
+fn keep<T>(parts: Named<T>, previous: &[Arc<T>], same: impl Fn(&T, &T) -> bool) -> Vec<Arc<T>>
+where
+    T: HasName,
+{
+    let mut parts: Vec<T> = parts.into_values().collect();
+    parts.sort_by(|a, b| a.name().cmp(b.name()));
+    let mut previous = previous.iter().peekable();
+    parts
+        .into_iter()
+        .map(|part| {
+            while previous.next_if(|old| old.name() < part.name()).is_some() {}
+            match previous.next_if(|old| old.name() == part.name()) {
+                Some(old) if same(&part, old) => old.clone(),
+                _ => Arc::new(part),
+            }
+        })
+        .collect()
+}
+
+trait HasName {
+    fn name(&self) -> &str;
+}
+
+impl HasName for Service {
+    fn name(&self) -> &str {
+        &self.name
     }
+}
+
+impl HasName for Upstream {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn all_same<T>(new: &[T], old: &[T], same: impl Fn(&T, &T) -> bool) -> bool {
+    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| same(new, old))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use portolan_config::Labels;
 use tokio::sync::{mpsc, watch};
 
-use crate::chart::{self, Known, Policy};
+use crate::chart::{self, Chart, Policy, Sketch};
 use crate::instance::{Instance, InstanceId};
 use crate::provider::{Change, ProviderName, Update};
 use crate::snapshot::{Applied, Snapshot, SourceStatus};
@@ -27,12 +27,13 @@ pub struct Registry {
     policy: Policy,
     sources: BTreeMap<ProviderName, Source>,
     generation: u64,
+    chart: Chart,
     applied: VecDeque<Applied>,
 }
 
 #[derive(Debug, Default)]
 struct Source {
-    instances: BTreeMap<InstanceId, Known>,
+    sketches: BTreeMap<InstanceId, Sketch>,
     last_sync: Option<SystemTime>,
     lost: Option<String>,
 }
@@ -41,7 +42,7 @@ impl Registry {
     /// A registry that waits for the first word of `sources`.
     pub fn new(policy: Policy, sources: impl IntoIterator<Item = ProviderName>) -> Self {
         let sources = sources.into_iter().map(|name| (name, Source::default())).collect();
-        Self { policy, sources, generation: 0, applied: VecDeque::new() }
+        Self { policy, sources, generation: 0, chart: Chart::default(), applied: VecDeque::new() }
     }
 
     /// Takes updates and publishes snapshots until every sender is gone.
@@ -60,20 +61,20 @@ impl Registry {
         let source = self.sources.entry(update.provider.clone()).or_default();
         match update.change {
             Change::Reset(instances) => {
-                let mut before = std::mem::take(&mut source.instances);
+                let mut before = std::mem::take(&mut source.sketches);
                 for instance in instances {
-                    let known = know(instance, &mut before);
-                    source.instances.insert(known.instance.id.clone(), known);
+                    let sketch = sketch(&update.provider, instance, &mut before, &self.policy);
+                    source.sketches.insert(sketch.instance.id.clone(), sketch);
                 }
                 source.last_sync = Some(now);
                 source.lost = None;
             }
             Change::Upsert(instance) => {
-                let known = know(*instance, &mut source.instances);
-                source.instances.insert(known.instance.id.clone(), known);
+                let sketch = sketch(&update.provider, *instance, &mut source.sketches, &self.policy);
+                source.sketches.insert(sketch.instance.id.clone(), sketch);
             }
             Change::Remove(id) => {
-                source.instances.remove(&id);
+                source.sketches.remove(&id);
             }
             // Its last word stands: an engine that restarts does not empty the table.
             Change::Lost(reason) => source.lost = Some(reason),
@@ -91,11 +92,9 @@ impl Registry {
     /// Draws what is known now.
     pub fn snapshot(&mut self) -> Snapshot {
         self.generation += 1;
-        let instances = self
-            .sources
-            .iter()
-            .flat_map(|(provider, source)| source.instances.values().map(move |known| (provider, known)));
-        let chart = chart::draw(instances, &self.policy);
+        let sketches = self.sources.values().flat_map(|source| source.sketches.values());
+        self.chart = chart::draw(sketches, &self.policy, &self.chart);
+        let chart = self.chart.clone();
         let newest = self.generation;
         let snapshot = Snapshot {
             generation: newest,
@@ -119,13 +118,19 @@ impl Source {
     }
 }
 
-/// Reads an instance's labels, unless the same ones were read before.
-fn know(instance: Instance, before: &mut BTreeMap<InstanceId, Known>) -> Known {
+/// Sketches an instance, unless it is as it was before; its labels are read only where they are new.
+fn sketch(
+    provider: &ProviderName,
+    instance: Instance,
+    before: &mut BTreeMap<InstanceId, Sketch>,
+    policy: &Policy,
+) -> Sketch {
     let labels = match before.remove(&instance.id) {
-        Some(known) if known.instance.labels == instance.labels => known.labels,
+        Some(sketch) if *sketch.instance == instance => return sketch,
+        Some(sketch) if sketch.instance.labels == instance.labels => sketch.labels,
         _ => Arc::new(Labels::decode(&instance.labels)),
     };
-    Known { instance: Arc::new(instance), labels }
+    Sketch::new(provider, Arc::new(instance), labels, policy)
 }
 
 #[cfg(test)]

@@ -1,17 +1,18 @@
-//! What outlives a recompile: the state of upstreams and targets, by identity.
+//! What outlives a recompile: the state of upstreams, targets and routers, by identity.
 //!
 //! The table is immutable and replaced whole; the turn of a rotation and the metrics of an endpoint must not start
-//! anew with it. They are kept here, keyed by name and by (upstream, endpoint, port), never by address.
+//! anew with it. They are kept here, by name and by (endpoint, port), never by address. What was compiled is kept as
+//! well, and used again for as long as the chart shows the same part.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use portolan_discovery::EndpointKey;
+use portolan_discovery::{self as discovery, EndpointKey};
 
 use crate::balancer::Cursor;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
+use crate::table::{Route, Upstream};
 
 /// The books. Compilation writes them; workers hold `Arc`s of what they use.
 #[derive(Debug)]
@@ -19,106 +20,150 @@ pub struct Ledger {
     metrics: Metrics,
     next_target: AtomicU64,
     upstreams: DashMap<String, UpstreamAccount>,
-    routers: DashMap<String, Arc<Scope>>,
-    targets: DashMap<TargetKey, TargetAccount>,
+    routers: DashMap<String, RouterAccount>,
 }
 
-/// A port of one life of one instance, as a target of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TargetKey {
-    pub(crate) upstream: String,
-    pub(crate) endpoint: EndpointKey,
-    pub(crate) port: u16,
+/// What is kept of an upstream.
+#[derive(Debug)]
+struct UpstreamAccount {
+    drawn: Arc<discovery::Upstream>,
+    compiled: Arc<Upstream>,
+    targets: Vec<TargetAccount>,
+    /// The newest table that has it.
+    generation: u64,
 }
 
-/// What is kept of a target.
+/// What is kept of a router.
+#[derive(Debug)]
+struct RouterAccount {
+    drawn: Arc<discovery::Router>,
+    compiled: Arc<Route>,
+    generation: u64,
+}
+
+/// What is kept of a target: a port of one life of one instance.
 #[derive(Clone, Debug)]
 pub(crate) struct TargetAccount {
-    /// The number that stands for it for as long as the process runs; no two lives share one.
+    endpoint: EndpointKey,
+    port: u16,
+    /// Stands for it for as long as the process runs; no two lives share one.
     pub(crate) id: u64,
     pub(crate) counters: EndpointCounters,
 }
 
-/// What is kept of an upstream.
-#[derive(Clone, Debug)]
-pub(crate) struct UpstreamAccount {
+/// What an upstream is compiled with, besides what the chart shows of it.
+pub(crate) struct Kept {
     pub(crate) cursor: Arc<Cursor>,
     pub(crate) scope: Arc<Scope>,
-}
-
-/// What the newest table refers to; the rest is closed.
-#[derive(Debug, Default)]
-pub(crate) struct InUse {
-    pub(crate) upstreams: HashSet<String>,
-    pub(crate) routers: HashSet<String>,
-    pub(crate) targets: HashSet<u64>,
+    /// In the order of the chart's targets.
+    pub(crate) targets: Vec<TargetAccount>,
 }
 
 impl Ledger {
     /// Empty books.
     pub fn new(metrics: Metrics) -> Self {
-        Self {
-            metrics,
-            next_target: AtomicU64::new(1),
-            upstreams: DashMap::new(),
-            routers: DashMap::new(),
-            targets: DashMap::new(),
-        }
+        Self { metrics, next_target: AtomicU64::new(1), upstreams: DashMap::new(), routers: DashMap::new() }
     }
 
-    pub(crate) fn upstream(&self, name: &str) -> UpstreamAccount {
-        if let Some(account) = self.upstreams.get(name) {
-            return account.clone();
-        }
-        let account = UpstreamAccount { cursor: Arc::default(), scope: Arc::new(self.metrics.service(name)) };
-        self.upstreams.insert(name.to_owned(), account.clone());
-        account
-    }
-
-    pub(crate) fn router(&self, name: &str) -> Arc<Scope> {
-        self.routers.entry(name.to_owned()).or_insert_with(|| Arc::new(self.metrics.router(name))).clone()
-    }
-
-    pub(crate) fn target(&self, key: &TargetKey, endpoint_name: &str) -> TargetAccount {
-        if let Some(account) = self.targets.get(key) {
-            return account.clone();
-        }
-        let account = TargetAccount {
-            id: self.next_target.fetch_add(1, Ordering::Relaxed),
-            counters: self.metrics.endpoint(&key.upstream, endpoint_name),
+    /// The compiled upstream: the one of before, or what `compile` makes of what was kept.
+    pub(crate) fn upstream(
+        &self,
+        drawn: &Arc<discovery::Upstream>,
+        generation: u64,
+        compile: impl FnOnce(Kept) -> Upstream,
+    ) -> Arc<Upstream> {
+        let Some(mut account) = self.upstreams.get_mut(&drawn.name) else {
+            let kept = Kept {
+                cursor: Arc::default(),
+                scope: Arc::new(self.metrics.service(&drawn.name)),
+                targets: self.targets(drawn, &[]),
+            };
+            let targets = kept.targets.clone();
+            let compiled = Arc::new(compile(kept));
+            let account =
+                UpstreamAccount { drawn: drawn.clone(), compiled: compiled.clone(), targets, generation };
+            self.upstreams.insert(drawn.name.clone(), account);
+            return compiled;
         };
-        self.targets.insert(key.clone(), account.clone());
-        account
+        account.generation = generation;
+        if !Arc::ptr_eq(&account.drawn, drawn) {
+            let targets = self.targets(drawn, &account.targets);
+            let kept = Kept {
+                cursor: account.compiled.cursor.clone(),
+                scope: account.compiled.scope.clone(),
+                targets: targets.clone(),
+            };
+            account.drawn = drawn.clone();
+            account.compiled = Arc::new(compile(kept));
+            self.forget(&account.targets, &targets);
+            account.targets = targets;
+        }
+        account.compiled.clone()
     }
 
-    /// Closes the accounts that nothing refers to any more, and takes their series out of the metrics.
-    pub(crate) fn close_unused(&self, in_use: &InUse) {
-        self.upstreams.retain(|name, account| {
-            let keep = in_use.upstreams.contains(name);
+    /// The compiled router: the one of before, or a new one that counts into the same series.
+    pub(crate) fn router(
+        &self,
+        drawn: &Arc<discovery::Router>,
+        upstream: &Arc<Upstream>,
+        generation: u64,
+    ) -> Arc<Route> {
+        let compile = |scope| Arc::new(Route { router: drawn.clone(), upstream: upstream.clone(), scope });
+        let Some(mut account) = self.routers.get_mut(&drawn.name) else {
+            let compiled = compile(Arc::new(self.metrics.router(&drawn.name)));
+            let account = RouterAccount { drawn: drawn.clone(), compiled: compiled.clone(), generation };
+            self.routers.insert(drawn.name.clone(), account);
+            return compiled;
+        };
+        account.generation = generation;
+        if !Arc::ptr_eq(&account.drawn, drawn) || !Arc::ptr_eq(&account.compiled.upstream, upstream) {
+            account.compiled = compile(account.compiled.scope.clone());
+            account.drawn = drawn.clone();
+        }
+        account.compiled.clone()
+    }
+
+    /// Closes the accounts that the table of this generation does not use, and takes their series out of the metrics.
+    pub(crate) fn close_unused(&self, generation: u64) {
+        self.upstreams.retain(|_, account| {
+            let keep = account.generation == generation;
             if !keep {
-                account.scope.forget();
+                account.compiled.scope.forget();
+                self.forget(&account.targets, &[]);
             }
             keep
         });
-        self.routers.retain(|name, scope| {
-            let keep = in_use.routers.contains(name);
+        self.routers.retain(|_, account| {
+            let keep = account.generation == generation;
             if !keep {
-                scope.forget();
+                account.compiled.scope.forget();
             }
             keep
         });
-        let mut gone = Vec::new();
-        self.targets.retain(|_, account| {
-            let keep = in_use.targets.contains(&account.id);
-            if !keep {
-                gone.push(account.counters.clone());
-            }
-            keep
-        });
-        // A container that was restarted has a new account under its old name: that series goes on.
-        for counters in gone {
-            if !self.targets.iter().any(|account| account.counters.is_same_series(&counters)) {
-                self.metrics.forget_endpoint(&counters);
+    }
+
+    /// The accounts of an upstream's targets: those there are, and new ones for new lives.
+    fn targets(&self, drawn: &discovery::Upstream, before: &[TargetAccount]) -> Vec<TargetAccount> {
+        let account = |target: &discovery::Target| {
+            let known = before
+                .iter()
+                .find(|account| account.port == target.port && account.endpoint == target.endpoint.key);
+            known.cloned().unwrap_or_else(|| TargetAccount {
+                endpoint: target.endpoint.key.clone(),
+                port: target.port,
+                id: self.next_target.fetch_add(1, Ordering::Relaxed),
+                counters: self.metrics.endpoint(&drawn.name, &target.endpoint.instance.name),
+            })
+        };
+        drawn.targets.iter().map(account).collect()
+    }
+
+    /// Takes the series of targets that left out of the metrics. A container that was restarted has a new life under
+    /// its old name: that series goes on.
+    fn forget(&self, before: &[TargetAccount], now: &[TargetAccount]) {
+        for gone in before {
+            if !now.iter().any(|account| account.counters.is_same_series(&gone.counters)) {
+                self.metrics.forget_endpoint(&gone.counters);
             }
         }
     }

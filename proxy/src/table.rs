@@ -37,7 +37,7 @@ pub struct Table {
 impl Table {
     /// The name of the router that takes a request for `path` of `host`, at this entry point.
     pub fn find(&self, entry_point: &str, host: &str, path: &str) -> Option<&str> {
-        self.entry_points.get(entry_point)?.find(host, path).map(|route| route.name.as_str())
+        self.entry_points.get(entry_point)?.find(host, path).map(|route| route.router.name.as_str())
     }
 }
 

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use portolan_config::Protocol;
+use portolan_config::{Labels, Protocol};
 
-use super::{Known, Policy};
-use crate::instance::{NetworkAddress, State};
+use super::Policy;
+use crate::instance::{Instance, NetworkAddress, State};
 use crate::provider::ProviderName;
 use crate::snapshot::{Endpoint, EndpointKey, NamedPort};
 
 pub(super) fn draw(
     provider: &ProviderName,
-    known: &Known,
+    instance: &Arc<Instance>,
+    labels: &Labels,
     policy: &Policy,
-    mut fault: impl FnMut(&str, String),
+    faults: &mut Vec<(String, String)>,
 ) -> Endpoint {
-    let instance = &known.instance;
-    let network = network(known, policy, &mut fault);
+    let network = network(instance, labels, policy, faults);
     let reachable = network.is_some_and(|network| network.ipv4.is_some() || network.ipv6.is_some());
     let (state, reason) = match instance.state {
         // It runs, but nobody could reach it: that is told apart from having stopped.
@@ -30,7 +30,7 @@ pub(super) fn draw(
             attachment: network.map_or_else(|| Arc::from(""), |network| network.endpoint_id.as_str().into()),
         },
         instance: instance.clone(),
-        ports: ports(known),
+        ports: ports(instance, labels),
         ipv4: network.and_then(|network| network.ipv4),
         ipv6: network.and_then(|network| network.ipv6),
         state,
@@ -40,18 +40,19 @@ pub(super) fn draw(
 
 /// The network to use: the one that a label names, else the operator's, else the one the provider prefers.
 fn network<'a>(
-    known: &'a Known,
+    instance: &'a Instance,
+    labels: &Labels,
     policy: &Policy,
-    fault: &mut impl FnMut(&str, String),
+    faults: &mut Vec<(String, String)>,
 ) -> Option<&'a NetworkAddress> {
-    let networks = &known.instance.networks;
+    let networks = &instance.networks;
     let named = |name: &str| networks.iter().find(|network| network.network == name);
-    if let Some(wanted) = &known.labels.network {
+    if let Some(wanted) = &labels.network {
         if let Some(found) = named(wanted) {
             return Some(found);
         }
         if !networks.is_empty() {
-            fault("docker.network", not_attached(wanted, networks));
+            faults.push(("docker.network".to_owned(), not_attached(wanted, networks)));
         }
     }
     policy
@@ -71,27 +72,26 @@ fn not_attached(wanted: &str, networks: &[NetworkAddress]) -> String {
 }
 
 /// The port that HTTP goes to when no label says: the lowest exposed TCP port.
-pub(super) fn default_http_port(known: &Known) -> Option<u16> {
-    known.instance.ports.iter().filter(|port| port.protocol == Protocol::Tcp).map(|port| port.number).min()
+pub(super) fn default_http_port(instance: &Instance) -> Option<u16> {
+    instance.ports.iter().filter(|port| port.protocol == Protocol::Tcp).map(|port| port.number).min()
 }
 
-fn ports(known: &Known) -> Vec<NamedPort> {
-    let mut ports: Vec<NamedPort> = known
-        .labels
+fn ports(instance: &Instance, labels: &Labels) -> Vec<NamedPort> {
+    let mut ports: Vec<NamedPort> = labels
         .ports
         .iter()
         .map(|(name, (number, protocol))| named(Some(name.as_str()), *number, *protocol))
         .collect();
-    let http = known.labels.services.values().find_map(|service| service.port).or(default_http_port(known));
+    let http = labels.services.values().find_map(|service| service.port).or(default_http_port(instance));
     if let Some(number) = http
-        && !known.labels.ports.contains_key("http")
+        && !labels.ports.contains_key("http")
     {
         ports.push(named(Some("http"), number, Protocol::Tcp));
     }
-    for port in &known.instance.ports {
+    for port in &instance.ports {
         ports.push(named(None, port.number, port.protocol));
     }
-    for publish in &known.labels.publish {
+    for publish in &labels.publish {
         ports.push(named(None, publish.target_port, publish.protocol));
     }
     ports.sort();

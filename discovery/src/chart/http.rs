@@ -1,81 +1,50 @@
 //! The HTTP side of the chart: routers and what they send to.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use portolan_config::Labels;
 use portolan_config::labels::RouterLabels;
 use portolan_config::rule::{HostPattern, Rule};
 
 use super::fault::Faults;
-use super::{Mark, Policy, endpoint};
+use super::{Named, Sketch, endpoint};
 use crate::snapshot::{Router, Target, Upstream};
 
-/// Draws the routers, by name, and the upstreams.
-pub(super) fn draw(
-    marks: &[Mark],
-    policy: &Policy,
-    faults: &mut Faults,
-) -> (Vec<Arc<Router>>, BTreeMap<String, Upstream>) {
-    let mut upstreams = BTreeMap::new();
-    let mut routers: BTreeMap<String, (Router, String)> = BTreeMap::new();
-    let enabled = |mark: &&Mark| mark.known.labels.enable.unwrap_or(policy.exposed_by_default);
-    for mark in marks.iter().filter(enabled) {
-        add_targets(mark, &mut upstreams, faults);
-    }
-    for mark in marks.iter().filter(enabled) {
-        for (router, label) in routers_of(mark, faults) {
-            add_router(mark, router, &label, &upstreams, &mut routers, faults);
-        }
-    }
-    for upstream in upstreams.values_mut() {
-        upstream
-            .targets
-            .sort_by(|a, b| (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port)));
-    }
-    (routers.into_values().map(|(router, _)| Arc::new(router)).collect(), upstreams)
-}
-
-/// Adds this instance to each upstream that its labels name, or to the one named after its service.
-fn add_targets(mark: &Mark, upstreams: &mut BTreeMap<String, Upstream>, faults: &mut Faults) {
-    let labels = &mark.known.labels;
-    let default_port = endpoint::default_http_port(mark.known);
-    let mut add = |name: String, port: u16| {
-        let upstream =
-            upstreams.entry(name.clone()).or_insert_with(|| Upstream { name, targets: Vec::new() });
-        upstream.targets.push(Target { endpoint: mark.endpoint.clone(), port });
-    };
+/// The upstreams that this instance is a target of: those its labels name, or the one named after its service.
+pub(super) fn targets(labels: &Labels, sketch: &mut Sketch) -> Vec<(String, u16)> {
+    let default_port = endpoint::default_http_port(&sketch.instance);
+    let mut targets = Vec::new();
     if labels.services.is_empty() {
         match default_port {
-            Some(port) => add(mark.service.clone(), port),
+            Some(port) => targets.push((sketch.service.clone(), port)),
             // An unlabelled container without ports is no web server, and nobody said it was.
             None if labels.routers.is_empty() && labels.enable != Some(true) => {}
-            None => faults.add(&mark.service, &mark.origin(), "http", NO_PORT),
+            None => sketch.fault("http", NO_PORT),
         }
     }
     for (name, service) in &labels.services {
-        if let Some(port) = service.port.or(default_port) {
-            add(mark.qualify(name), port);
-        } else {
-            let label = format!("http.services.{name}.loadbalancer.server.port");
-            faults.add(&mark.service, &mark.origin(), &label, NO_PORT);
+        match service.port.or(default_port) {
+            Some(port) => targets.push((sketch.qualify(name), port)),
+            None => sketch.fault(format!("http.services.{name}.loadbalancer.server.port"), NO_PORT),
         }
     }
+    targets
 }
 
 const NO_PORT: &str = "the image exposes no TCP port: say which one with \
                        `traefik.http.services.NAME.loadbalancer.server.port`";
 
 /// The routers that this instance's labels ask for, each with its label; the default one when they name none.
-fn routers_of(mark: &Mark, faults: &mut Faults) -> Vec<(Router, String)> {
-    let labels = &mark.known.labels;
+pub(super) fn routers(labels: &Labels, sketch: &mut Sketch) -> Vec<(Arc<Router>, String)> {
     let only_service = match labels.services.len() {
-        0 => Some(mark.service.clone()),
-        1 => labels.services.keys().next().map(|name| mark.qualify(name)),
+        0 => Some(sketch.service.clone()),
+        1 => labels.services.keys().next().map(|name| sketch.qualify(name)),
         _ => None,
     };
     let default = RouterLabels::default();
-    let default_name = mark.known.instance.service.name();
+    let default_name = sketch.instance.service.name();
     let asked: Vec<(&str, &RouterLabels)> = if labels.routers.is_empty() {
         vec![(default_name.as_str(), &default)]
     } else {
@@ -87,11 +56,10 @@ fn routers_of(mark: &Mark, faults: &mut Faults) -> Vec<(Router, String)> {
             continue;
         }
         let label = format!("http.routers.{name}");
-        let Some(upstream) =
-            router.service.as_ref().map(|service| mark.qualify(service)).or(only_service.clone())
-        else {
+        let named = router.service.as_ref().map(|service| sketch.qualify(service));
+        let Some(upstream) = named.or(only_service.clone()) else {
             let message = format!("several services and none chosen: say which with `{label}.service`");
-            faults.add(&mark.service, &mark.origin(), &label, &message);
+            sketch.fault(label, message);
             continue;
         };
         let (rule, length) = match &router.rule {
@@ -99,14 +67,14 @@ fn routers_of(mark: &Mark, faults: &mut Faults) -> Vec<(Router, String)> {
             None => default_rule(&default_name),
         };
         let router = Router {
-            name: mark.qualify(name),
+            name: sketch.qualify(name),
             rule,
             priority: router.priority.unwrap_or(length as i64),
             entry_points: router.entry_points.clone(),
             upstream,
-            origin: mark.origin(),
+            origin: sketch.origin(),
         };
-        routers.push((router, label));
+        routers.push((Arc::new(router), label));
     }
     routers
 }
@@ -119,36 +87,68 @@ fn default_rule(name: &str) -> (Rule, usize) {
     (rule, format!("Host(`{name}`)").len())
 }
 
-/// Adds a router, unless its upstream is missing or an earlier instance says otherwise under the same name.
-fn add_router(
-    mark: &Mark,
-    router: Router,
+/// Puts the sketches' routers and targets together. The routers are sorted by name.
+pub(super) fn merge(sketches: &[&Sketch], faults: &mut Faults) -> (Vec<Arc<Router>>, Named<Upstream>) {
+    let upstreams = merge_targets(sketches);
+    let mut routers: HashMap<&str, &Arc<Router>> = HashMap::new();
+    for sketch in sketches {
+        for (router, label) in &sketch.routers {
+            if upstreams.contains_key(&router.upstream) {
+                add_router(sketch, router, label, &mut routers, faults);
+            } else if router.upstream != sketch.service {
+                let message = format!("there is no service `{}`", router.upstream);
+                faults.add(&sketch.service, &sketch.origin(), &format!("{label}.service"), &message);
+            }
+            // A container that offers no port was told so already, or never asked for HTTP.
+        }
+    }
+    let mut routers: Vec<Arc<Router>> = routers.into_values().cloned().collect();
+    routers.sort_by(|a, b| a.name.cmp(&b.name));
+    (routers, upstreams)
+}
+
+fn merge_targets(sketches: &[&Sketch]) -> Named<Upstream> {
+    let mut upstreams: Named<Upstream> = HashMap::new();
+    for sketch in sketches {
+        for (name, port) in &sketch.targets {
+            let upstream = match upstreams.get_mut(name) {
+                Some(upstream) => upstream,
+                None => upstreams
+                    .entry(name.clone())
+                    .or_insert_with(|| Upstream { name: name.clone(), targets: Vec::new() }),
+            };
+            upstream.targets.push(Target { endpoint: sketch.endpoint.clone(), port: *port });
+        }
+    }
+    for upstream in upstreams.values_mut() {
+        upstream
+            .targets
+            .sort_by(|a, b| (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port)));
+    }
+    upstreams
+}
+
+/// Adds a router, unless an earlier instance says otherwise under the same name.
+fn add_router<'a>(
+    sketch: &Sketch,
+    router: &'a Arc<Router>,
     label: &str,
-    upstreams: &BTreeMap<String, Upstream>,
-    routers: &mut BTreeMap<String, (Router, String)>,
+    routers: &mut HashMap<&'a str, &'a Arc<Router>>,
     faults: &mut Faults,
 ) {
-    if !upstreams.contains_key(&router.upstream) {
-        // A container that offers no port was told so already, or never asked for HTTP.
-        if router.upstream != mark.service {
-            let message = format!("there is no service `{}`", router.upstream);
-            faults.add(&mark.service, &mark.origin(), &format!("{label}.service"), &message);
-        }
-        return;
-    }
-    match routers.entry(router.name.clone()) {
+    match routers.entry(&router.name) {
         Entry::Vacant(entry) => {
-            entry.insert((router, mark.service.clone()));
+            entry.insert(router);
         }
         Entry::Occupied(entry) => {
-            let (kept, _) = entry.get();
+            let kept = entry.get();
             let same = kept.rule == router.rule
                 && kept.priority == router.priority
                 && kept.entry_points == router.entry_points
                 && kept.upstream == router.upstream;
-            if !same && !mark.is_stopped() {
+            if !same && !sketch.is_stopped() {
                 let message = format!("{} says otherwise under the same name, and keeps it", kept.origin);
-                faults.add(&mark.service, &mark.origin(), label, &message);
+                faults.add(&sketch.service, &sketch.origin(), label, &message);
             }
         }
     }

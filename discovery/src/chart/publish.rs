@@ -3,38 +3,45 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan_config::{ListenAddress, Publish};
+use portolan_config::{ListenAddress, Protocol, Publish};
 
 use super::fault::Faults;
-use super::{Mark, Policy};
+use super::{Named, Policy, Sketch};
 use crate::snapshot::{Publication, Service, Target, Upstream};
 
-/// Draws the publications, by port, and adds their upstreams.
-pub(super) fn draw(
-    marks: &[Mark],
-    services: &BTreeMap<String, Service>,
+/// What was drawn so far, by port: only there can two be in each other's way.
+type Drawn = BTreeMap<(u16, Protocol), Vec<Publication>>;
+
+/// Puts the sketches' publications together, by port, and adds their upstreams.
+pub(super) fn merge(
+    sketches: &[&Sketch],
+    services: &Named<Service>,
     policy: &Policy,
-    upstreams: &mut BTreeMap<String, Upstream>,
+    upstreams: &mut Named<Upstream>,
     faults: &mut Faults,
 ) -> Vec<Arc<Publication>> {
-    let mut drawn: Vec<Publication> = Vec::new();
-    for mark in marks {
-        for publish in &mark.known.labels.publish {
-            match claim(mark, publish, &drawn, policy) {
-                Claim::Free => drawn.push(publication(mark, publish, services, upstreams)),
+    let mut drawn = Drawn::new();
+    for sketch in sketches {
+        for publish in &sketch.labels.publish {
+            match claim(sketch, publish, &drawn, policy) {
+                Claim::Free => {
+                    let publication = publication(sketch, publish, services, upstreams);
+                    drawn.entry((publish.host_port, publish.protocol)).or_default().push(publication);
+                }
                 Claim::Shared => {}
                 // What has stopped gives its port up without a word.
-                Claim::Taken(_) if mark.is_stopped() => {}
+                Claim::Taken(_) if sketch.is_stopped() => {}
                 Claim::Taken(by) => {
                     let message = format!(
                         "host port {}/{} is already taken by {by}",
                         publish.host_port, publish.protocol
                     );
-                    faults.add(&mark.service, &mark.origin(), "portolan.publish", &message);
+                    faults.add(&sketch.service, &sketch.origin(), "portolan.publish", &message);
                 }
             }
         }
     }
+    let mut drawn: Vec<Publication> = drawn.into_values().flatten().collect();
     drawn.sort_by(|a, b| (&a.publish, &a.service).cmp(&(&b.publish, &b.service)));
     drawn.into_iter().map(Arc::new).collect()
 }
@@ -48,7 +55,7 @@ enum Claim {
     Taken(String),
 }
 
-fn claim(mark: &Mark, publish: &Publish, drawn: &[Publication], policy: &Policy) -> Claim {
+fn claim(sketch: &Sketch, publish: &Publish, drawn: &Drawn, policy: &Policy) -> Claim {
     let wanted = address(publish);
     let reserved = policy
         .reserved
@@ -57,12 +64,10 @@ fn claim(mark: &Mark, publish: &Publish, drawn: &[Publication], policy: &Policy)
     if let Some(reserved) = reserved {
         return Claim::Taken(format!("{} ({})", reserved.name, reserved.address));
     }
-    let other = drawn.iter().find(|other| {
-        other.publish.protocol == publish.protocol && address(&other.publish).clashes_with(wanted)
-    });
-    match other {
+    let others = drawn.get(&(publish.host_port, publish.protocol)).map_or(&[][..], Vec::as_slice);
+    match others.iter().find(|other| address(&other.publish).clashes_with(wanted)) {
         None => Claim::Free,
-        Some(other) if other.service == mark.service && other.publish == *publish => Claim::Shared,
+        Some(other) if other.service == sketch.service && other.publish == *publish => Claim::Shared,
         Some(other) => {
             Claim::Taken(format!("service {} ({}, {})", other.service, other.origin, other.publish))
         }
@@ -74,25 +79,22 @@ fn address(publish: &Publish) -> ListenAddress {
 }
 
 fn publication(
-    mark: &Mark,
+    sketch: &Sketch,
     publish: &Publish,
-    services: &BTreeMap<String, Service>,
-    upstreams: &mut BTreeMap<String, Upstream>,
+    services: &Named<Service>,
+    upstreams: &mut Named<Upstream>,
 ) -> Publication {
-    let (service, provider) = mark.service.rsplit_once('@').unwrap_or((&mark.service, ""));
+    let (service, provider) = sketch.service.rsplit_once('@').unwrap_or((&sketch.service, ""));
     let name = format!("{service}:{}/{}@{provider}", publish.target_port, publish.protocol);
+    let target = |endpoint: &Arc<_>| Target { endpoint: Arc::clone(endpoint), port: publish.target_port };
     upstreams.entry(name.clone()).or_insert_with(|| Upstream {
+        targets: services[&sketch.service].endpoints.iter().map(target).collect(),
         name: name.clone(),
-        targets: services[&mark.service]
-            .endpoints
-            .iter()
-            .map(|endpoint| Target { endpoint: endpoint.clone(), port: publish.target_port })
-            .collect(),
     });
     Publication {
         publish: publish.clone(),
-        service: mark.service.clone(),
+        service: sketch.service.clone(),
         upstream: name,
-        origin: mark.origin(),
+        origin: sketch.origin(),
     }
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
+use portolan_config::Labels;
+
 use super::*;
-use crate::instance::{InstanceId, NetworkAddress, Port};
+use crate::instance::{Instance, InstanceId, NetworkAddress, Port, ServiceKey, State};
+use crate::provider::ProviderName;
 
 /// An instance called `name`, running at 10.0.0.`host`, exposing port 80; the higher `host`, the younger.
 fn instance(name: &str, host: u8, labels: &[(&str, &str)]) -> Instance {
@@ -46,15 +49,13 @@ fn network(name: &str, host: u8) -> NetworkAddress {
 
 fn chart_under(policy: &Policy, instances: Vec<Instance>) -> Chart {
     let provider = ProviderName::new("docker");
-    let known: Vec<Known> = instances
-        .into_iter()
-        .map(|instance| Known {
-            labels: Arc::new(Labels::decode(&instance.labels)),
-            instance: Arc::new(instance),
-        })
-        .collect();
-    let there = draw(known.iter().map(|known| (&provider, known)), policy);
-    let back = draw(known.iter().rev().map(|known| (&provider, known)), policy);
+    let sketch = |instance: Instance| {
+        let labels = Arc::new(Labels::decode(&instance.labels));
+        Sketch::new(&provider, Arc::new(instance), labels, policy)
+    };
+    let sketches: Vec<Sketch> = instances.into_iter().map(sketch).collect();
+    let there = draw(sketches.iter(), policy, &Chart::default());
+    let back = draw(sketches.iter().rev(), policy, &Chart::default());
     assert_eq!(format!("{there:?}"), format!("{back:?}"), "the order of observation must not matter");
     there
 }
@@ -235,4 +236,24 @@ fn ports_are_offered_by_name_where_they_have_one() {
     let offered: Vec<(u16, Option<&str>)> =
         chart.services[0].endpoints[0].ports.iter().map(|port| (port.number, port.name.as_deref())).collect();
     assert_eq!(offered, [(80, Some("http")), (5353, None), (9100, Some("metrics"))]);
+}
+
+#[test]
+fn what_did_not_change_is_the_same_part_of_the_next_chart() {
+    let provider = ProviderName::new("docker");
+    let policy = Policy { exposed_by_default: true, ..Policy::default() };
+    let sketch = |instance: Instance| Sketch::new(&provider, Arc::new(instance), Arc::default(), &policy);
+    let mut sketches = vec![sketch(instance("a1", 1, &[])), sketch(instance("b1", 2, &[]))];
+    let first = draw(sketches.iter(), &policy, &Chart::default());
+    let mut changed = instance("b1", 2, &[]);
+    changed.state = State::Draining;
+    sketches[1] = sketch(changed);
+    sketches.push(sketch(instance("a0", 3, &[])));
+    let second = draw(sketches.iter(), &policy, &first);
+    let names: Vec<&str> = second.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+    assert_eq!(names, ["a0@docker", "a1@docker", "b1@docker"]);
+    assert!(Arc::ptr_eq(&first.upstreams[0], &second.upstreams[1]));
+    assert!(Arc::ptr_eq(&first.services[0], &second.services[1]));
+    assert!(!Arc::ptr_eq(&first.upstreams[1], &second.upstreams[2]));
+    assert_eq!(second.upstreams[2].targets[0].endpoint.state, State::Draining);
 }

@@ -97,7 +97,7 @@ impl Connection {
             exchange(&mut self.client, inbound, request, &mut Carrier::Pooled, &self.worker).await;
         if let (Some(reason), None) = (outcome.failure, outcome.status) {
             tracing::debug!(
-                reason = reason.as_str(), router = route.name, service = route.upstream.name, client = %self.peer,
+                reason = reason.as_str(), router = route.router.name, service = route.upstream.name, client = %self.peer,
                 "no endpoint answered"
             );
             turned.reason = reason;

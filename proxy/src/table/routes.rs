@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use portolan_config::Rule;
 use portolan_config::rule::HostPattern;
+use portolan_discovery::Router;
 
 use super::{Map, Upstream};
 use crate::metrics::Scope;
@@ -14,10 +15,8 @@ use crate::metrics::Scope;
 /// One router, ready to be asked.
 #[derive(Debug)]
 pub struct Route {
-    /// The qualified name.
-    pub name: String,
-    /// Which requests it takes.
-    pub rule: Rule,
+    /// The router as it was drawn: its name, and which requests it takes.
+    pub router: Arc<Router>,
     /// Where they go.
     pub upstream: Arc<Upstream>,
     /// What it counts into.
@@ -38,7 +37,7 @@ pub struct Routes {
 impl Routes {
     /// Files a route. Routes are added by descending priority.
     pub(super) fn add(&mut self, rank: u32, route: &Arc<Route>) {
-        match hosts(&route.rule) {
+        match hosts(&route.router.rule) {
             None => self.any_host.push((rank, route.clone())),
             Some(patterns) => {
                 for pattern in patterns {
@@ -66,7 +65,7 @@ impl Routes {
         loop {
             let next = lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0].0)?;
             let (_, route) = &next[0];
-            if route.rule.matches(host, path) {
+            if route.router.rule.matches(host, path) {
                 return Some(route);
             }
             *next = &next[1..];
@@ -103,12 +102,16 @@ mod tests {
         let upstream = Arc::new(upstream(&[true]));
         let mut routes = Routes::default();
         for (rank, rule) in rules.iter().enumerate() {
-            let route = Route {
+            let router = Router {
                 name: (*rule).to_owned(),
                 rule: Rule::parse(rule).unwrap(),
-                upstream: upstream.clone(),
-                scope: Arc::new(metrics.router(rule)),
+                priority: 0,
+                entry_points: Vec::new(),
+                upstream: "test".to_owned(),
+                origin: "test".to_owned(),
             };
+            let scope = Arc::new(metrics.router(rule));
+            let route = Route { router: Arc::new(router), upstream: upstream.clone(), scope };
             routes.add(rank as u32, &Arc::new(route));
         }
         routes
@@ -133,7 +136,7 @@ mod tests {
             ("c.test", "/", Some(4)),
             ("e.f.test", "/", Some(4)),
         ] {
-            let found = routes.find(host, path).map(|route| route.name.as_str());
+            let found = routes.find(host, path).map(|route| route.router.name.as_str());
             assert_eq!(found, expected.map(|index: usize| rules[index]), "{host}{path}");
         }
     }
@@ -167,7 +170,7 @@ mod tests {
             for host in hosts {
                 for path in paths {
                     let expected = window.iter().find(|rule| Rule::parse(rule).unwrap().matches(host, path));
-                    let found = routes.find(host, path).map(|route| route.name.as_str());
+                    let found = routes.find(host, path).map(|route| route.router.name.as_str());
                     assert_eq!(found, expected.copied(), "{window:?} for {host}{path}");
                     asked += 1;
                 }
