@@ -2,6 +2,10 @@
 
 pub mod harness;
 
+mod draining;
 mod harness_works;
+mod lifecycle;
 mod no_request_lost;
+mod publish;
 mod readme;
+mod routes;

@@ -23,8 +23,29 @@ pub(super) fn sweep() {
     for hierarchy in hierarchies() {
         let groups = fs::read_dir(hierarchy).into_iter().flatten().flatten();
         for group in groups.filter(|group| owner_is_dead(&group.file_name().to_string_lossy())) {
+            thaw_tree(&group.path());
             // Someone else may sweep at the same time, or the kernel may still be emptying it: the next one will do it.
             let _ = remove_tree(&group.path());
+        }
+    }
+}
+
+/// Lets paused containers of a sandbox go on: what is frozen can't even be killed.
+pub(super) fn thaw(name: &str) {
+    existing(name).iter().for_each(|group| thaw_tree(group));
+}
+
+fn thaw_tree(group: &Path) {
+    // Version 1 and version 2; a group has one of these files, or none.
+    for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        let file = group.join(file);
+        if file.exists() {
+            let _ = fs::write(file, thawed);
+        }
+    }
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            thaw_tree(&entry.path());
         }
     }
 }

@@ -135,6 +135,14 @@ impl Engine {
         address
     }
 
+    /// Runs `work` in a container's network. A socket made there stays there, as that of a program in the container.
+    #[track_caller]
+    pub fn in_network_of<T: Send>(&self, container: &str, work: impl FnOnce() -> T + Send) -> T {
+        let pid = self.inspect(container)["State"]["Pid"].as_u64().unwrap_or_default();
+        assert_ne!(pid, 0, "{container} does not run");
+        self.sandbox.in_network_of(pid, work)
+    }
+
     #[track_caller]
     fn endpoint(&self, container: &str, network: &str, field: &str) -> IpAddr {
         let found = self.inspect(container);

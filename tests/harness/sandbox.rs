@@ -86,7 +86,7 @@ impl Sandbox {
         Self { keeper: Mutex::new(keeper), keeper_pid, cgroup, thread: thread::current().id(), home }
     }
 
-    /// Where the test finds the sandbox's file `inside`. Only `/run`, `/etc` and `/opt` differ from the machine's.
+    /// Where the test finds the sandbox's file `inside`. Only `/run`, `/etc`, `/opt` and `/proc` differ from the machine's.
     pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         let inside = inside.as_ref();
         let relative = inside.strip_prefix("/").expect("paths in a sandbox are absolute");
@@ -116,6 +116,19 @@ impl Sandbox {
         Process::spawn(Arc::clone(self), name, command)
     }
 
+    /// Runs `work` in the network of a process of the sandbox, given by the pid that it has there.
+    pub(super) fn in_network_of<T: Send>(&self, pid: u64, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(self.path(format!("/proc/{pid}/ns/net"))).expect("the process runs");
+        // A thread of its own, as this one stays where it is.
+        thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                join(&network);
+                work()
+            });
+            inside.join().expect("no panic in there")
+        })
+    }
+
     /// The name of the control group of the engine in this sandbox.
     pub fn cgroup(&self) -> &str {
         &self.cgroup
@@ -135,6 +148,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        cgroups::thaw(&self.cgroup);
         drop(keeper.stdin.take());
         // The keeper is gone when all that ran in the sandbox is: the kernel collects them first.
         let deadline = Instant::now() + wait::PATIENCE;
