@@ -100,7 +100,7 @@ fn some_crates_are_known_to_one_place_only() {
             seen += 1;
             assert!(
                 places.iter().any(|place| file.path.starts_with(place)),
-                "{} uses {name}: {why}, but {places:?}",
+                "{} uses {name}, which only {places:?} may: {why}",
                 file.path
             );
         }
