@@ -24,12 +24,12 @@ fn main() {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             let (snapshots, mut delays) = runtime.block_on(burst(services, events));
             delays.sort_unstable();
-            let at = |share: f64| delays[((delays.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+            let at = |percent: usize| delays[(delays.len() - 1) * percent / 100].as_secs_f64() * 1e3;
             println!(
                 "{services:>8}  {events:>6}  {snapshots:>9}  {:>12.2}  {:>6.2}  {:>6.2}",
-                at(0.5),
-                at(0.99),
-                at(1.0)
+                at(50),
+                at(99),
+                at(100)
             );
         }
     }

@@ -3,8 +3,11 @@
 pub mod harness;
 
 mod draining;
+mod engine_restart;
 mod harness_works;
 mod lifecycle;
+mod names;
+mod networks;
 mod no_request_lost;
 mod publish;
 mod readme;

@@ -116,6 +116,12 @@ impl Sandbox {
         Process::spawn(Arc::clone(self), name, command)
     }
 
+    /// Kills a process of the sandbox, given by the pid that it has there: what an engine calls the pid of a container.
+    pub fn kill(&self, pid: u64) {
+        let killed = self.command(require("sh")).args(["-c", &format!("kill -KILL {pid}")]).status();
+        assert!(killed.is_ok_and(|status| status.success()), "kill the process {pid} of the sandbox");
+    }
+
     /// Runs `work` in the network of a process of the sandbox, given by the pid that it has there.
     pub(super) fn in_network_of<T: Send>(&self, pid: u64, work: impl FnOnce() -> T + Send) -> T {
         let network = File::open(self.path(format!("/proc/{pid}/ns/net"))).expect("the process runs");
