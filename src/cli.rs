@@ -13,10 +13,10 @@ use portolan_config::settings::Written;
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  portolan demo                          three replicas of a service, on :8080 and :8000, no container engine needed
-  portolan run                           watch the Docker Engine
-  portolan ps                            what is known, and why it does or does not get traffic
-  portolan check                         read flags and the labels of running containers, report every fault
+  portolan demo    three replicas of a service on :8080 and :8000; needs no container engine
+  portolan run     watch the Docker Engine
+  portolan ps      what is known, and why it does or does not get traffic
+  portolan check   read flags and the labels of running containers, report every fault
 
 Exit codes: 0 done; 1 a fault, said in one line; 2 a second SIGTERM or SIGINT, which does not wait for anything."
 )]
@@ -157,7 +157,7 @@ pub struct ReadOptions {
 #[derive(Args, Debug)]
 pub struct OutputOptions {
     /// As a table for people, or as JSON for programs
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    #[arg(short, long, value_enum, env = "PORTOLAN_OUTPUT", default_value_t = Output::Table)]
     pub output: Output,
 }
 
@@ -196,6 +196,16 @@ impl SettingsOptions {
     }
 }
 
+/// What is wrong with the command line, in one line, with what was probably meant.
+pub fn one_line(error: &clap::Error) -> String {
+    let shown = error.to_string();
+    let mut lines = shown.lines().map(str::trim);
+    let first = lines.next().unwrap_or_default();
+    let tip = lines.find_map(|line| line.strip_prefix("tip: "));
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    tip.map_or_else(|| format!("{first}; see --help"), |tip| format!("{first} ({tip}); see --help"))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -208,18 +218,34 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_run_has_an_environment_twin_named_after_it() {
-        let cli = Cli::command();
-        let run = cli.find_subcommand("run").expect("run is a command");
-        let mut seen = 0;
-        for flag in run.get_arguments().filter(|flag| flag.get_id() != "help") {
-            let name = flag.get_long().expect("every flag has a long form");
-            let twin = flag.get_env().and_then(|twin| twin.to_str()).unwrap_or_default();
-            let expected = format!("PORTOLAN_{}", name.to_uppercase().replace('-', "_"));
-            // The one that repeats is a list in the environment.
-            assert!(twin == expected || twin == format!("{expected}S"), "--{name} has `{twin}`");
-            seen += 1;
+    fn every_flag_has_an_environment_twin_named_after_it() {
+        let mut seen = std::collections::BTreeSet::new();
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|flag| flag.get_id() != "help") {
+                let name = flag.get_long().expect("every flag has a long form");
+                let twin = flag.get_env().and_then(|twin| twin.to_str()).unwrap_or_default();
+                let expected = format!("PORTOLAN_{}", name.to_uppercase().replace('-', "_"));
+                // The one that repeats is a list in the environment.
+                assert!(twin == expected || twin == format!("{expected}S"), "--{name} has `{twin}`");
+                seen.insert(name.to_owned());
+            }
         }
-        assert_eq!(seen, 13);
+        assert_eq!(seen.len(), 14, "{seen:?}");
+    }
+
+    #[test]
+    fn a_wrong_flag_is_told_in_one_line() {
+        for (arguments, expected) in [
+            (&["portolan", "run", "--dns-adress", "x"][..], "unexpected argument '--dns-adress' found"),
+            (&["portolan", "run", "--workers", "many"], "invalid value 'many' for '--workers <NUMBER>'"),
+            (&["portolan", "walk"], "unrecognized subcommand 'walk'"),
+        ] {
+            let line = one_line(&Cli::try_parse_from(arguments).expect_err("it is wrong"));
+            assert!(line.starts_with(expected) && !line.contains('\n'), "{line}");
+        }
+        let line = one_line(
+            &Cli::try_parse_from(["portolan", "run", "--dns-adress", "x"]).expect_err("it is wrong"),
+        );
+        assert!(line.contains("exists: '--dns-address'"), "{line}");
     }
 }

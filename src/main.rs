@@ -9,6 +9,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 mod admin;
 mod banner;
@@ -25,10 +26,15 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // clap would exit with 2 for a wrong flag; here that means a forced quit.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        Err(error)
+            if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            eprintln!("portolan: {}", cli::one_line(&error));
+            return ExitCode::FAILURE;
+        }
+        Err(help) => {
+            let _ = help.print();
+            return if help.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
     let done = match &cli.command {
