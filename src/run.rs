@@ -140,7 +140,7 @@ fn observe(
     updates: mpsc::Sender<Update>,
 ) -> (portolan_discovery::ProviderName, Option<DemoControl>) {
     if source == Source::Demo {
-        let (demo, control) = Demo::new(DEMO_REPLICAS);
+        let (demo, control) = Demo::new(DEMO_REPLICAS, metrics.clone());
         let name = demo.name();
         tokio::spawn(demo.run(updates));
         return (name, Some(control));

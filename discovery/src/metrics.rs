@@ -1,8 +1,12 @@
 //! What discovery counts. Label values are bounded: providers come from the configuration, actions from a list.
 
+use std::time::SystemTime;
+
 use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
 };
+
+use crate::provider::ProviderName;
 
 /// The metrics of every provider. Cheap to clone: clones count into the same cells.
 #[derive(Clone, Debug)]
@@ -66,5 +70,14 @@ impl Metrics {
         registry.register(Box::new(metrics.last_sync.clone()))?;
         registry.register(Box::new(metrics.apply_delay.clone()))?;
         Ok(metrics)
+    }
+
+    /// Counts a complete list taken at `now`: the source answers.
+    pub fn synced(&self, provider: &ProviderName, now: SystemTime) {
+        let label = [&*provider.0];
+        self.resyncs.with_label_values(&label).inc();
+        self.connected.with_label_values(&label).set(1);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.last_sync.with_label_values(&label).set(now.as_secs_f64());
     }
 }

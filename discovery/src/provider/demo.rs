@@ -16,6 +16,7 @@ use tokio::task::{Id, JoinSet};
 
 use super::{Change, Provider, ProviderName, Update};
 use crate::instance::{Instance, InstanceId, NetworkAddress, Port, ServiceKey, State};
+use crate::metrics::Metrics;
 
 mod listen;
 mod whoami;
@@ -29,6 +30,7 @@ pub struct Demo {
     replicas: Vec<Replica>,
     commands: mpsc::Receiver<Command>,
     states: Arc<Mutex<Vec<State>>>,
+    metrics: Metrics,
 }
 
 /// Stops and starts the replicas of a [`Demo`].
@@ -50,14 +52,14 @@ pub struct UnknownReplica {
 
 impl Demo {
     /// So many replicas (1 to 100), and what steers them. They listen from when the provider runs.
-    pub fn new(replicas: usize) -> (Self, DemoControl) {
+    pub fn new(replicas: usize, metrics: Metrics) -> (Self, DemoControl) {
         let replicas = replicas.clamp(1, REPLICAS_MAX);
         let states = Arc::new(Mutex::new(vec![State::Stopped; replicas]));
         let (sender, commands) = mpsc::channel(16);
         let created = SystemTime::now();
         let control = DemoControl { commands: sender, states: Arc::clone(&states) };
         let replicas = (1..=replicas).map(|number| Replica::new(number, created)).collect();
-        (Self { replicas, commands, states }, control)
+        (Self { replicas, commands, states, metrics }, control)
     }
 }
 
@@ -116,6 +118,7 @@ impl Provider for Demo {
         let mut change = Some(Change::Reset(all));
         loop {
             if let Some(change) = change.take() {
+                self.count(&provider, &change);
                 let update = Update { provider: provider.clone(), observed_at: Instant::now(), change };
                 if updates.send(update).await.is_err() {
                     return;
@@ -177,6 +180,17 @@ impl Demo {
         match listen::one(replica.ip, lives.port).await {
             Ok(listener) => lives.begin(replica, index, listener),
             Err(error) => replica.enter(State::Stopped, &format!("can't listen: {error}")),
+        }
+    }
+
+    /// Counts what is told, as every provider does.
+    fn count(&self, provider: &ProviderName, change: &Change) {
+        match change {
+            Change::Reset(_) => self.metrics.synced(provider, SystemTime::now()),
+            Change::Upsert(instance) => {
+                self.metrics.events.with_label_values(&[&*provider.0, instance.state.as_str()]).inc();
+            }
+            Change::Remove(_) | Change::Lost(_) => {}
         }
     }
 

@@ -18,7 +18,7 @@ struct Running {
 }
 
 async fn run(replicas: usize) -> Running {
-    let (demo, control) = Demo::new(replicas);
+    let (demo, control) = Demo::new(replicas, Metrics::register(&prometheus::Registry::new()).unwrap());
     let (sender, mut updates) = mpsc::channel(16);
     tokio::spawn(demo.run(sender));
     let first = timeout(PATIENCE, updates.recv()).await.unwrap().unwrap();

@@ -81,10 +81,6 @@ impl Teller {
 
     /// A complete list was taken, and the engine answers.
     pub(super) fn count_sync(&self, now: SystemTime) {
-        let label = [&*self.provider.0];
-        self.metrics.resyncs.with_label_values(&label).inc();
-        self.metrics.connected.with_label_values(&label).set(1);
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.metrics.last_sync.with_label_values(&label).set(now.as_secs_f64());
+        self.metrics.synced(&self.provider, now);
     }
 }
