@@ -125,10 +125,11 @@ impl Ledger {
 
     /// Closes the accounts that the table of this generation does not use, and takes their series out of the metrics.
     pub(crate) fn close_unused(&self, generation: u64) {
-        self.upstreams.retain(|_, account| {
+        self.upstreams.retain(|name, account| {
             let keep = account.generation == generation;
             if !keep {
                 account.compiled.scope.forget();
+                self.metrics.forget_retries(name);
                 self.forget(&account.targets, &[]);
             }
             keep

@@ -150,6 +150,11 @@ impl Metrics {
         self.retries.with_label_values(&[service]).inc();
     }
 
+    pub(crate) fn forget_retries(&self, service: &str) {
+        // Most services never had any.
+        let _ = self.retries.remove_label_values(&[service]);
+    }
+
     pub(crate) fn forget_endpoint(&self, counters: &EndpointCounters) {
         // A series that was never there is as good as removed.
         let _ = self.endpoint_requests.remove_label_values(&counters.labels);
