@@ -62,14 +62,20 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     // Every socket is had before anything is served: nothing is left half started.
     let admin_listener = admin::bind(settings.admin)
         .map_err(|error| format!("the admin address can't be had: {}: {error}", settings.admin))?;
-    let zone = match &settings.dns {
-        None => None,
-        Some(dns_settings) => Some(start_dns(dns_settings, &registry)?),
+    let (zone, name_server) = match &settings.dns {
+        None => (None, None),
+        Some(dns_settings) => {
+            let (zone, server) = bind_dns(dns_settings, &registry)?;
+            (Some(zone), Some(server))
+        }
     };
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let proxy_settings =
         ProxySettings { entry_points: settings.entry_points.clone(), workers: settings.workers, host_name };
     let proxy = Proxy::start(&proxy_settings, proxy_metrics).map_err(|error| error.to_string())?;
+    if let Some(server) = name_server {
+        serve_dns(server)?;
+    }
 
     let (updates, received) = mpsc::channel(UPDATES_MAX);
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -175,15 +181,20 @@ pub fn policy(settings: &Settings) -> Policy {
 
 type Zone = (portolan_config::settings::Dns, dns::SharedZone, dns::Metrics);
 
-/// Starts the name server, on a thread of its own.
-fn start_dns(
+/// Takes the address of the name server.
+fn bind_dns(
     settings: &portolan_config::settings::Dns,
     registry: &prometheus::Registry,
-) -> Result<Zone, String> {
+) -> Result<(Zone, dns::Server), String> {
     let metrics = dns::Metrics::register(registry).map_err(|error| error.to_string())?;
     let zone = dns::zone::shared(settings);
     let server = dns::Server::bind(settings.address, zone.clone(), metrics.clone())
         .map_err(|error| format!("{error}; choose another with --dns-address, or `off`"))?;
+    Ok(((settings.clone(), zone, metrics), server))
+}
+
+/// Starts the name server, on a thread of its own.
+fn serve_dns(server: dns::Server) -> Result<(), String> {
     let thread = std::thread::Builder::new().name("dns".to_owned());
     let run = move || -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -196,5 +207,5 @@ fn start_dns(
             }
         })
         .map_err(|error| format!("the DNS thread can't start: {error}"))?;
-    Ok((settings.clone(), zone, metrics))
+    Ok(())
 }
