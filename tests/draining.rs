@@ -29,7 +29,7 @@ fn a_container_drains_from_the_stop_signal_on() {
     for _ in 0..2 {
         let mut connection = eventually(PATIENCE, "the entry point", || http::Connection::open(ENTRY_POINT));
         connection
-            .send("POST /echo HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nab")
+            .send("POST /body HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nab")
             .expect("half a request is sent");
         begun.push(connection);
     }

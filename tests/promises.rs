@@ -2,13 +2,16 @@
 
 pub mod harness;
 
+mod command_line;
 mod draining;
 mod engine_restart;
 mod harness_works;
 mod lifecycle;
+mod metrics;
 mod names;
 mod networks;
 mod no_request_lost;
 mod publish;
 mod readme;
 mod routes;
+mod stopping;

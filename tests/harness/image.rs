@@ -14,7 +14,8 @@ use super::tools::{output, require};
 
 /// nginx answering every request on port 80, over IPv4 and IPv6, with its host name; stops gracefully (SIGQUIT).
 ///
-/// `/echo` answers with the request as it arrived, `/1m` with a mebibyte. It has busybox's commands.
+/// `/echo` answers with the request as it arrived, at once; `/body` does so when the request's body is there; `/1m`
+/// answers with a mebibyte. It has busybox's commands.
 pub const NGINX: &str = "portolan-test/nginx:latest";
 
 /// The same with the default stop signal, SIGTERM, by which nginx drops its connections at once.
@@ -43,6 +44,7 @@ http {
         listen [::]:80 backlog=4096;
         location / { return 200 "$hostname\n"; }
         location = /1m { root /srv; }
+        location = /body { proxy_pass http://127.0.0.1/echo; }
         location = /echo {
             return 200 "$request_method $request_uri $server_protocol
 host: $http_host
