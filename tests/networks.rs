@@ -1,8 +1,13 @@
 //! Which of a container's addresses is used: networks by label and by flag, the host's, another container's, IPv6.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::thread;
+
 use crate::harness::dns::{RecordType, ResponseCode};
 use crate::harness::{
-    Container, Engine, PATIENCE, Portolan, await_addresses, await_http, eventually, http, resolve,
+    Container, Engine, FakeEngine, PATIENCE, Portolan, Recording, await_addresses, await_http, eventually,
+    http, resolve,
 };
 
 /// `web` on the networks `one` and `two`.
@@ -99,4 +104,32 @@ fn both_families_are_answered_for_and_served() {
         let answer = eventually(PATIENCE, address, || http::get(address, "web", "/"));
         assert_eq!((answer.status, answer.text().as_str()), (200, "web\n"), "{address}");
     }
+}
+
+/// Debian's engine gives every container an IPv4 address; newer ones need not, and say so as this one does.
+#[test]
+fn a_container_without_ipv4_is_reached_by_ipv6() {
+    let engine = FakeEngine::start();
+    let mut life = Recording::read().of_number(1);
+    let endpoint = &mut life.running["NetworkSettings"]["Networks"]["bridge"];
+    endpoint["IPAddress"] = "".into();
+    endpoint["GlobalIPv6Address"] = "::1".into();
+    engine.put(&life.running, &life.listed);
+    let listener = TcpListener::bind("[::1]:80").expect("the port is free");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            // The head of a request ends with an empty line.
+            lines.find(String::is_empty);
+            let _ = (&stream)
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsix\n");
+        }
+    });
+
+    let portolan = Portolan::start(None, &[]);
+    let endpoint = portolan.await_state(&Recording::name(1), "ready");
+    assert_eq!((endpoint.ipv4.as_str(), endpoint.ipv6.as_str()), ("", "::1"));
+    assert_eq!(await_http("web", 200).text(), "six\n");
+    await_addresses("web", &[]);
+    assert_eq!(resolve("web", RecordType::AAAA), (ResponseCode::NoError, vec!["::1".to_owned()]));
 }

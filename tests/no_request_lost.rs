@@ -8,7 +8,7 @@ use crate::harness::{
 
 const REPLICAS: [&str; 3] = ["web-1", "web-2", "web-3"];
 const PUBLISHED: &str = "127.0.0.1:8080";
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 
 /// nginx takes its time to stop: it answers what it has begun.
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod harness;
 
+mod burst;
 mod command_line;
 mod draining;
 mod engine_restart;
