@@ -32,7 +32,9 @@ pub(super) fn sweep() {
 
 /// Lets paused containers of a sandbox go on: what is frozen can't even be killed.
 pub(super) fn thaw(name: &str) {
-    existing(name).iter().for_each(|group| thaw_tree(group));
+    for group in existing(name) {
+        thaw_tree(&group);
+    }
 }
 
 fn thaw_tree(group: &Path) {

@@ -49,6 +49,7 @@ impl Recording {
     }
 
     /// The same life lived by another container: id, name, endpoint and address are of the given number.
+    #[must_use]
     pub fn of_number(&self, number: u32) -> Self {
         let endpoint = &self.running["NetworkSettings"]["Networks"]["bridge"];
         let said = |value: &Value| value.as_str().expect("a recording is complete").to_owned();
@@ -75,7 +76,7 @@ impl Recording {
 
     /// The id of the container of this number. Its short form differs, too.
     pub fn id(number: u32) -> String {
-        format!("{number:08x}{:056x}", 0xc0ffee)
+        format!("{number:08x}{:056x}", 0x00c0_ffee)
     }
 
     /// The name of the container of this number.
