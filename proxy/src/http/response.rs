@@ -1,7 +1,6 @@
 //! The head of an answer, as it is sent back.
 
 use super::Reason;
-use super::body::Framing;
 use super::head::{ResponseHead, is_nominated};
 use super::request::write_field;
 use crate::worker::Buffer;
@@ -25,6 +24,8 @@ pub(super) fn write(head: &ResponseHead, manner: Manner, out: &mut Buffer) {
     }
     if head.status == 101 {
         write_field("Connection", b"Upgrade", out);
+    } else if head.status < 200 {
+        // What becomes of the connection is for the answer itself to say.
     } else if manner.close {
         write_field("Connection", b"close", out);
     } else if manner.is_http10 {
@@ -69,14 +70,19 @@ fn passes(head: &ResponseHead, name: &str, manner: Manner) -> bool {
     let hop_by_hop = match name.len() {
         7 => name.eq_ignore_ascii_case("upgrade") && head.status != 101,
         10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
-        14 if name.eq_ignore_ascii_case("content-length") => return true,
+        14 if name.eq_ignore_ascii_case("content-length") => return may_have_body(head),
         16 => name.eq_ignore_ascii_case("proxy-connection"),
         17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-            return !(manner.is_http10 && head.framing == Framing::Chunked);
+            return may_have_body(head) && !manner.is_http10;
         }
         _ => false,
     };
     !hop_by_hop && !(head.nominates && is_nominated(head.fields, name))
+}
+
+/// Not every client knows that these end with their head, whatever their fields say (RFC 9110 §8.6, RFC 9112 §6.1).
+fn may_have_body(head: &ResponseHead) -> bool {
+    head.status >= 200 && head.status != 204
 }
 
 #[cfg(test)]
