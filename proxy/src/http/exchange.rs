@@ -102,6 +102,9 @@ pub(crate) async fn exchange(
                 tried.add(&target);
                 retrying(&mut upstream, worker);
                 continue;
+                if tried.count() >= ATTEMPTS_MAX {
+                    break;
+                }
             }
         };
         let target = leg.target.clone();
@@ -116,6 +119,9 @@ pub(crate) async fn exchange(
                 last_failure = failure.reason;
                 worker.pool.forget(&target);
                 if !reused {
+                if failure.reason.is_clients() {
+                    break;
+                }
                     target.counters.failures.inc();
                     tried.add(&target);
                 }

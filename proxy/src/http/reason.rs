@@ -54,6 +54,11 @@ impl Reason {
         }
     }
 
+    /// Whether it was the client's doing, so that no endpoint is to be blamed for it.
+    pub(crate) fn is_clients(self) -> bool {
+        self.status().0 < 500
+    }
+
     /// The status and its phrase. 4xx is the client's doing, 503 that nothing healthy is there, 502 and 504 the
     /// endpoint's.
     pub(crate) fn status(self) -> (u16, &'static str) {
