@@ -8,13 +8,25 @@ use std::time::Duration;
 /// From the first byte of a request head to its end; then 408. A slow *body* is not meant: see [`BODY_IDLE`].
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// From the first bytes of a published connection that look like the beginning of HTTP to the end of that head; then
+/// they are passed on as something else. Another protocol may wait for an answer to them.
+pub const RECOGNITION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A client that still sends though it was answered and will not be listened to: closing at once would reset the
+/// connection, and the reset can overtake the answer (RFC 9112 §9.6).
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// A client that was connected when draining began, and whose first request may be on its way.
+pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// A client connection that waits for its next request, or has not sent its first.
 pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Establishing a connection to an endpoint; then the next endpoint is tried, and 504 when none is left.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From the end of the request to the head of the answer; then 504. Generous, for those who poll long.
+/// From the last byte of the request that moved to the head of the answer; then 504. Generous, for those who poll
+/// long.
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A body, either way, of which not one byte moves. One that trickles is never cut off.

@@ -16,7 +16,8 @@ use super::head::{Refused, RequestHead, fields, parse_request};
 use super::response::{self, Manner};
 use super::{Method, Reason, request};
 use crate::limits::{
-    BODY_IDLE, CLIENT_IDLE_TIMEOUT, HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT,
+    BODY_IDLE, CLIENT_IDLE_TIMEOUT, DRAIN_FIRST_REQUEST, HEAD_BYTES_MAX, LINGER, REQUEST_HEAD_TIMEOUT,
+    TUNNEL_IDLE_TIMEOUT,
 };
 use crate::metrics::Scope;
 use crate::table::{Route, routing_path};
@@ -117,6 +118,8 @@ impl Connection {
             self.pass_through(tunnel, inbound, &route).await;
         }
         outcome.keep_alive
+        } else if outcome.still_sending && outcome.failure.is_none() {
+            linger(&mut self.client).await;
     }
 
     /// Waits for the first bytes of a request, holding no buffer meanwhile.
@@ -285,18 +288,12 @@ fn routing_host(authority: &str) -> Cow<'_, str> {
 
 /// Reads and drops what the client still sends, for a moment: closing a socket with unread bytes resets it, and the
 /// reset can overtake the answer (RFC 9112 §9.6).
-async fn linger(client: &mut TcpStream) {
+pub(crate) async fn linger(client: &mut TcpStream) {
     use tokio::io::AsyncReadExt;
     let _ = client.shutdown().await;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+    let deadline = tokio::time::Instant::now() + LINGER;
     let mut scrap = [0; 4096];
-    let mut left: usize = 256 * 1024;
-    while let Ok(Ok(count @ 1..)) = timeout_at(deadline, client.read(&mut scrap)).await {
-        left = left.saturating_sub(count);
-        if left == 0 {
-            return;
-        }
-    }
+    while let Ok(Ok(1..)) = timeout_at(deadline, client.read(&mut scrap)).await {}
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::body::{Body, Framing};
 use super::{Method, Reason};
@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) received: u64,
     /// Bytes sent to the client.
     pub(crate) sent: u64,
+    /// Whether the client has not sent all of its request, or not all of it was passed on.
+    pub(crate) still_sending: bool,
     /// The connection goes on as a tunnel.
     pub(crate) tunnel: Option<Tunnel>,
 }
@@ -100,11 +102,11 @@ pub(crate) async fn exchange(
                 last_failure = reason;
                 target.counters.failures.inc();
                 tried.add(&target);
-                retrying(&mut upstream, worker);
-                continue;
                 if tried.count() >= ATTEMPTS_MAX {
                     break;
                 }
+                retrying(&mut upstream, worker);
+                continue;
             }
         };
         let target = leg.target.clone();
@@ -117,11 +119,11 @@ pub(crate) async fn exchange(
             }
             Err(failure) => {
                 last_failure = failure.reason;
-                worker.pool.forget(&target);
-                if !reused {
                 if failure.reason.is_clients() {
                     break;
                 }
+                worker.pool.forget(&target);
+                if !reused {
                     target.counters.failures.inc();
                     tried.add(&target);
                 }
@@ -162,6 +164,18 @@ fn retrying(upstream: &mut Arc<Upstream>, worker: &Worker) {
     }
 }
 
+/// How far a request got.
+struct Upload {
+    /// Whether all of it was sent.
+    whole: Cell<bool>,
+    /// Whether any of a body that can't be sent again was.
+    begun: Cell<bool>,
+    /// Bytes of its body.
+    received: Cell<u64>,
+    /// When a byte of it was sent last.
+    moved: Cell<Instant>,
+}
+
 /// Sends the request over this connection and its answer back.
 async fn send(
     client: &mut TcpStream,
@@ -172,58 +186,70 @@ async fn send(
     carrier: &mut Carrier<'_>,
     worker: &Worker,
 ) -> Result<Outcome, Failure> {
-    let has_body = !body.is_done();
-    let (received, begun) = (Cell::new(0), Cell::new(false));
+    let upload = Upload {
+        whole: Cell::new(body.is_done()),
+        begun: Cell::new(false),
+        received: Cell::new(0),
+        moved: Cell::new(Instant::now()),
+    };
+    let delivery = answer::Delivery::default();
     let answered = {
         let (mut from_endpoint, mut to_endpoint) = leg.endpoint.split();
         let (mut from_client, mut to_client) = client.split();
         let written = timeout(BODY_IDLE, to_endpoint.write_all(request.head.filled())).await;
         // A failed write is not yet the end: the endpoint may have answered before it stopped reading.
-        let mut pumping = has_body && matches!(written, Ok(Ok(())));
-        let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, &received, &begun));
-        let mut answer = pin!(answer::answer(&mut from_endpoint, &mut to_client, request, worker));
+        let mut pumping = !upload.whole.get() && matches!(written, Ok(Ok(())));
+        let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, &upload));
+        let mut answer =
+            pin!(answer::answer(&mut from_endpoint, &mut to_client, request, &upload, &delivery, worker));
         loop {
             tokio::select! {
                 biased;
-                answered = &mut answer => break answered,
+                answered = &mut answer => {
+                    // The client was not told to stop, and the endpoint may read on.
+                    if request.verbatim && pumping && answered.as_ref().is_ok_and(|answered| answered.keep_alive) {
+                        let _ = pump.as_mut().await;
+                    }
+                    break answered;
+                }
                 pumped = &mut pump, if pumping => match pumped {
                     // The endpoint reads no further; its answer may be on the way.
                     Ok(()) | Err(PumpError::Endpoint) => pumping = false,
-                    Err(PumpError::Client(reason)) => break Err(answer::Unanswered::because(reason)),
+                    Err(PumpError::Client(reason)) => break Err(reason),
                 },
             }
         }
     };
-    let body_is_whole = body.is_done();
+    let mut outcome = Outcome {
+        status: delivery.status.get(),
+        received: upload.received.get(),
+        sent: delivery.sent.get(),
+        still_sending: !upload.whole.get(),
+        ..Outcome::default()
+    };
     match answered {
         Ok(answered) => {
-            let mut outcome = Outcome {
-                status: Some(answered.status),
-                failure: None,
-                keep_alive: answered.keep_alive && body_is_whole,
-                received: received.get(),
-                sent: answered.sent,
-                tunnel: None,
-            };
+            outcome.keep_alive = answered.keep_alive && upload.whole.get();
             match answered.tunnel {
                 Some(early) => outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early }),
-                None if answered.reusable && body_is_whole => carrier.give_back(leg, worker),
+                None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
                 None => {}
             }
             Ok(outcome)
         }
-        Err(unanswered) if unanswered.begun => Ok(Outcome {
-            status: unanswered.status,
-            failure: Some(unanswered.reason),
-            received: received.get(),
-            sent: unanswered.sent,
-            ..Outcome::default()
-        }),
-        Err(unanswered) => Err(Failure {
-            reason: unanswered.reason,
-            may_retry: unanswered.reason == Reason::EndpointReset
+        Err(reason) if delivery.begun.get() => {
+            if delivery.ends_with_connection.get() {
+                // The end of the connection would be taken for the end of the answer.
+                let _ = client.set_zero_linger();
+            }
+            outcome.failure = Some(reason);
+            Ok(outcome)
+        }
+        Err(reason) => Err(Failure {
+            reason,
+            may_retry: reason == Reason::EndpointReset
                 && request.method.is_idempotent()
-                && !begun.get(),
+                && !upload.begun.get(),
         }),
     }
 }
@@ -235,14 +261,13 @@ enum PumpError {
     Endpoint,
 }
 
-/// Passes the request's body on as it comes.
+/// Passes the request's body on as it comes. Whenever it is given up, what `inbound` holds was not sent.
 async fn pump(
     client: &mut ReadHalf<'_>,
     inbound: &mut Buffer,
     body: &mut Body,
     endpoint: &mut WriteHalf<'_>,
-    received: &Cell<u64>,
-    begun: &Cell<bool>,
+    upload: &Upload,
 ) -> Result<(), PumpError> {
     while !body.is_done() {
         if inbound.is_empty() {
@@ -252,13 +277,21 @@ async fn pump(
             }
         }
         let scanned = body.scan(inbound.filled()).map_err(|_| PumpError::Client(Reason::BadRequest))?;
-        begun.set(true);
-        match timeout(BODY_IDLE, endpoint.write_all(&inbound.filled()[..scanned.length])).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return Err(PumpError::Endpoint),
+        upload.begun.set(true);
+        let mut left = scanned.length;
+        while left > 0 {
+            match timeout(BODY_IDLE, endpoint.write(&inbound.filled()[..left])).await {
+                Ok(Ok(count @ 1..)) => {
+                    inbound.consume(count);
+                    left -= count;
+                    upload.received.set(upload.received.get() + count as u64);
+                    upload.moved.set(Instant::now());
+                }
+                Ok(Ok(0) | Err(_)) | Err(_) => return Err(PumpError::Endpoint),
+            }
         }
-        inbound.consume(scanned.length);
-        received.set(received.get() + scanned.length as u64);
     }
+    // Not when its end was seen, but when that was sent: what is behind it is the next request only then.
+    upload.whole.set(true);
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! Reads an endpoint's answer and passes it on to the client.
 
+use std::cell::Cell;
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
-use super::Exchange;
+use super::{Exchange, Upload};
 use crate::http::body::{Body, Framing};
 use crate::http::head::{fields, parse_response};
 use crate::http::response::{self, Manner};
@@ -14,9 +16,6 @@ use crate::worker::{Buffer, Worker};
 
 /// An answer that was passed on whole.
 pub(super) struct Answered {
-    pub(super) status: u16,
-    /// Bytes sent to the client.
-    pub(super) sent: u64,
     /// Whether the client's connection can go on.
     pub(super) keep_alive: bool,
     /// Whether the endpoint's connection can.
@@ -25,19 +24,33 @@ pub(super) struct Answered {
     pub(super) tunnel: Option<Buffer>,
 }
 
-/// An answer that did not come, or not whole.
-pub(super) struct Unanswered {
-    pub(super) reason: Reason,
+/// How far an answer got, also when it was broken off.
+#[derive(Default)]
+pub(super) struct Delivery {
     /// Whether anything was sent to the client.
-    pub(super) begun: bool,
+    pub(super) begun: Cell<bool>,
     /// The status that was sent to it, unless only interim ones were.
-    pub(super) status: Option<u16>,
-    pub(super) sent: u64,
+    pub(super) status: Cell<Option<u16>>,
+    /// Bytes that were sent to it.
+    pub(super) sent: Cell<u64>,
+    /// Whether the client takes the end of the connection for the end of the answer.
+    pub(super) ends_with_connection: Cell<bool>,
 }
 
-impl Unanswered {
-    pub(super) fn because(reason: Reason) -> Self {
-        Self { reason, begun: false, status: None, sent: 0 }
+impl Delivery {
+    /// Sends these bytes to the client.
+    async fn send(&self, client: &mut WriteHalf<'_>, mut bytes: &[u8]) -> Result<(), Reason> {
+        while !bytes.is_empty() {
+            self.begun.set(true);
+            match timeout(BODY_IDLE, client.write(bytes)).await {
+                Ok(Ok(count @ 1..)) => {
+                    self.sent.set(self.sent.get() + count as u64);
+                    bytes = &bytes[count..];
+                }
+                Ok(Ok(0) | Err(_)) | Err(_) => return Err(Reason::ClientGone),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -48,6 +61,7 @@ struct Head {
     framing: Framing,
     reusable: bool,
     manner: Manner,
+    ends_with_connection: bool,
 }
 
 /// Passes the answer on. Bytes of the body are sent as they come; nothing waits for more.
@@ -55,27 +69,21 @@ pub(super) async fn answer(
     endpoint: &mut ReadHalf<'_>,
     client: &mut WriteHalf<'_>,
     request: &Exchange,
+    upload: &Upload,
+    delivery: &Delivery,
     worker: &Worker,
-) -> Result<Answered, Unanswered> {
+) -> Result<Answered, Reason> {
     let mut input = worker.buffers.take();
     let mut output = worker.buffers.take();
-    let mut sent = 0;
-    let mut begun = false;
-    let fail = |reason, begun, sent| Unanswered { reason, begun, status: None, sent };
     let head = loop {
-        let head = match read_head(endpoint, &mut input, &mut output, request, worker).await {
+        let head = match read_head(endpoint, &mut input, &mut output, request, upload, worker).await {
             Ok(head) => head,
             // Not HTTP after all, and nobody asked us to judge: it is passed on as it is.
             Err(Reason::BadResponse) if request.verbatim => {
-                return Ok(Answered {
-                    status: 0,
-                    sent,
-                    keep_alive: false,
-                    reusable: false,
-                    tunnel: Some(input),
-                });
+                delivery.status.set(Some(0));
+                return Ok(Answered { keep_alive: false, reusable: false, tunnel: Some(input) });
             }
-            Err(reason) => return Err(fail(reason, begun, sent)),
+            Err(reason) => return Err(reason),
         };
         input.consume(head.length);
         let interim = (100..200).contains(&head.status) && head.status != 101;
@@ -84,27 +92,18 @@ pub(super) async fn answer(
         }
         // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
         if !request.is_http10 {
-            begun = true;
-            sent += write(client, output.filled()).await.map_err(|reason| fail(reason, begun, sent))?;
+            delivery.send(client, output.filled()).await?;
         }
         output.clear();
     };
+    delivery.status.set(Some(head.status));
+    delivery.ends_with_connection.set(head.ends_with_connection);
     if head.status == 101 {
-        sent += write(client, output.filled()).await.map_err(|reason| fail(reason, true, sent))?;
-        return Ok(Answered { status: 101, sent, keep_alive: false, reusable: false, tunnel: Some(input) });
+        delivery.send(client, output.filled()).await?;
+        return Ok(Answered { keep_alive: false, reusable: false, tunnel: Some(input) });
     }
-    let fail = |reason, sent| Unanswered { reason, begun: true, status: Some(head.status), sent };
-    let body = pass_body(endpoint, client, &mut input, &mut output, &head).await;
-    match body {
-        Ok(length) => Ok(Answered {
-            status: head.status,
-            sent: sent + length,
-            keep_alive: !head.manner.close,
-            reusable: head.reusable && input.is_empty(),
-            tunnel: None,
-        }),
-        Err((reason, length)) => Err(fail(reason, sent + length)),
-    }
+    pass_body(endpoint, client, &mut input, &mut output, &head, delivery).await?;
+    Ok(Answered { keep_alive: !head.manner.close, reusable: head.reusable && input.is_empty(), tunnel: None })
 }
 
 /// Reads until the head is whole, and writes it as the client gets it into `output`.
@@ -113,18 +112,23 @@ async fn read_head(
     input: &mut Buffer,
     output: &mut Buffer,
     request: &Exchange,
+    upload: &Upload,
     worker: &Worker,
 ) -> Result<Head, Reason> {
     loop {
         if !input.is_empty()
-            && let Some(head) = translate(input.filled(), output, request, worker.is_draining())?
+            && let Some(head) =
+                translate(input.filled(), output, request, upload.whole.get(), worker.is_draining())?
         {
             return Ok(head);
         }
-        match timeout(RESPONSE_HEAD_TIMEOUT, input.read_from(endpoint)).await {
+        let deadline = upload.moved.get() + RESPONSE_HEAD_TIMEOUT;
+        match timeout_at(deadline, input.read_from(endpoint)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) if input.is_empty() => return Err(Reason::EndpointReset),
             Ok(Ok(0) | Err(_)) => return Err(Reason::BadResponse),
+            // A slow request that makes progress is waited for.
+            Err(_) if upload.moved.get() + RESPONSE_HEAD_TIMEOUT > deadline => {}
             Err(_) => return Err(Reason::ResponseTimeout),
         }
     }
@@ -134,6 +138,7 @@ fn translate(
     input: &[u8],
     output: &mut Buffer,
     request: &Exchange,
+    request_is_whole: bool,
     draining: bool,
 ) -> Result<Option<Head>, Reason> {
     let mut room = fields();
@@ -142,13 +147,19 @@ fn translate(
         refused.reason
     })?;
     let Some(head) = parsed else { return Ok(None) };
-    if head.status == 101 && !request.upgrade {
+    // Before the request is whole, nobody can tell its body from the new protocol.
+    if head.status == 101 && !(request.upgrade && request_is_whole) {
         return Err(Reason::BadResponse);
     }
     let ends_with_connection = head.framing == Framing::UntilClose
         || (request.is_http10 && head.framing == Framing::Chunked && request.method != Method::Head);
-    // Passed on as it is, the endpoint's own word on the connection reaches the client too.
-    let told_to_close = request.verbatim && !head.keep_alive;
+    let told_to_close = if request.verbatim {
+        // Passed on as it is, the endpoint's own word on the connection reaches the client too.
+        !head.keep_alive
+    } else {
+        // Who answers early need not read the rest; then it must not be waited for here.
+        !request_is_whole
+    };
     let manner = Manner {
         close: !request.keep_alive || draining || ends_with_connection || told_to_close,
         is_http10: request.is_http10,
@@ -164,54 +175,45 @@ fn translate(
         framing: head.framing,
         reusable: head.keep_alive && head.framing != Framing::UntilClose,
         manner,
+        ends_with_connection,
     }))
 }
 
-/// Passes the body on behind the head in `output`; gives the bytes sent, also when it fails.
+/// Passes the body on behind the head in `output`.
 async fn pass_body(
     endpoint: &mut ReadHalf<'_>,
     client: &mut WriteHalf<'_>,
     input: &mut Buffer,
     output: &mut Buffer,
     head: &Head,
-) -> Result<u64, (Reason, u64)> {
+    delivery: &Delivery,
+) -> Result<(), Reason> {
     let mut body = Body::new(head.framing);
     let strip_chunks = head.manner.is_http10 && head.framing == Framing::Chunked;
-    let mut sent = 0;
     loop {
         let scanned = if strip_chunks {
             body.scan_payload(input.filled(), |content| output.put(content))
         } else {
             body.scan(input.filled())
         };
-        let length = scanned.map_err(|_| (Reason::ResponseTruncated, sent))?.length;
+        let length = scanned.map_err(|_| Reason::ResponseTruncated)?.length;
         if !strip_chunks && !output.is_empty() {
             // The head, and with it the first of the body, leave in one piece.
             output.put(&input.filled()[..length]);
         }
         let bytes = if output.is_empty() { &input.filled()[..length] } else { output.filled() };
-        sent += write(client, bytes).await.map_err(|reason| (reason, sent))?;
+        delivery.send(client, bytes).await?;
         output.clear();
         input.consume(length);
         if body.is_done() {
-            return Ok(sent);
+            return Ok(());
         }
         // Streams (server-sent events among them) may be silent for long.
         match timeout(TUNNEL_IDLE_TIMEOUT, input.read_from(endpoint)).await {
             Ok(Ok(1..)) => {}
-            Ok(Ok(0)) if body.ends_with_connection() => return Ok(sent),
-            Ok(Ok(0) | Err(_)) => return Err((Reason::ResponseTruncated, sent)),
-            Err(_) => return Err((Reason::ResponseTimeout, sent)),
+            Ok(Ok(0)) if body.ends_with_connection() => return Ok(()),
+            Ok(Ok(0) | Err(_)) => return Err(Reason::ResponseTruncated),
+            Err(_) => return Err(Reason::ResponseTimeout),
         }
-    }
-}
-
-async fn write(client: &mut WriteHalf<'_>, bytes: &[u8]) -> Result<u64, Reason> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    match timeout(BODY_IDLE, client.write_all(bytes)).await {
-        Ok(Ok(())) => Ok(bytes.len() as u64),
-        Ok(Err(_)) | Err(_) => Err(Reason::ClientGone),
     }
 }
