@@ -23,10 +23,10 @@ mod reason;
 mod request;
 mod response;
 
-pub(crate) use connection::{EntryPoint, serve};
+pub(crate) use connection::{EntryPoint, linger, serve};
 pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
 pub(crate) use head::{fields, parse_request};
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, is_silent};
 
 pub(crate) use method::Method;
 pub(crate) use reason::Reason;

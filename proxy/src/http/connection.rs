@@ -244,7 +244,8 @@ impl Connection {
         }
         drop(early);
         inbound.clear();
-        let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT)).await;
+        let buffers = &self.worker.buffers;
+        let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT), buffers).await;
         self.entry_point.scope.count_bytes(relayed.received, relayed.sent);
         route.upstream.scope.count_bytes(relayed.received, relayed.sent);
     }

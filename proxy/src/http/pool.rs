@@ -72,6 +72,6 @@ impl Pool {
 
 /// Whether nothing was received: neither the end, nor bytes that nobody asked for and that would be taken for the
 /// answer to the next request.
-pub(super) fn is_silent(connection: &TcpStream) -> bool {
+pub(crate) fn is_silent(connection: &TcpStream) -> bool {
     matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

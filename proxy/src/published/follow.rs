@@ -6,14 +6,17 @@
 //! endpoint, and one that got no byte of an answer is sent again where that is safe. What can't be followed is passed
 //! on unread from there.
 
-use tokio::io::AsyncWriteExt;
+use std::sync::Arc;
+
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Listening;
-use crate::http::{Carrier, Exchange, Pinned, exchange, fields, parse_request};
+use super::tcp::{Early, pass};
+use crate::http::{Carrier, Exchange, Pinned, exchange, fields, is_silent, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
-use crate::worker::{Buffer, Worker, relay};
+use crate::table::Upstream;
+use crate::worker::{Buffer, Worker};
 
 /// What the first bytes of a client are.
 pub(super) enum Recognized {
@@ -46,34 +49,38 @@ pub(super) async fn serve(
     pinned: Pinned,
     mut inbound: Buffer,
     port: &Listening,
+    mut upstream: Arc<Upstream>,
     worker: &Worker,
 ) {
     let mut slot = Some(pinned);
     loop {
         let request = match next_request(&mut client, &mut inbound, port, worker).await {
             Next::Request(request) => request,
-            Next::NotHttp => return pass(&mut client, slot, &inbound).await,
+            Next::NotHttp => {
+                let Some(pinned) = slot else { return };
+                let early = Early { to_client: None, to_endpoint: inbound };
+                return pass(client, pinned.endpoint, early, port, &upstream, worker).await;
+            }
             Next::Gone => return,
         };
-        let scope = request.upstream.scope.clone();
+        upstream = request.upstream.clone();
         let received = request.head.filled().len() as u64;
         let mut carrier = Carrier::Pinned(&mut slot);
         let outcome = exchange(&mut client, &mut inbound, request, &mut carrier, worker).await;
         port.scope.count_bytes(received + outcome.received, outcome.sent);
-        scope.count_bytes(received + outcome.received, outcome.sent);
+        upstream.scope.count_bytes(received + outcome.received, outcome.sent);
         if let Some(reason) = outcome.failure {
             worker.metrics.refused(port.scope.name(), reason);
             tracing::debug!(reason = reason.as_str(), port = port.scope.name(), "connection closed");
         }
-        if let Some(mut tunnel) = outcome.tunnel {
-            let early = client.write_all(tunnel.early.filled()).await;
-            let late = tunnel.endpoint.write_all(inbound.filled()).await;
-            if early.and(late).is_ok() {
-                relay(&mut client, &mut tunnel.endpoint, None).await;
-            }
-            return;
+        if let Some(tunnel) = outcome.tunnel {
+            let early = Early { to_client: Some(tunnel.early), to_endpoint: inbound };
+            return pass(client, tunnel.endpoint, early, port, &upstream, worker).await;
         }
-        if !outcome.keep_alive || !wait_for_next(&client, &inbound, &mut slot, worker).await {
+        if outcome.still_sending && outcome.failure.is_none() {
+            return linger(&mut client).await;
+        }
+        if !outcome.keep_alive || !wait_for_next(&mut client, &mut inbound, &mut slot, worker).await {
             return;
         }
     }
@@ -128,35 +135,40 @@ async fn next_request(
 /// The endpoint may close its side meanwhile, because it stops or because it waited long enough. That is not the
 /// client's concern: its next request goes to another endpoint. Without an endpoint it is waited for only so long.
 async fn wait_for_next(
-    client: &TcpStream,
-    inbound: &Buffer,
+    client: &mut TcpStream,
+    inbound: &mut Buffer,
     slot: &mut Option<Pinned>,
     worker: &Worker,
 ) -> bool {
     if !inbound.is_empty() {
         return true;
     }
-    if let Some(pinned) = slot {
+    let without_endpoint = sleep(CLIENT_IDLE_TIMEOUT);
+    let mut without_endpoint = std::pin::pin!(without_endpoint);
+    loop {
         tokio::select! {
             biased;
-            ready = client.readable() => return ready.is_ok(),
+            _ = client.readable() => match inbound.read_now(client).await {
+                Some(read) => return matches!(read, Ok(1..)),
+                None => continue,
+            },
             () = worker.drained() => return false,
-            _ = pinned.endpoint.readable() => {}
+            () = left(slot.as_ref()), if slot.is_some() => {}
+            () = &mut without_endpoint, if slot.is_none() => return false,
         }
-    }
-    *slot = None;
-    tokio::select! {
-        biased;
-        ready = timeout(CLIENT_IDLE_TIMEOUT, client.readable()) => matches!(ready, Ok(Ok(()))),
-        () = worker.drained() => false,
+        *slot = None;
+        without_endpoint.as_mut().reset(Instant::now() + CLIENT_IDLE_TIMEOUT);
     }
 }
 
-/// Passes on unread what turned out not to be HTTP/1.
-async fn pass(client: &mut TcpStream, slot: Option<Pinned>, inbound: &Buffer) {
-    let Some(mut pinned) = slot else { return };
-    if pinned.endpoint.write_all(inbound.filled()).await.is_ok() {
-        relay(client, &mut pinned.endpoint, None).await;
+/// Resolves when the endpoint has closed its side, or says what nobody asked for.
+async fn left(pinned: Option<&Pinned>) {
+    let Some(Pinned { endpoint, .. }) = pinned else { return };
+    loop {
+        let _ = endpoint.readable().await;
+        if !is_silent(endpoint) {
+            return;
+        }
     }
 }
 

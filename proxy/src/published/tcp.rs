@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Listening, follow};
 use crate::balancer::{Tried, pick};
 use crate::http::{Pinned, Reason, connect};
-use crate::limits::ATTEMPTS_MAX;
+use crate::limits::{ATTEMPTS_MAX, RECOGNITION_TIMEOUT};
 use crate::table::Upstream;
 use crate::worker::{Buffer, Worker, relay};
 
@@ -28,7 +29,8 @@ pub(crate) async fn serve(mut client: TcpStream, port: Rc<Listening>, worker: Rc
             (Ok(pinned), _) => pinned,
             // Nobody else is there. What the last one did is passed on as it is, be it a close or half of one.
             (Err(_), Some(last)) => {
-                return pass(client, last.endpoint, worker.buffers.take(), &port, &upstream).await;
+                let early = Early::none(&worker);
+                return pass(client, last.endpoint, early, &port, &upstream, &worker).await;
             }
             (Err(reason), None) => {
                 worker.metrics.refused(port.scope.name(), reason);
@@ -39,12 +41,16 @@ pub(crate) async fn serve(mut client: TcpStream, port: Rc<Listening>, worker: Rc
             }
         };
         match first_words(&mut client, &pinned, &worker).await {
-            Speaker::Http(inbound) => return follow::serve(client, pinned, inbound, &port, &worker).await,
+            Speaker::Http(inbound) => {
+                return follow::serve(client, pinned, inbound, &port, upstream, &worker).await;
+            }
             Speaker::Client(inbound) => {
-                return pass(client, pinned.endpoint, inbound, &port, &upstream).await;
+                let early = Early { to_client: None, to_endpoint: inbound };
+                return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
             }
             Speaker::Endpoint => {
-                return pass(client, pinned.endpoint, worker.buffers.take(), &port, &upstream).await;
+                let early = Early::none(&worker);
+                return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
             }
             Speaker::Nobody => return,
             // It left before anything was said, say because it stops. The client need not know: it is given to another.
@@ -107,6 +113,7 @@ async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -
     }
     let mut inbound = worker.buffers.take();
     let mut endpoint_listens = true;
+    let deadline = Instant::now() + RECOGNITION_TIMEOUT;
     loop {
         tokio::select! {
             biased;
@@ -121,6 +128,7 @@ async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -
                 // Should the rest turn out to be HTTP, it goes to another endpoint.
                 Ok(0) | Err(_) => endpoint_listens = false,
             },
+            () = sleep_until(deadline) => return Speaker::Client(inbound),
         }
         match follow::recognize(inbound.filled()) {
             follow::Recognized::Http => return Speaker::Http(inbound),
@@ -130,24 +138,43 @@ async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -
     }
 }
 
+/// What was received before a connection was passed on unread.
+pub(super) struct Early {
+    pub(super) to_client: Option<Buffer>,
+    pub(super) to_endpoint: Buffer,
+}
+
+impl Early {
+    fn none(worker: &Worker) -> Self {
+        Self { to_client: None, to_endpoint: worker.buffers.take() }
+    }
+}
+
 /// Passes everything on, unread.
-async fn pass(
+pub(super) async fn pass(
     mut client: TcpStream,
     mut endpoint: TcpStream,
-    inbound: Buffer,
+    early: Early,
     port: &Listening,
     upstream: &Upstream,
+    worker: &Worker,
 ) {
-    let early = inbound.filled().len() as u64;
-    if endpoint.write_all(inbound.filled()).await.is_err() {
+    let mut counts = (early.to_endpoint.filled().len() as u64, 0);
+    if let Some(words) = &early.to_client {
+        counts.1 = words.filled().len() as u64;
+        if client.write_all(words.filled()).await.is_err() {
+            return;
+        }
+    }
+    if endpoint.write_all(early.to_endpoint.filled()).await.is_err() {
         return;
     }
-    drop(inbound);
-    let relayed = relay(&mut client, &mut endpoint, None).await;
+    drop(early);
+    let relayed = relay(&mut client, &mut endpoint, None, &worker.buffers).await;
     if let Some(error) = &relayed.error {
         tracing::debug!(%error, port = port.scope.name(), service = upstream.name, "connection broken off");
     }
     for scope in [&port.scope, &upstream.scope] {
-        scope.count_bytes(early + relayed.received, relayed.sent);
+        scope.count_bytes(counts.0 + relayed.received, counts.1 + relayed.sent);
     }
 }

@@ -1,8 +1,10 @@
 //! Buffers, and the pool they go back to when a connection is idle.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -67,6 +69,22 @@ impl Buffer {
         let count = input.read(&mut self.bytes[self.end..]).await?;
         self.end += count;
         Ok(count)
+    }
+
+    /// Reads what is there already; `None` when there is nothing, whatever the socket's readiness says: a read that fills
+    /// its buffer to the last byte leaves that standing.
+    pub(crate) async fn read_now(
+        &mut self,
+        input: &mut (impl AsyncRead + Unpin),
+    ) -> Option<io::Result<usize>> {
+        let mut read = std::pin::pin!(self.read_from(input));
+        std::future::poll_fn(|context| {
+            Poll::Ready(match read.as_mut().poll(context) {
+                Poll::Ready(outcome) => Some(outcome),
+                Poll::Pending => None,
+            })
+        })
+        .await
     }
 
     fn reserve(&mut self, count: usize) {

@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
-use crate::limits::BUFFER_BYTES;
+use super::Buffers;
 
 /// What was passed on, and how it ended.
 #[derive(Debug)]
@@ -21,49 +23,79 @@ pub(crate) struct Relayed {
     pub(crate) error: Option<io::Error>,
 }
 
-/// Passes bytes on both ways. When one side is done sending, the other is told (half-close) and may go on. With `idle`,
-/// it ends when nothing moved either way for that long.
+/// Passes bytes on both ways. When one side is done sending, the other is told (half-close) and may go on; when one side
+/// breaks the connection off, the other sees that too. With `idle`, it ends when nothing moved either way for that
+/// long. While nothing moves, it holds no buffer.
 pub(crate) async fn relay(
     client: &mut TcpStream,
     endpoint: &mut TcpStream,
     idle: Option<Duration>,
+    buffers: &Rc<Buffers>,
 ) -> Relayed {
     let (received, sent) = (Cell::new(0), Cell::new(0));
-    let moved = Cell::new(Instant::now());
-    let (mut client_read, mut client_write) = client.split();
-    let (mut endpoint_read, mut endpoint_write) = endpoint.split();
+    let state = State { moved: Cell::new(Instant::now()), reset: Cell::new(false), buffers };
     let outcome = {
+        let (mut client_read, mut client_write) = client.split();
+        let (mut endpoint_read, mut endpoint_write) = endpoint.split();
         let both = async {
             tokio::try_join!(
-                copy(&mut client_read, &mut endpoint_write, &received, &moved),
-                copy(&mut endpoint_read, &mut client_write, &sent, &moved),
+                copy(&mut client_read, &mut endpoint_write, &received, &state),
+                copy(&mut endpoint_read, &mut client_write, &sent, &state),
             )
         };
         tokio::select! {
             outcome = both => outcome.map(|_| ()),
-            () = idled(idle, &moved) => Err(io::ErrorKind::TimedOut.into()),
+            () = idled(idle, &state.moved) => Err(io::ErrorKind::TimedOut.into()),
         }
     };
+    if state.reset.get() {
+        // Where the end of the connection is the end of what was said, a break must not look like one.
+        let _ = client.set_zero_linger();
+        let _ = endpoint.set_zero_linger();
+    }
     Relayed { received: received.get(), sent: sent.get(), error: outcome.err() }
 }
 
+/// What both directions share.
+struct State<'b> {
+    /// When a byte moved last.
+    moved: Cell<Instant>,
+    /// Whether one side broke off.
+    reset: Cell<bool>,
+    buffers: &'b Rc<Buffers>,
+}
+
+impl State<'_> {
+    fn failed(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            self.reset.set(true);
+        }
+        error
+    }
+}
+
 async fn copy(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
     count: &Cell<u64>,
-    moved: &Cell<Instant>,
+    state: &State<'_>,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        let length = from.read(&mut buffer).await?;
-        if length == 0 {
+        from.readable().await?;
+        let mut buffer = state.buffers.take();
+        let Some(read) = buffer.read_now(from).await else { continue };
+        if read.map_err(|error| state.failed(error))? == 0 {
             // It may be gone already, having said all it had to say.
             let _ = to.shutdown().await;
             return Ok(());
         }
-        to.write_all(&buffer[..length]).await?;
-        count.set(count.get() + length as u64);
-        moved.set(Instant::now());
+        if let Err(error) = to.write_all(buffer.filled()).await {
+            // It listens no longer; its last words may still be on their way in the other direction.
+            state.failed(error);
+            return Ok(());
+        }
+        count.set(count.get() + buffer.filled().len() as u64);
+        state.moved.set(Instant::now());
     }
 }
 
