@@ -53,8 +53,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) draining: watch::Receiver<bool>,
-    /// Client connections at present.
-    connections: Cell<usize>,
+    /// Client connections at present, and sockets that take them.
+    tasks: Cell<usize>,
     /// The name of this host, for `X-Forwarded-Server`.
     pub(crate) host_name: String,
 }
@@ -96,7 +96,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         pool: Pool::default(),
         buffers: Rc::default(),
         draining: parts.draining,
-        connections: Cell::new(0),
+        tasks: Cell::new(0),
         host_name: parts.host_name,
     });
     LocalSet::new().block_on(&runtime, serve(worker, parts.commands));
@@ -121,9 +121,13 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
             () = worker.drained() => break,
         }
     }
+    // Sockets that were handed over at the last moment may have clients waiting, too.
+    while let Ok(Command::Open(_, socket)) = commands.try_recv() {
+        open(&worker, socket, watch::channel(()).1);
+    }
     drop(sockets);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
-    while worker.connections.get() > 0 {
+    while worker.tasks.get() > 0 {
         tick.tick().await;
     }
 }
@@ -136,34 +140,34 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
             let connection = move |worker: Rc<Worker>, client: TcpStream, peer| {
                 http::serve(client, peer, entry_point.clone(), worker)
             };
-            tokio::task::spawn_local(accept::accept(listener, worker.clone(), closed, connection));
+            spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
         Socket::Tcp(listener, port) => {
             let port = Rc::new(published::Listening::new(port, &worker.metrics));
             let connection = move |worker: Rc<Worker>, client: TcpStream, _peer| {
                 published::serve_tcp(client, port.clone(), worker)
             };
-            tokio::task::spawn_local(accept::accept(listener, worker.clone(), closed, connection));
+            spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
         Socket::Udp(socket, port) => {
             let port = Rc::new(published::Listening::new(port, &worker.metrics));
-            tokio::task::spawn_local(published::serve_udp(socket, port, worker.clone(), closed));
+            spawn_counted(worker, published::serve_udp(socket, port, worker.clone(), closed));
         }
     }
 }
 
-/// Runs a connection's task, counted so that draining can wait for it. Its panic ends that connection alone.
-fn spawn_connection(worker: &Rc<Worker>, connection: impl Future<Output = ()> + 'static) {
+/// Runs the task of a connection or a socket, counted so that draining can wait for it. Its panic ends that task alone.
+fn spawn_counted(worker: &Rc<Worker>, task: impl Future<Output = ()> + 'static) {
     struct Counted(Rc<Worker>);
     impl Drop for Counted {
         fn drop(&mut self) {
-            self.0.connections.set(self.0.connections.get() - 1);
+            self.0.tasks.set(self.0.tasks.get() - 1);
         }
     }
-    worker.connections.set(worker.connections.get() + 1);
+    worker.tasks.set(worker.tasks.get() + 1);
     let counted = Counted(worker.clone());
     tokio::task::spawn_local(async move {
         let _counted = counted;
-        connection.await;
+        task.await;
     });
 }

@@ -40,7 +40,7 @@ pub(crate) async fn serve(
     worker: Rc<Worker>,
 ) {
     let _open = entry_point.scope.open();
-    let mut connection = Connection { client, peer, entry_point, worker };
+    let mut connection = Connection { client, peer, entry_point, worker, is_new: true };
     let mut rest = None;
     while let Some(next) = connection.serve_one(rest.take()).await {
         rest = next;
@@ -52,6 +52,8 @@ struct Connection {
     peer: SocketAddr,
     entry_point: Rc<EntryPoint>,
     worker: Rc<Worker>,
+    /// Whether no request came yet.
+    is_new: bool,
 }
 
 /// A request that was understood and routed.
@@ -116,10 +118,10 @@ impl Connection {
         self.count(&route, method, &outcome, status, started.elapsed());
         if let Some(tunnel) = outcome.tunnel.take() {
             self.pass_through(tunnel, inbound, &route).await;
-        }
-        outcome.keep_alive
         } else if outcome.still_sending && outcome.failure.is_none() {
             linger(&mut self.client).await;
+        }
+        outcome.keep_alive
     }
 
     /// Waits for the first bytes of a request, holding no buffer meanwhile.
@@ -127,12 +129,31 @@ impl Connection {
         if let Some(rest) = rest {
             return Some(rest);
         }
-        tokio::select! {
-            biased;
-            ready = timeout(CLIENT_IDLE_TIMEOUT, self.client.readable()) => ready.ok()?.ok()?,
-            () = self.worker.drained() => return None,
+        loop {
+            tokio::select! {
+                biased;
+                ready = timeout(CLIENT_IDLE_TIMEOUT, self.client.readable()) => ready.ok()?.ok()?,
+                () = self.overstays() => return None,
+            }
+            let mut inbound = self.worker.buffers.take();
+            match inbound.read_now(&mut self.client).await {
+                Some(Ok(1..)) => {
+                    self.is_new = false;
+                    return Some(inbound);
+                }
+                Some(Ok(0) | Err(_)) => return None,
+                None => {}
+            }
         }
-        Some(self.worker.buffers.take())
+    }
+
+    /// Resolves when draining has begun and nothing more is to be expected from this client. Whoever connected before is
+    /// given the time to send a first request: it was promised to be served.
+    async fn overstays(&self) {
+        self.worker.drained().await;
+        if self.is_new {
+            tokio::time::sleep(DRAIN_FIRST_REQUEST).await;
+        }
     }
 
     /// Reads until the head is whole, and routes it. `None` is a client that left between requests.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{Worker, spawn_connection};
+use super::{Worker, spawn_counted};
 use crate::limits::ACCEPT_RETRY;
 
 /// Accepts until the other end of `closed` is dropped, and gives each connection a task of its own.
@@ -30,19 +30,29 @@ pub(super) async fn accept<F, C>(
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
-            _ = closed.changed() => return,
+            _ = closed.changed() => break,
         };
         match accepted {
             Ok((client, peer)) => {
                 // A small answer is sent at once; Nagle's algorithm would hold it back.
                 let _ = client.set_nodelay(true);
-                spawn_connection(&worker, connection(worker.clone(), client, peer));
+                spawn_counted(&worker, connection(worker.clone(), client, peer));
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "connections can't be accepted at present");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
+        }
+    }
+    // The runtime may not have heard of the latest yet.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((client, peer)) = listener.accept() {
+        if client.set_nonblocking(true).is_ok()
+            && let Ok(client) = TcpStream::from_std(client)
+        {
+            let _ = client.set_nodelay(true);
+            spawn_counted(&worker, connection(worker.clone(), client, peer));
         }
     }
 }
