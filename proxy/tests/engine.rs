@@ -1,0 +1,43 @@
+//! The data plane, from outside: real sockets on loopback, origins that do as each test tells them, and clients that
+//! say exactly the bytes they mean. One module for each thing promised.
+
+#[path = "engine/balance.rs"]
+mod balance;
+#[path = "engine/bodies.rs"]
+mod bodies;
+#[path = "engine/broken_answers.rs"]
+mod broken_answers;
+#[path = "engine/counted.rs"]
+mod counted;
+#[path = "engine/drain.rs"]
+mod drain;
+#[path = "engine/early_answers.rs"]
+mod early_answers;
+#[path = "engine/fields.rs"]
+mod fields;
+#[path = "engine/http10.rs"]
+mod http10;
+#[path = "engine/interim.rs"]
+mod interim;
+#[path = "engine/pipelining.rs"]
+mod pipelining;
+#[path = "engine/pool.rs"]
+mod pool;
+#[path = "engine/published_http.rs"]
+mod published_http;
+#[path = "engine/published_raw.rs"]
+mod published_raw;
+#[path = "engine/published_udp.rs"]
+mod published_udp;
+#[path = "engine/random_requests.rs"]
+mod random_requests;
+#[path = "engine/refusals.rs"]
+mod refusals;
+#[path = "engine/retries.rs"]
+mod retries;
+#[path = "engine/routing.rs"]
+mod routing;
+#[path = "engine/support.rs"]
+mod support;
+#[path = "engine/upgrade.rs"]
+mod upgrade;

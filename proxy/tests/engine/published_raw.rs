@@ -1,0 +1,135 @@
+//! Published TCP ports, whatever is spoken there.
+
+use portolan_config::Protocol;
+
+use crate::support::{End, Origin, Wire, World, place};
+
+#[tokio::test]
+async fn a_server_may_speak_first() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let mut client = Wire::connect(world.publish(Protocol::Tcp)).await;
+    let mut wire = origin.accept().await;
+    wire.send("220 ready\r\n").await;
+    client.expect("220 ready\r\n").await;
+    client.send("HELO x\r\n").await;
+    wire.expect("HELO x\r\n").await;
+}
+
+#[tokio::test]
+async fn a_client_may_speak_first_in_whatever_it_speaks() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let at = world.publish(Protocol::Tcp);
+    for words in
+        ["GET key\r\n", "*1\r\n$4\r\nPING\r\n", "\x16\x03\x01\0", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0"]
+    {
+        let mut client = Wire::connect(at).await;
+        client.send(words).await;
+        let mut wire = origin.accept().await;
+        wire.expect(words).await;
+        wire.send("+PONG\r\n").await;
+        client.expect("+PONG\r\n").await;
+        client.finish().await;
+        assert_eq!(wire.ends().await, End::Clean);
+        wire.send("after you").await;
+        drop(wire);
+        client.expect("after you").await;
+        assert_eq!(client.ends().await, End::Clean);
+    }
+}
+
+/// Its next words depend on the answer: waiting for them would be waiting forever.
+#[tokio::test]
+async fn words_that_only_begin_like_http_are_passed_on_too() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let at = world.publish(Protocol::Tcp);
+    for words in ["G", "PUT job"] {
+        let mut client = Wire::connect(at).await;
+        client.send(words).await;
+        let mut wire = origin.accept().await;
+        wire.expect(words).await;
+        wire.send("go on").await;
+        client.expect("go on").await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_at_all_may_still_be_told_something() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let mut client = Wire::connect(world.publish(Protocol::Tcp)).await;
+    let mut wire = origin.accept().await;
+    client.finish().await;
+    assert_eq!(wire.ends().await, End::Clean);
+    wire.send("12:00").await;
+    drop(wire);
+    client.expect("12:00").await;
+    assert_eq!(client.ends().await, End::Clean);
+}
+
+#[tokio::test]
+async fn a_break_is_a_break_on_the_other_side_too() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let at = world.publish(Protocol::Tcp);
+    let mut client = Wire::connect(at).await;
+    let mut wire = origin.accept().await;
+    wire.send("half of").await;
+    client.expect("half of").await;
+    wire.reset();
+    assert_eq!(client.ends().await, End::Reset);
+    let mut client = Wire::connect(at).await;
+    let mut wire = origin.accept().await;
+    client.send("*1 half of").await;
+    wire.expect("*1 half of").await;
+    client.reset();
+    assert_eq!(wire.ends().await, End::Reset);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_is_passed_over() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::of(&[Origin::nobody().await, origin.at, Origin::nobody().await]);
+    let at = world.publish(Protocol::Tcp);
+    for _ in 0..6 {
+        let mut client = Wire::connect(at).await;
+        origin.accept().await.send("hello").await;
+        client.expect("hello").await;
+    }
+}
+
+#[tokio::test]
+async fn without_an_endpoint_the_connection_is_closed_and_counted() {
+    let mut world = World::of(&[]);
+    let at = world.publish(Protocol::Tcp);
+    Wire::connect(at).await.ends().await;
+    let port = format!("{}/tcp", at.port());
+    world.metric_becomes("portolan_refusals_total", &["no_endpoint", &port], 1.0).await;
+    world.serve(vec![place("c0", Origin::nobody().await)]);
+    Wire::connect(at).await.ends().await;
+    world.metric_becomes("portolan_refusals_total", &["connect_refused", &port], 1.0).await;
+}
+
+#[tokio::test]
+async fn connections_and_bytes_are_counted() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let at = world.publish(Protocol::Tcp);
+    let port = format!("\"{}/tcp\"", at.port());
+    let mut client = Wire::connect(at).await;
+    let mut wire = origin.accept().await;
+    client.send("\0\x01\x02").await;
+    wire.exactly(3).await;
+    wire.send("hello").await;
+    client.expect("hello").await;
+    world.metric_becomes("portolan_entrypoint_connections_open", &[&port], 1.0).await;
+    drop(client);
+    drop(wire);
+    world.metric_becomes("portolan_entrypoint_connections_open", &[&port], 0.0).await;
+    for (name, value) in [("received", 3.0), ("sent", 5.0)] {
+        world.metric_becomes(&format!("portolan_entrypoint_{name}_bytes_total"), &[&port], value).await;
+        world.metric_becomes(&format!("portolan_service_{name}_bytes_total"), &[], value).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! What is sent again, to whom, and what never is.
+
+use std::net::SocketAddr;
+
+use crate::support::{Origin, Reply, Then, World, ok};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc";
+
+async fn resetting() -> Origin {
+    Origin::answering(|_| Reply::reset()).await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_connections_is_passed_over() {
+    let origin = Origin::answering(|_| ok("fine")).await;
+    let world = World::of(&[Origin::nobody().await, origin.at, Origin::nobody().await]);
+    for request in [GET, POST] {
+        for _ in 0..6 {
+            let mut client = world.client().await;
+            client.send(request).await;
+            assert_eq!(client.answer().await.body, "fine");
+        }
+    }
+}
+
+#[tokio::test]
+async fn when_every_endpoint_refuses_it_is_a_502_that_says_so() {
+    let world = World::of(&[Origin::nobody().await, Origin::nobody().await]);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (502, "no server accepted a connection\n"));
+    world.metric_becomes("portolan_refusals_total", &["connect_refused"], 1.0).await;
+}
+
+#[tokio::test]
+async fn no_more_than_four_endpoints_are_tried() {
+    let mut nobody: Vec<SocketAddr> = Vec::new();
+    for _ in 0..10 {
+        nobody.push(Origin::nobody().await);
+    }
+    let world = World::of(&nobody);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    assert_eq!(client.answer().await.status, 502);
+    assert!((world.metric("portolan_endpoint_failures_total", &[]) - 4.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn no_more_than_four_endpoints_get_a_request_that_breaks_them() {
+    let mut origins = Vec::new();
+    for _ in 0..10 {
+        origins.push(resetting().await);
+    }
+    let addresses: Vec<SocketAddr> = origins.iter().map(|origin| origin.at).collect();
+    let world = World::of(&addresses);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (502, "the server broke the connection off\n"));
+    let seen: usize = origins.iter_mut().map(|origin| origin.seen_by_now().len()).sum();
+    assert_eq!(seen, 4);
+}
+
+#[tokio::test]
+async fn a_get_that_was_broken_off_goes_to_another_endpoint() {
+    for then in [Then::Close, Then::Reset] {
+        let mut bad = Origin::answering(move |_| Reply::raw("").then(then)).await;
+        let good = Origin::answering(|_| ok("fine")).await;
+        let world = World::of(&[bad.at, good.at]);
+        for _ in 0..4 {
+            let mut client = world.client().await;
+            client.send(GET).await;
+            assert_eq!(client.answer().await.body, "fine");
+        }
+        assert!(!bad.seen_by_now().is_empty(), "the bad one was asked");
+    }
+}
+
+#[tokio::test]
+async fn a_put_with_a_body_at_hand_is_sent_again_whole() {
+    let bad = resetting().await;
+    let mut good = Origin::answering(|_| ok("fine")).await;
+    let world = World::of(&[bad.at, good.at]);
+    for _ in 0..4 {
+        let mut client = world.client().await;
+        client.send(POST.replace("POST", "PUT")).await;
+        assert_eq!(client.answer().await.body, "fine");
+        assert_eq!(good.seen().await.body, b"abc");
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_reached_an_endpoint_is_never_sent_twice() {
+    let (mut bad, mut good) = (resetting().await, Origin::answering(|_| ok("fine")).await);
+    let world = World::of(&[bad.at, good.at]);
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        let mut client = world.client().await;
+        client.send(POST).await;
+        statuses.push(client.answer().await.status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 502).count(), 5, "{statuses:?}");
+    assert_eq!((bad.seen_by_now().len(), good.seen_by_now().len()), (5, 5));
+}
+
+#[tokio::test]
+async fn a_body_that_was_streamed_is_not_sent_again() {
+    let mut first = Origin::manual().await;
+    let mut second = Origin::answering(|_| ok("fine")).await;
+    let mut world = World::in_front_of(&first);
+    let mut client = world.client().await;
+    client.send("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 10\r\n\r\n01234").await;
+    let mut wire = first.accept().await;
+    wire.head().await;
+    wire.expect("01234").await;
+    world.serve(vec![crate::support::place("c0", first.at), crate::support::place("c1", second.at)]);
+    wire.reset();
+    assert_eq!(client.answer().await.status, 502);
+    assert_eq!(second.seen_by_now().len(), 0);
+}
+
+/// A new endpoint may have come since the request did.
+#[tokio::test]
+async fn another_try_knows_the_newest_snapshot() {
+    let mut first = Origin::manual().await;
+    let second = Origin::answering(|_| ok("fine")).await;
+    let mut world = World::in_front_of(&first);
+    let mut client = world.client().await;
+    client.send(GET).await;
+    let mut wire = first.accept().await;
+    wire.head().await;
+    world.serve(vec![crate::support::place("c1", second.at)]);
+    wire.reset();
+    assert_eq!(client.answer().await.body, "fine");
+}

@@ -1,0 +1,185 @@
+//! A proxy with the snapshots that a test gives it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::SystemTime;
+
+use portolan_config::settings::EntryPoint;
+use portolan_config::{Protocol, Publish, Rule};
+use portolan_discovery::{
+    Endpoint, EndpointKey, Instance, InstanceId, ProviderName, Publication, Router, ServiceKey, Snapshot,
+    State, Target, Upstream,
+};
+use portolan_proxy::{Metrics, Proxy, ProxySettings};
+use prometheus::{Registry, TextEncoder};
+
+use super::{Wire, until};
+
+/// A running proxy: the entry point `web`, two workers, one service `app@test` for the host `a.test`.
+pub(crate) struct World {
+    proxy: Proxy,
+    registry: Registry,
+    /// The entry point.
+    pub(crate) http: SocketAddr,
+    snapshot: Snapshot,
+}
+
+/// A place to send to: the container `name`, at an address.
+pub(crate) fn place(name: &str, at: SocketAddr) -> Target {
+    in_state(name, at, State::Ready)
+}
+
+fn in_state(name: &str, at: SocketAddr, state: State) -> Target {
+    let IpAddr::V4(ip) = at.ip() else { panic!("origins are on IPv4") };
+    let instance = Instance {
+        id: InstanceId::new(name),
+        name: name.to_owned(),
+        service: ServiceKey::Label("app".to_owned()),
+        labels: BTreeMap::new(),
+        networks: Vec::new(),
+        ports: Vec::new(),
+        state,
+        reason: String::new(),
+        since: SystemTime::UNIX_EPOCH,
+        created: SystemTime::UNIX_EPOCH,
+    };
+    let key = EndpointKey {
+        provider: ProviderName::new("test"),
+        instance: instance.id.clone(),
+        attachment: name.into(),
+    };
+    let endpoint = Endpoint {
+        key,
+        instance: Arc::new(instance),
+        ports: Vec::new(),
+        ipv4: Some(ip),
+        ipv6: None,
+        state,
+        reason: String::new(),
+    };
+    Target { endpoint: Arc::new(endpoint), port: at.port() }
+}
+
+impl World {
+    /// A proxy that serves `a.test` from these addresses; the containers are called `c0`, `c1` and so on.
+    pub(crate) fn of(addresses: &[SocketAddr]) -> Self {
+        let registry = Registry::new();
+        let settings = ProxySettings {
+            entry_points: vec![EntryPoint {
+                name: "web".to_owned(),
+                address: "127.0.0.1:0".parse().expect("an address"),
+            }],
+            workers: 2,
+            host_name: "here".to_owned(),
+        };
+        let metrics = Metrics::register(&registry).expect("an empty registry");
+        let proxy = Proxy::start(&settings, metrics).expect("a free port");
+        let http = proxy.addresses()[0].1;
+        let mut world = Self { proxy, registry, http, snapshot: Snapshot::default() };
+        world.route("a.test", "Host(`a.test`)", "app@test");
+        let targets = addresses.iter().enumerate().map(|(index, at)| place(&format!("c{index}"), *at));
+        world.serve(targets.collect());
+        world
+    }
+
+    /// One that a lone origin serves for.
+    pub(crate) fn in_front_of(origin: &super::Origin) -> Self {
+        Self::of(&[origin.at])
+    }
+
+    /// From now on, `app@test` is at these places.
+    pub(crate) fn serve(&mut self, targets: Vec<Target>) {
+        self.serve_as("app@test", targets);
+    }
+
+    /// From now on, the upstream is at these places.
+    pub(crate) fn serve_as(&mut self, upstream: &str, targets: Vec<Target>) {
+        self.snapshot.upstreams.retain(|known| known.name != upstream);
+        self.snapshot.upstreams.push(Arc::new(Upstream { name: upstream.to_owned(), targets }));
+        self.apply();
+    }
+
+    /// Adds a router; it counts from the next [`World::serve`].
+    pub(crate) fn route(&mut self, name: &str, rule: &str, upstream: &str) {
+        self.snapshot.routers.push(Arc::new(Router {
+            name: format!("{name}@test"),
+            rule: Rule::parse(rule).expect("a rule"),
+            priority: rule.len() as i64,
+            entry_points: Vec::new(),
+            upstream: upstream.to_owned(),
+            origin: "a test".to_owned(),
+        }));
+    }
+
+    /// Marks the only container of `app@test` as one in this state.
+    pub(crate) fn serve_in_state(&mut self, at: SocketAddr, state: State) {
+        self.serve(vec![in_state("c0", at, state)]);
+    }
+
+    /// Publishes `app@test`; gives where.
+    pub(crate) fn publish(&mut self, protocol: Protocol) -> SocketAddr {
+        let at = free_address(protocol);
+        self.snapshot.publications.push(Arc::new(Publication {
+            publish: Publish { ip: Some(at.ip()), host_port: at.port(), target_port: 0, protocol },
+            service: "app@test".to_owned(),
+            upstream: "app@test".to_owned(),
+            origin: "a test".to_owned(),
+        }));
+        self.apply();
+        assert!(self.proxy.open_ports().is_empty(), "{at} can't be opened");
+        at
+    }
+
+    /// Publishes nothing any more.
+    pub(crate) fn withdraw(&mut self) {
+        self.snapshot.publications.clear();
+        self.apply();
+        assert!(self.proxy.open_ports().is_empty());
+    }
+
+    fn apply(&mut self) {
+        self.snapshot.generation += 1;
+        let faults = self.proxy.apply(&self.snapshot);
+        assert!(faults.is_empty(), "{faults:?}");
+    }
+
+    /// A client of the entry point.
+    pub(crate) async fn client(&self) -> Wire {
+        Wire::connect(self.http).await
+    }
+
+    /// The sum of the series whose line holds all of `labels`.
+    pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather()).expect("metrics are text");
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until a metric is this: it is counted when an answer is done, which the client may know first.
+    pub(crate) async fn metric_becomes(&self, name: &str, labels: &[&str], value: f64) {
+        let is_there = || (self.metric(name, labels) - value).abs() < 0.5;
+        until(&format!("{name}{labels:?} = {value}, at last {}", self.metric(name, labels)), is_there).await;
+    }
+
+    /// Begins draining; the future ends with the last connection.
+    pub(crate) fn drain(self) -> impl Future<Output = ()> {
+        self.proxy.drain()
+    }
+}
+
+/// An address that nobody else has: every test asks on a loopback address of its own.
+fn free_address(protocol: Protocol) -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let any = SocketAddr::from((Ipv4Addr::new(127, (std::process::id() % 200) as u8 + 20, high, low), 0));
+    let bound = match protocol {
+        Protocol::Tcp => std::net::TcpListener::bind(any).and_then(|socket| socket.local_addr()),
+        Protocol::Udp => std::net::UdpSocket::bind(any).and_then(|socket| socket.local_addr()),
+    };
+    bound.expect("a free port")
+}
