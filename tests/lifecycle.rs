@@ -1,6 +1,8 @@
 //! What happens to a container is followed by the registry, by HTTP and by DNS, each time.
 
-use crate::harness::{Container, Engine, Portolan, await_addresses, await_http, await_no_name};
+use std::time::Duration;
+
+use crate::harness::{Container, Engine, Portolan, await_addresses, await_http, await_no_name, eventually};
 
 /// One container `web`, ready and reachable by HTTP and by name.
 fn start(web: &Container) -> (Engine, Portolan) {
@@ -100,11 +102,24 @@ fn health_decides() {
     engine.exec("web", &["rm", "/healthy"]);
     await_out_of_service(&portolan, "unhealthy", "health check failed");
     engine.exec("web", &["touch", "/healthy"]);
+    await_in_service(&portolan);
+}
+
+/// The engine calls a paused container unhealthy, and says nothing of that when it goes on: not before the next check.
+#[test]
+fn a_pause_does_not_make_a_healthy_container_ill() {
+    const BETWEEN_CHECKS: Duration = Duration::from_secs(3);
+    let interval = format!("--health-interval={}s", BETWEEN_CHECKS.as_secs());
+    let (engine, portolan) = start(&Container::new("web").option("--health-cmd=true").option(&interval));
     let attachment = await_in_service(&portolan);
-    // The engine calls a paused container unhealthy, and says nothing when it goes on. It is as healthy as before.
     engine.docker(&["pause", "web"]);
     await_out_of_service(&portolan, "paused", "paused");
     engine.docker(&["unpause", "web"]);
+    let state = || portolan.endpoint("web").map(|endpoint| endpoint.state).unwrap_or_default();
+    eventually(BETWEEN_CHECKS / 2, "web to be ready before its next check", || match state().as_str() {
+        "ready" => Ok(()),
+        other => Err(other.to_owned()),
+    });
     assert_eq!(await_in_service(&portolan), attachment);
 }
 
