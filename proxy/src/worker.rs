@@ -69,6 +69,23 @@ impl Worker {
         *self.draining.borrow()
     }
 
+    /// One without sockets, with an empty table, for tests of what is served. It drains once the other end is told to.
+    #[cfg(test)]
+    pub(crate) fn alone() -> (Rc<Self>, watch::Sender<bool>) {
+        let (drain, draining) = watch::channel(false);
+        let worker = Self {
+            table: Arc::default(),
+            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            recorder: Recorder::default(),
+            pool: Pool::default(),
+            buffers: Rc::default(),
+            draining,
+            tasks: Cell::new(0),
+            host_name: "here".to_owned(),
+        };
+        (Rc::new(worker), drain)
+    }
+
     /// Resolves when draining begins.
     pub(crate) async fn drained(&self) {
         let mut draining = self.draining.clone();

@@ -319,6 +319,9 @@ pub(crate) async fn linger(client: &mut TcpStream) {
 }
 
 #[cfg(test)]
+mod timing;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -295,3 +295,6 @@ async fn pump(
     upload.whole.set(true);
     Ok(())
 }
+
+#[cfg(test)]
+mod timing;

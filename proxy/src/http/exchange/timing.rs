@@ -1,0 +1,91 @@
+//! How long each side is waited for. The clock is the tests' own.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+
+use super::*;
+use crate::limits::RESPONSE_HEAD_TIMEOUT;
+use crate::table::tests::upstream;
+
+/// Passes on an upload of ten bytes, which come as `behave` says, to an endpoint that answers when it has them all.
+async fn upload<C: Future<Output = TcpStream>>(
+    answers: bool,
+    behave: impl FnOnce(TcpStream) -> C,
+) -> (Outcome, Duration) {
+    let (worker, _drain) = Worker::alone();
+    let origin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut upstream = upstream(&[true]);
+    Arc::get_mut(&mut upstream.available[0]).unwrap().address = origin.local_addr().unwrap();
+    let mut head = worker.buffers.take();
+    head.put(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\n");
+    let expected = head.filled().len() + 10;
+    let request = Exchange {
+        method: Method::Put,
+        framing: Framing::Length(10),
+        is_http10: false,
+        keep_alive: true,
+        upgrade: false,
+        verbatim: false,
+        head,
+        upstream: Arc::new(upstream),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (mut accepted, _) = listener.accept().await.unwrap();
+    let begun = Instant::now();
+    let exchanged = async {
+        let mut inbound = worker.buffers.take();
+        let outcome = exchange(&mut accepted, &mut inbound, request, &mut Carrier::Pooled, &worker).await;
+        (outcome, begun.elapsed())
+    };
+    let endpoint = async {
+        let (mut connection, _) = origin.accept().await.unwrap();
+        let mut received = vec![0; expected];
+        if connection.read_exact(&mut received).await.is_ok() && answers {
+            connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        }
+        connection
+    };
+    let together = async { tokio::join!(exchanged, endpoint, behave(client)).0 };
+    LocalSet::new().run_until(together).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_upload_that_makes_progress_is_never_cut_off() {
+    let (outcome, took) = upload(true, |mut client| async {
+        for _ in 0..10 {
+            sleep(BODY_IDLE * 9 / 10).await;
+            client.write_all(b"x").await.unwrap();
+        }
+        client
+    })
+    .await;
+    assert_eq!((outcome.status, outcome.failure, outcome.keep_alive), (Some(204), None, true));
+    assert!(took > RESPONSE_HEAD_TIMEOUT, "{took:?}: it has to outlast every other deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_stands_still_is_given_up() {
+    let (outcome, took) = upload(true, |mut client| async {
+        client.write_all(b"x").await.unwrap();
+        client
+    })
+    .await;
+    assert_eq!(outcome.failure, Some(Reason::ClientGone));
+    assert!((BODY_IDLE..BODY_IDLE * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_does_not_answer_is_given_up() {
+    let (outcome, took) = upload(false, |mut client| async {
+        client.write_all(b"0123456789").await.unwrap();
+        client
+    })
+    .await;
+    assert_eq!(outcome.failure, Some(Reason::ResponseTimeout));
+    assert!((RESPONSE_HEAD_TIMEOUT..RESPONSE_HEAD_TIMEOUT * 2).contains(&took), "{took:?}");
+}
