@@ -1,5 +1,6 @@
 //! A Docker Engine in a sandbox, that a test may kill and start again.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
@@ -164,7 +165,19 @@ impl Engine {
     fn stop(&mut self, signal: Signal) -> ExitStatus {
         let mut daemon = self.daemon.take().expect("the engine runs");
         daemon.signal(signal);
-        daemon.wait_exit(DAEMON_PATIENCE)
+        let status = daemon.wait_exit(DAEMON_PATIENCE);
+        self.await_end_of_containerd();
+        status
+    }
+
+    /// containerd dies with its dockerd, but a moment later. The next dockerd would take it for alive and wait for it.
+    fn await_end_of_containerd(&self) {
+        let pid_file = self.sandbox.path("/run/engine/exec/containerd/containerd.pid");
+        let Ok(pid) = fs::read_to_string(pid_file) else { return };
+        let process = self.sandbox.path(format!("/proc/{}", pid.trim()));
+        eventually(DAEMON_PATIENCE, "containerd to end", || {
+            if process.exists() { Err("it runs") } else { Ok(()) }
+        });
     }
 
     /// Stops dockerd where it is (SIGSTOP): its sockets stay open and say nothing.
