@@ -297,4 +297,6 @@ async fn pump(
 }
 
 #[cfg(test)]
+mod half_sent;
+#[cfg(test)]
 mod timing;
