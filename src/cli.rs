@@ -113,6 +113,12 @@ pub struct SettingsOptions {
     /// How long connections may go on after the first SIGTERM [default: 10s]
     #[arg(long, value_name = "DURATION", env = "PORTOLAN_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<String>,
+    /// Where requests to entry points are logged: `stdout`, a file, or `off` [default: off]
+    #[arg(long, value_name = "TARGET", env = "PORTOLAN_ACCESS_LOG")]
+    pub access_log: Option<String>,
+    /// How a line is written: common, combined or json, with Traefik's field names [default: common]
+    #[arg(long, value_name = "FORMAT", env = "PORTOLAN_ACCESS_LOG_FORMAT")]
+    pub access_log_format: Option<String>,
     /// Threads that serve traffic [default: one for each core]
     #[arg(long, value_name = "NUMBER", env = "PORTOLAN_WORKERS")]
     pub workers: Option<usize>,
@@ -192,6 +198,8 @@ impl SettingsOptions {
             exposed_by_default: self.exposed_by_default,
             drain_timeout: self.drain_timeout.clone(),
             workers: self.workers,
+            access_log: self.access_log.clone(),
+            access_log_format: self.access_log_format.clone(),
         }
     }
 }
@@ -230,7 +238,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 14, "{seen:?}");
+        assert_eq!(seen.len(), 16, "{seen:?}");
     }
 
     #[test]

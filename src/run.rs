@@ -11,6 +11,7 @@ use portolan_discovery::provider::demo::{Demo, DemoControl};
 use portolan_discovery::provider::docker::{self, ConnectError, Docker};
 use portolan_discovery::{Provider, Registry, Snapshot, Update};
 use portolan_dns as dns;
+use portolan_proxy::access_log::{AccessLog, Writer};
 use portolan_proxy::{Proxy, ProxySettings};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -69,10 +70,17 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
             (Some(zone), Some(server))
         }
     };
+    let (access_log, log_writer) = start_access_log(settings, &registry)?.unzip();
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let proxy_settings =
-        ProxySettings { entry_points: settings.entry_points.clone(), workers: settings.workers, host_name };
+    let proxy_settings = ProxySettings {
+        entry_points: settings.entry_points.clone(),
+        workers: settings.workers,
+        host_name,
+        access_log,
+    };
     let proxy = Proxy::start(&proxy_settings, proxy_metrics).map_err(|error| error.to_string())?;
+    // The workers alone hold on to the access log from here: it ends with the last of them.
+    drop(proxy_settings);
     if let Some(server) = name_server {
         serve_dns(server)?;
     }
@@ -93,7 +101,13 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     tracing::info!(signal, deadline = ?settings.drain_timeout, "draining");
     let _ = stop.send(());
     let proxy = steered.await.map_err(|error| format!("steering ended: {error}"))?;
-    Ok(drain(proxy, settings.drain_timeout, &mut signals).await)
+    let code = drain(proxy, settings.drain_timeout, &mut signals).await;
+    if let Some(writer) = log_writer
+        && code == ExitCode::SUCCESS
+    {
+        writer.finish();
+    }
+    Ok(code)
 }
 
 /// Waits for the last connection, the deadline, or somebody who does not want to wait.
@@ -177,6 +191,19 @@ pub fn policy(settings: &Settings) -> Policy {
         network: settings.docker.network.clone(),
         reserved,
     }
+}
+
+/// Opens the access log, where one is asked for.
+fn start_access_log(
+    settings: &Settings,
+    registry: &prometheus::Registry,
+) -> Result<Option<(AccessLog, Writer)>, String> {
+    let Some(wanted) = &settings.access_log else { return Ok(None) };
+    let shown =
+        wanted.file.as_ref().map_or_else(|| "standard output".to_owned(), |file| file.display().to_string());
+    AccessLog::start(wanted, registry)
+        .map(Some)
+        .map_err(|error| format!("--access-log: {shown} can't be written: {error}"))
 }
 
 type Zone = (portolan_config::settings::Dns, dns::SharedZone, dns::Metrics);

@@ -2,6 +2,7 @@
 
 pub mod harness;
 
+mod access_log;
 mod burst;
 mod command_line;
 mod draining;

@@ -1,5 +1,6 @@
 //! What the process is told at its start: from flags and environment ([`Written`]) to checked values ([`Settings`]).
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Fault, ListenAddress};
@@ -27,6 +28,10 @@ pub struct Written {
     pub drain_timeout: Option<String>,
     /// `--workers`
     pub workers: Option<usize>,
+    /// `--access-log`
+    pub access_log: Option<String>,
+    /// `--access-log-format`
+    pub access_log_format: Option<String>,
 }
 
 /// The settings as meant: every default filled in.
@@ -44,6 +49,29 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Data-plane threads; one for each core unless written.
     pub workers: usize,
+    /// Where requests are logged; `None` when they are not.
+    pub access_log: Option<AccessLog>,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The file it is appended to; `None` is standard output.
+    pub file: Option<PathBuf>,
+    /// How a line is written.
+    pub format: AccessLogFormat,
+}
+
+/// How a line of the access log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// The Common Log Format, with what Traefik adds to it.
+    #[default]
+    Common,
+    /// The combined format of Apache and nginx.
+    Combined,
+    /// An object a line, with Traefik's field names.
+    Json,
 }
 
 /// A named place where HTTP is taken.
@@ -100,7 +128,8 @@ impl Settings {
             network: written.docker_network.clone().filter(|network| !network.is_empty()),
             exposed_by_default: written.exposed_by_default.unwrap_or(true),
         };
-        let settings = Self { admin, entry_points, dns, docker, drain_timeout, workers };
+        let access_log = access_log(written, &mut faults);
+        let settings = Self { admin, entry_points, dns, docker, drain_timeout, workers, access_log };
         settings.check_clashes(&mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(faults) }
     }
@@ -172,6 +201,24 @@ fn dns(written: &Written, faults: &mut Vec<Fault>) -> Option<Dns> {
         faults.push(flag("--dns-ttl", "expected whole seconds, 0s to 86400s"));
     }
     Some(Dns { address, zone, ttl })
+}
+
+fn access_log(written: &Written, faults: &mut Vec<Fault>) -> Option<AccessLog> {
+    let format = match written.access_log_format.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("common") => AccessLogFormat::Common,
+        Some("combined") => AccessLogFormat::Combined,
+        Some("json") => AccessLogFormat::Json,
+        Some(other) => {
+            faults.push(flag("--access-log-format", format!("`{other}`: expected common, combined or json")));
+            AccessLogFormat::default()
+        }
+    };
+    let file = match written.access_log.as_deref() {
+        None | Some("" | "off") => return None,
+        Some("stdout" | "-") => None,
+        Some(path) => Some(PathBuf::from(path)),
+    };
+    Some(AccessLog { file, format })
 }
 
 fn address(written: Option<&str>, default: &str, key: &str, faults: &mut Vec<Fault>) -> ListenAddress {

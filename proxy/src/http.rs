@@ -25,7 +25,7 @@ mod response;
 
 pub(crate) use connection::{EntryPoint, linger, serve};
 pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
-pub(crate) use head::{fields, parse_request};
+pub(crate) use head::{RequestHead, fields, parse_request};
 pub(crate) use pool::{Pool, is_silent};
 
 pub(crate) use method::Method;

@@ -10,6 +10,7 @@
 //!
 //! This crate knows no container engine and no DNS.
 
+pub mod access_log;
 mod balancer;
 mod http;
 mod ledger;

@@ -69,6 +69,9 @@ pub const UDP_SESSION_IDLE: Duration = Duration::from_secs(30);
 /// UDP sessions for each published port, for each worker; the one idle longest gives way.
 pub const UDP_SESSIONS_MAX: usize = 4096;
 
+/// Lines of the access log that wait in a worker, however few they are.
+pub const LINES_WAIT: Duration = Duration::from_millis(100);
+
 /// Connections that wait to be accepted, for each socket.
 pub const ACCEPT_QUEUE: i32 = 1024;
 

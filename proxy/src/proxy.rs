@@ -11,6 +11,7 @@ use portolan_config::{Fault, ListenAddress};
 use portolan_discovery::Snapshot;
 use tokio::sync::{mpsc, watch};
 
+use crate::access_log::AccessLog;
 use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
@@ -26,6 +27,8 @@ pub struct ProxySettings {
     pub workers: usize,
     /// The name of this host, for `X-Forwarded-Server`.
     pub host_name: String,
+    /// Where requests are logged.
+    pub access_log: Option<AccessLog>,
 }
 
 /// Why the proxy could not start.
@@ -89,6 +92,7 @@ impl Proxy {
                 draining: watch_draining.clone(),
                 commands,
                 host_name: settings.host_name.clone(),
+                log: settings.access_log.clone(),
             };
             let finish = finish.clone();
             thread::Builder::new()

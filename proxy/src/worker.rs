@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
+use crate::access_log::{AccessLog, Lines};
 use crate::http::{self, EntryPoint, Pool};
+use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
 use crate::published;
 use crate::table::Table;
@@ -53,6 +55,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) draining: watch::Receiver<bool>,
+    /// The access log's lines of this worker, where there is a log.
+    pub(crate) log: Option<Lines>,
     /// Client connections at present, and sockets that take them.
     tasks: Cell<usize>,
     /// The name of this host, for `X-Forwarded-Server`.
@@ -101,6 +105,7 @@ pub(crate) struct Parts {
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) host_name: String,
+    pub(crate) log: Option<AccessLog>,
 }
 
 /// Runs a worker on this thread. It ends when draining has begun and its last connection is done.
@@ -113,6 +118,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         pool: Pool::default(),
         buffers: Rc::default(),
         draining: parts.draining,
+        log: parts.log.map(Lines::new),
         tasks: Cell::new(0),
         host_name: parts.host_name,
     });
@@ -123,6 +129,9 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
 async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut sockets = std::collections::HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
+    if worker.log.is_some() {
+        tokio::task::spawn_local(hand_over_lines(worker.clone()));
+    }
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -146,6 +155,17 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     while worker.tasks.get() > 0 {
         tick.tick().await;
+    }
+}
+
+/// Hands the access log's lines over while they are fresh, however few they are.
+async fn hand_over_lines(worker: Rc<Worker>) {
+    let mut tick = tokio::time::interval(LINES_WAIT);
+    loop {
+        tick.tick().await;
+        if let Some(log) = &worker.log {
+            log.hand_over();
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
 use super::head::{Refused, RequestHead, fields, parse_request};
 use super::response::{self, Manner};
 use super::{Method, Reason, request};
+use crate::access_log::{Asked, Record};
 use crate::limits::{
     BODY_IDLE, CLIENT_IDLE_TIMEOUT, DRAIN_FIRST_REQUEST, HEAD_BYTES_MAX, LINGER, REQUEST_HEAD_TIMEOUT,
     TUNNEL_IDLE_TIMEOUT,
@@ -60,6 +61,7 @@ struct Connection {
 struct Admitted {
     exchange: Exchange,
     route: Arc<Route>,
+    asked: Option<Box<Asked>>,
 }
 
 /// A request that is answered here.
@@ -70,6 +72,8 @@ struct Turned {
     is_http10: bool,
     /// Whether the connection can go on: the request was understood, and has no body that would have to be read.
     keep_alive: bool,
+    /// What was asked, as far as that was understood and there is a log.
+    asked: Option<Box<Asked>>,
 }
 
 impl Connection {
@@ -80,20 +84,21 @@ impl Connection {
         let go_on = match self.read_head(&mut inbound).await {
             Ok(None) => false,
             Ok(Some(admitted)) => self.pass_on(admitted, &mut inbound, started).await,
-            Err(turned) => self.turn_away(&turned, started).await,
+            Err(turned) => self.turn_away(&turned, started, None).await,
         };
         go_on.then(|| Some(inbound).filter(|inbound| !inbound.is_empty()))
     }
 
     /// Has a request answered by an endpoint. Gives whether the connection can take another one.
     async fn pass_on(&mut self, admitted: Admitted, inbound: &mut Buffer, started: Instant) -> bool {
-        let Admitted { exchange: request, route } = admitted;
+        let Admitted { exchange: request, route, asked } = admitted;
         let mut turned = Turned {
             reason: Reason::NoEndpoint,
             detail: String::new(),
             method: request.method,
             is_http10: request.is_http10,
             keep_alive: request.keep_alive && request.framing == Framing::Empty,
+            asked,
         };
         let method = request.method;
         let mut outcome =
@@ -105,7 +110,7 @@ impl Connection {
             );
             turned.reason = reason;
             turned.detail = self.explain(reason, &route);
-            let go_on = self.turn_away(&turned, started).await;
+            let go_on = self.turn_away(&turned, started, Some((&route, &outcome))).await;
             self.count(&route, method, &outcome, reason.status().0, started.elapsed());
             return go_on;
         }
@@ -116,6 +121,7 @@ impl Connection {
         self.worker.recorder.count(&self.entry_point.scope, method, status, started.elapsed());
         self.entry_point.scope.count_bytes(outcome.received, outcome.sent);
         self.count(&route, method, &outcome, status, started.elapsed());
+        self.log(turned.asked.as_deref(), status, outcome.failure, started, Some((&route, &outcome)));
         if let Some(tunnel) = outcome.tunnel.take() {
             self.pass_through(tunnel, inbound, &route).await;
         } else if outcome.still_sending && outcome.failure.is_none() {
@@ -195,10 +201,12 @@ impl Connection {
         let route =
             table.entry_points.get(&self.entry_point.name).and_then(|routes| routes.find(&host, &path));
         let Some(route) = route else {
-            return Ok(Some((head.length, Err(Turned::unrouted(&head)))));
+            let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
+            return Ok(Some((head.length, Err(Turned::unrouted(&head, asked)))));
         };
         let mut out = self.worker.buffers.take();
         request::write(&head, self.peer, &self.worker.host_name, &mut out);
+        let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let exchange = Exchange {
             method: head.method,
             framing: head.framing,
@@ -209,12 +217,19 @@ impl Connection {
             head: out,
             upstream: route.upstream.clone(),
         };
-        Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone() }))))
+        Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked }))))
     }
 
     /// Sends an answer of Portolan's own. Gives whether the connection can take another request.
-    async fn turn_away(&mut self, turned: &Turned, started: Instant) -> bool {
+    async fn turn_away(
+        &mut self,
+        turned: &Turned,
+        started: Instant,
+        tried: Option<(&Route, &Outcome)>,
+    ) -> bool {
         self.worker.metrics.refused(&self.entry_point.name, turned.reason);
+        let (status, _) = turned.reason.status();
+        self.log(turned.asked.as_deref(), status, Some(turned.reason), started, tried);
         if turned.reason == Reason::ClientGone {
             return false;
         }
@@ -222,7 +237,6 @@ impl Connection {
             reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer,
             entry_point = self.entry_point.name, "turned away"
         );
-        let (status, _) = turned.reason.status();
         self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
         let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint);
@@ -237,6 +251,37 @@ impl Connection {
             linger(&mut self.client).await;
         }
         keep_alive && matches!(written, Ok(Ok(())))
+    }
+
+    /// Adds a line to the access log, where there is one.
+    fn log(
+        &self,
+        asked: Option<&Asked>,
+        status: u16,
+        reason: Option<Reason>,
+        started: Instant,
+        routed: Option<(&Route, &Outcome)>,
+    ) {
+        let Some(log) = &self.worker.log else { return };
+        let took = started.elapsed();
+        let (route, outcome) = routed.unzip();
+        log.add(&Record {
+            started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
+            took,
+            client: self.peer,
+            entry_point: &self.entry_point.name,
+            asked,
+            status,
+            received: outcome.map_or(0, |outcome| outcome.received),
+            sent: outcome.map_or(0, |outcome| outcome.sent),
+            router: route.map(|route| route.router.name.as_str()),
+            service: route.map(|route| route.upstream.name.as_str()),
+            endpoint: outcome
+                .and_then(|outcome| outcome.target.as_ref())
+                .map(|target| (target.endpoint.as_str(), target.address)),
+            retries: outcome.map_or(0, |outcome| outcome.retries),
+            reason,
+        });
     }
 
     fn explain(&self, reason: Reason, route: &Route) -> String {
@@ -275,16 +320,18 @@ impl Connection {
 impl Turned {
     /// A request that could not be read: what follows it has no meaning either.
     fn unread(reason: Reason, detail: &str) -> Self {
-        Self { reason, detail: detail.to_owned(), method: Method::Other, is_http10: false, keep_alive: false }
+        let detail = detail.to_owned();
+        Self { reason, detail, method: Method::Other, is_http10: false, keep_alive: false, asked: None }
     }
 
-    fn unrouted(head: &RequestHead) -> Self {
+    fn unrouted(head: &RequestHead, asked: Option<Box<Asked>>) -> Self {
         Self {
             reason: Reason::NoRoute,
             detail: String::new(),
             method: head.method,
             is_http10: head.is_http10,
             keep_alive: head.keep_alive && head.framing == Framing::Empty,
+            asked,
         }
     }
 }

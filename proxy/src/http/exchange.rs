@@ -17,7 +17,7 @@ use super::body::{Body, Framing};
 use super::{Method, Reason};
 use crate::balancer::Tried;
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
-use crate::table::Upstream;
+use crate::table::{Target, Upstream};
 use crate::worker::{Buffer, Worker};
 
 mod answer;
@@ -62,6 +62,10 @@ pub(crate) struct Outcome {
     pub(crate) still_sending: bool,
     /// The connection goes on as a tunnel.
     pub(crate) tunnel: Option<Tunnel>,
+    /// Where it was sent last.
+    pub(crate) target: Option<Arc<Target>>,
+    /// How often it was sent to yet another one.
+    pub(crate) retries: u32,
 }
 
 /// A connection to an endpoint that is HTTP no longer.
@@ -71,12 +75,6 @@ pub(crate) struct Tunnel {
     pub(crate) endpoint: TcpStream,
     /// What the endpoint sent already, for the client.
     pub(crate) early: Buffer,
-}
-
-impl Outcome {
-    fn failed(reason: Reason) -> Self {
-        Self { failure: Some(reason), ..Self::default() }
-    }
 }
 
 /// Exchanges one request for its answer. `inbound` holds what the client sent behind the head; what is left in it
@@ -93,6 +91,7 @@ pub(crate) async fn exchange(
     let mut upstream = request.upstream.clone();
     let mut tried = Tried::default();
     let mut last_failure = Reason::NoEndpoint;
+    let (mut last_target, mut retries) = (None, 0);
     // A connection that waited in the pool may be dead: that is no failure of its target, so it is not counted as one.
     for _ in 0..ATTEMPTS_MAX * 2 {
         let leg = match carrier.obtain(&upstream, &tried, worker).await {
@@ -102,9 +101,11 @@ pub(crate) async fn exchange(
                 last_failure = reason;
                 target.counters.failures.inc();
                 tried.add(&target);
+                last_target = Some(target);
                 if tried.count() >= ATTEMPTS_MAX {
                     break;
                 }
+                retries += 1;
                 retrying(&mut upstream, worker);
                 continue;
             }
@@ -112,10 +113,11 @@ pub(crate) async fn exchange(
         let target = leg.target.clone();
         let reused = leg.reused;
         target.counters.requests.inc();
+        last_target = Some(target.clone());
         match send(client, inbound, &request, &mut body, leg, carrier, worker).await {
             Ok(mut outcome) => {
                 outcome.received += received;
-                return outcome;
+                return Outcome { target: last_target, retries, ..outcome };
             }
             Err(failure) => {
                 last_failure = failure.reason;
@@ -130,11 +132,12 @@ pub(crate) async fn exchange(
                 if !failure.may_retry || tried.count() >= ATTEMPTS_MAX {
                     break;
                 }
+                retries += 1;
                 retrying(&mut upstream, worker);
             }
         }
     }
-    Outcome::failed(last_failure)
+    Outcome { failure: Some(last_failure), target: last_target, retries, ..Outcome::default() }
 }
 
 /// A failure before any byte of an answer reached the client.

@@ -1,0 +1,156 @@
+//! The access log: a line for each request, written without ever making a worker wait.
+//!
+//! ```text
+//! worker: Record ──format──▶ Lines (its own buffer) ──full, or every 100 ms──▶ writer thread ──▶ file or standard output
+//! ```
+//!
+//! A writer that can't keep up loses lines, and says how many (`portolan_access_log_dropped_lines_total`): a slow disk
+//! must not slow requests.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use portolan_config::settings::{self, AccessLogFormat};
+use prometheus::IntCounter;
+
+mod format;
+mod record;
+
+pub(crate) use record::{Asked, Record};
+
+/// Bytes of lines that a worker gathers before it hands them over.
+const LINES_BYTES: usize = 32 * 1024;
+/// Pieces of that size that wait for the writer; then lines are lost.
+const PIECES_MAX: usize = 256;
+/// For the last lines, when the process ends.
+const FINISH_WAIT: Duration = Duration::from_secs(1);
+
+/// The way to the writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    format: AccessLogFormat,
+    pieces: SyncSender<Piece>,
+    dropped: IntCounter,
+}
+
+/// Whole lines.
+#[derive(Debug)]
+struct Piece {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl AccessLog {
+    /// Opens the target and starts the writer, which ends after the last clone of the log.
+    pub fn start(
+        settings: &settings::AccessLog,
+        registry: &prometheus::Registry,
+    ) -> io::Result<(Self, Writer)> {
+        let dropped = IntCounter::new(
+            "portolan_access_log_dropped_lines_total",
+            "Lines of the access log that were lost because the writer could not keep up",
+        )
+        .and_then(|dropped| registry.register(Box::new(dropped.clone())).map(|()| dropped))
+        .map_err(io::Error::other)?;
+        let output: Box<dyn Write + Send> = match &settings.file {
+            None => Box::new(io::stdout()),
+            Some(path) => Box::new(append(path)?),
+        };
+        let (pieces, received) = sync_channel(PIECES_MAX);
+        let (done, finished) = sync_channel(0);
+        let write = move || {
+            write(output, &received);
+            drop::<SyncSender<()>>(done);
+        };
+        thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
+        Ok((Self { format: settings.format, pieces, dropped }, Writer { finished }))
+    }
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub struct Writer {
+    /// Yields nothing; ends with the thread.
+    finished: Receiver<()>,
+}
+
+impl Writer {
+    /// Waits until everything is written, after the last clone of the log is gone; but not for ever.
+    pub fn finish(self) {
+        let _ = self.finished.recv_timeout(FINISH_WAIT);
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Writes until the last worker is gone. What can't be written is lost; the log says so once.
+fn write(mut output: Box<dyn Write + Send>, pieces: &Receiver<Piece>) {
+    let mut failing = false;
+    while let Ok(piece) = pieces.recv() {
+        let written = output.write_all(&piece.bytes).and_then(|()| output.flush());
+        if let Err(error) = &written
+            && !failing
+        {
+            tracing::error!(%error, "the access log can't be written");
+        }
+        failing = written.is_err();
+    }
+}
+
+/// One worker's lines that are not handed over yet.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    log: AccessLog,
+    gathered: RefCell<Piece>,
+}
+
+impl Lines {
+    pub(crate) fn new(log: AccessLog) -> Self {
+        Self { log, gathered: RefCell::new(Piece::empty()) }
+    }
+
+    /// Adds a line.
+    pub(crate) fn add(&self, record: &Record) {
+        let mut gathered = self.gathered.borrow_mut();
+        format::write(self.log.format, record, &mut gathered.bytes);
+        gathered.lines += 1;
+        let full = gathered.bytes.len() >= LINES_BYTES;
+        drop(gathered);
+        if full {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over what was gathered.
+    pub(crate) fn hand_over(&self) {
+        let mut gathered = self.gathered.borrow_mut();
+        if gathered.lines == 0 {
+            return;
+        }
+        let piece = std::mem::replace(&mut *gathered, Piece::empty());
+        if let Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) =
+            self.log.pieces.try_send(piece)
+        {
+            self.log.dropped.inc_by(piece.lines);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
+impl Piece {
+    fn empty() -> Self {
+        Self { bytes: Vec::new(), lines: 0 }
+    }
+}

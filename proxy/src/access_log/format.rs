@@ -1,0 +1,225 @@
+//! A record as a line.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use portolan_config::settings::AccessLogFormat as Format;
+
+use super::{Asked, Record};
+use crate::http::Reason;
+
+/// `10/Oct/2000:13:55:36 +0000`
+const CLF_TIME: &[BorrowedFormatItem] =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+/// `2000-10-10T13:55:36.123456789Z` (RFC 3339)
+const JSON_TIME: &[BorrowedFormatItem] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
+
+/// Appends the record's line.
+pub(super) fn write(format: Format, record: &Record, line: &mut Vec<u8>) {
+    match format {
+        Format::Common => {
+            common(record, line);
+            // Traefik's additions; the count of requests is not kept, and is given as `-`.
+            let server =
+                record.endpoint.map_or_else(|| "-".to_owned(), |(_, address)| format!("http://{address}"));
+            let router = record.router.unwrap_or("-");
+            let _ = write!(line, " - \"{router}\" \"{server}\" {}ms", record.took.as_millis());
+        }
+        Format::Combined => common(record, line),
+        Format::Json => json_line(record, line),
+    }
+    line.push(b'\n');
+}
+
+/// The combined format, which is the common one with referrer and user agent.
+fn common(record: &Record, line: &mut Vec<u8>) {
+    let nothing = Asked::default();
+    let asked = record.asked.unwrap_or(&nothing);
+    let request = match record.asked {
+        Some(asked) => format!("{} {} {}", asked.method, asked.target, asked.protocol),
+        None => "-".to_owned(),
+    };
+    let time = OffsetDateTime::from(record.started).format(CLF_TIME).unwrap_or_default();
+    let _ = write!(
+        line,
+        "{} - - [{time}] \"{}\" {} {} \"{}\" \"{}\"",
+        record.client.ip().to_canonical(),
+        quoted(&request),
+        record.status,
+        record.sent,
+        quoted(&asked.referer),
+        quoted(&asked.user_agent),
+    );
+}
+
+/// Text that can't end its quotes or its line: what a client sent must not look like another record.
+fn quoted(text: &str) -> String {
+    if text.is_empty() {
+        return "-".to_owned();
+    }
+    let mut quoted = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            character if character.is_control() => {
+                let _ = write!(quoted, "\\x{:02x}", u32::from(character));
+            }
+            character => quoted.push(character),
+        }
+    }
+    quoted
+}
+
+/// A line as an object, with Traefik's field names in their alphabetical order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct JsonLine<'a> {
+    client_addr: SocketAddr,
+    client_host: IpAddr,
+    client_port: u16,
+    downstream_content_size: u64,
+    downstream_status: u16,
+    /// Nanoseconds.
+    duration: u64,
+    endpoint_name: Option<&'a str>,
+    reason: Option<&'static str>,
+    request_addr: &'a str,
+    request_content_size: u64,
+    request_method: &'a str,
+    request_path: &'a str,
+    request_protocol: &'a str,
+    request_scheme: &'a str,
+    retry_attempts: u32,
+    router_name: Option<&'a str>,
+    service_addr: Option<SocketAddr>,
+    service_name: Option<&'a str>,
+    #[serde(rename = "StartUTC")]
+    start_utc: &'a str,
+    #[serde(rename = "entryPointName")]
+    entry_point_name: &'a str,
+    #[serde(rename = "level")]
+    level: &'a str,
+    #[serde(rename = "msg")]
+    message: &'a str,
+    #[serde(rename = "request_Referer")]
+    referer: &'a str,
+    #[serde(rename = "request_User-Agent")]
+    user_agent: &'a str,
+    #[serde(rename = "time")]
+    time: &'a str,
+}
+
+fn json_line(record: &Record, line: &mut Vec<u8>) {
+    let nothing = Asked::default();
+    let asked = record.asked.unwrap_or(&nothing);
+    let time = OffsetDateTime::from(record.started).format(JSON_TIME).unwrap_or_default();
+    let shown = JsonLine {
+        client_addr: SocketAddr::new(record.client.ip().to_canonical(), record.client.port()),
+        client_host: record.client.ip().to_canonical(),
+        client_port: record.client.port(),
+        downstream_content_size: record.sent,
+        downstream_status: record.status,
+        duration: u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX),
+        endpoint_name: record.endpoint.map(|(name, _)| name),
+        reason: record.reason.map(Reason::as_str),
+        request_addr: &asked.host,
+        request_content_size: record.received,
+        request_method: &asked.method,
+        request_path: &asked.target,
+        request_protocol: asked.protocol,
+        request_scheme: "http",
+        retry_attempts: record.retries,
+        router_name: record.router,
+        service_addr: record.endpoint.map(|(_, address)| address),
+        service_name: record.service,
+        start_utc: &time,
+        entry_point_name: record.entry_point,
+        level: "info",
+        message: "",
+        referer: &asked.referer,
+        user_agent: &asked.user_agent,
+        time: &time,
+    };
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(line, &shown);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    fn line(format: Format, asked: Option<&Asked>, reason: Option<Reason>) -> String {
+        let record = Record {
+            started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123),
+            took: Duration::from_micros(1500),
+            client: "[::ffff:192.0.2.7]:1234".parse().unwrap(),
+            entry_point: "web",
+            asked,
+            status: 200,
+            received: 0,
+            sent: 321,
+            router: Some("app@docker"),
+            service: Some("app@docker"),
+            endpoint: Some(("app-1", "10.0.0.2:80".parse().unwrap())),
+            retries: 1,
+            reason,
+        };
+        let mut line = Vec::new();
+        write(format, &record, &mut line);
+        String::from_utf8(line).unwrap()
+    }
+
+    fn asked(user_agent: &str) -> Asked {
+        Asked {
+            method: "GET".to_owned(),
+            target: "/a?b".to_owned(),
+            protocol: "HTTP/1.1",
+            host: "app.test".to_owned(),
+            referer: String::new(),
+            user_agent: user_agent.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_text_formats_are_those_that_tools_read() {
+        assert_eq!(
+            line(Format::Combined, Some(&asked("curl/8")), None),
+            "192.0.2.7 - - [09/Sep/2001:01:46:40 +0000] \"GET /a?b HTTP/1.1\" 200 321 \"-\" \"curl/8\"\n"
+        );
+        assert_eq!(
+            line(Format::Common, Some(&asked("curl/8")), None),
+            "192.0.2.7 - - [09/Sep/2001:01:46:40 +0000] \"GET /a?b HTTP/1.1\" 200 321 \"-\" \"curl/8\" - \
+             \"app@docker\" \"http://10.0.0.2:80\" 1ms\n"
+        );
+    }
+
+    #[test]
+    fn what_a_client_sends_can_not_look_like_another_request() {
+        let hostile = asked("a\" 200 \\ \u{1b}[31m\nx");
+        let text = line(Format::Combined, Some(&hostile), None);
+        assert!(text.ends_with("\"a\\\" 200 \\\\ \\x1b[31m\\x0ax\"\n"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(line(Format::Json, Some(&hostile), None).lines().count(), 1);
+    }
+
+    #[test]
+    fn the_json_form_has_traefiks_names_and_the_reason() {
+        let text = line(Format::Json, None, Some(Reason::NoEndpoint));
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["Reason"], "no_endpoint");
+        assert_eq!(value["RouterName"], "app@docker");
+        assert_eq!(value["ServiceAddr"], "10.0.0.2:80");
+        assert_eq!(value["Duration"], 1_500_000);
+        assert_eq!(value["StartUTC"], "2001-09-09T01:46:40.123000000Z");
+        assert_eq!(value["ClientHost"], "192.0.2.7");
+    }
+}

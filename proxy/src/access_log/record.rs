@@ -1,0 +1,63 @@
+//! What is known of a request when it is done.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use crate::http::{Reason, RequestHead};
+
+/// What the client asked. Copied only where there is a log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    /// Path and query, as sent.
+    pub(crate) target: String,
+    pub(crate) protocol: &'static str,
+    pub(crate) host: String,
+    pub(crate) referer: String,
+    pub(crate) user_agent: String,
+}
+
+impl Asked {
+    pub(crate) fn of(head: &RequestHead) -> Self {
+        let field = |name: &str| {
+            let found = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+            found.map_or_else(String::new, |field| String::from_utf8_lossy(field.value).into_owned())
+        };
+        Self {
+            method: head.method_text.to_owned(),
+            target: head.target.to_owned(),
+            protocol: if head.is_http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            host: head.authority.to_owned(),
+            referer: field("referer"),
+            user_agent: field("user-agent"),
+        }
+    }
+}
+
+/// One request, from its first byte to the last of its answer.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    /// When its first byte came.
+    pub(crate) started: SystemTime,
+    /// Until the answer's last byte was sent.
+    pub(crate) took: Duration,
+    pub(crate) client: SocketAddr,
+    pub(crate) entry_point: &'a str,
+    /// `None` where the head was not understood.
+    pub(crate) asked: Option<&'a Asked>,
+    /// The status that the client got.
+    pub(crate) status: u16,
+    /// Bytes of the request's body.
+    pub(crate) received: u64,
+    /// Bytes of the answer, its head included.
+    pub(crate) sent: u64,
+    /// The qualified names, where it was routed.
+    pub(crate) router: Option<&'a str>,
+    pub(crate) service: Option<&'a str>,
+    /// The endpoint that answered last, by name and address.
+    pub(crate) endpoint: Option<(&'a str, SocketAddr)>,
+    /// How often it was sent to yet another endpoint.
+    pub(crate) retries: u32,
+    /// Why Portolan answered or broke off itself.
+    pub(crate) reason: Option<Reason>,
+}

@@ -1,0 +1,64 @@
+//! One line of the access log says what was asked, who answered, and whose fault it was when nobody did.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{ADMIN, ENTRY_POINT, PATIENCE, Portolan, Sandbox, eventually, http};
+
+fn lines(sandbox: &Sandbox) -> Vec<Value> {
+    let text = fs::read_to_string(sandbox.path("/run/access.log")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("every line is an object")).collect()
+}
+
+#[test]
+fn a_line_tells_what_was_asked_and_who_answered_or_why_nobody_did() {
+    let sandbox = Sandbox::enter();
+    let portolan = Portolan::start(
+        None,
+        &["--source", "demo", "--access-log", "/run/access.log", "--access-log-format", "json"],
+    );
+    http::get(ENTRY_POINT, "whoami.localhost", "/a?b=c").expect("the demo answers");
+    http::get(ENTRY_POINT, "nobody.test", "/").expect("a refusal is an answer");
+    for replica in 1..=3 {
+        let stop = format!(
+            "POST /api/demo/replicas/{replica}/stop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        );
+        let mut admin = http::Connection::open(ADMIN).expect("the admin server answers");
+        admin.send(stop.as_bytes()).expect("the admin server reads");
+        assert_eq!(admin.read().expect("the admin server answers").status, 200);
+    }
+    eventually(PATIENCE, "a refusal for want of replicas", || {
+        let status =
+            http::get(ENTRY_POINT, "whoami.localhost", "/").map_err(|error| error.to_string())?.status;
+        if status == 503 { Ok(()) } else { Err(format!("{status}")) }
+    });
+    let (answered, unrouted, refused) = eventually(PATIENCE, "the lines", || {
+        let lines = lines(&sandbox);
+        let of = |status: u64| lines.iter().find(|line| line["DownstreamStatus"] == status).cloned();
+        of(200).zip(of(404)).zip(of(503)).map(|((a, b), c)| (a, b, c)).ok_or_else(|| format!("{lines:#?}"))
+    });
+    assert_eq!(answered["RequestPath"], "/a?b=c");
+    assert_eq!(answered["RequestAddr"], "whoami.localhost");
+    assert_eq!(answered["RouterName"], "whoami@demo");
+    assert_eq!(answered["Reason"], Value::Null);
+    assert!(answered["EndpointName"].as_str().is_some_and(|name| name.starts_with("whoami-")), "{answered}");
+    assert_eq!((&unrouted["Reason"], &unrouted["RouterName"]), (&"no_route".into(), &Value::Null));
+    assert_eq!((&refused["Reason"], &refused["ServiceName"]), (&"no_endpoint".into(), &"whoami@demo".into()));
+    drop(portolan);
+}
+
+#[test]
+fn the_last_lines_are_written_before_the_process_ends() {
+    let sandbox = Sandbox::enter();
+    let mut portolan = Portolan::start(
+        None,
+        &["--source", "demo", "--access-log", "/run/access.log", "--access-log-format", "json"],
+    );
+    for _ in 0..50 {
+        http::get(ENTRY_POINT, "whoami.localhost", "/").expect("the demo answers");
+    }
+    portolan.terminate();
+    assert!(portolan.wait_exit(PATIENCE).success());
+    assert_eq!(lines(&sandbox).len(), 50);
+}
