@@ -31,7 +31,8 @@ pub async fn show_when_ready(
 fn banner(settings: &Settings, source: Source, snapshot: &Snapshot) -> String {
     let mut text = format!("\nPortolan {} is ready", env!("CARGO_PKG_VERSION"));
     let endpoints: usize = snapshot.services.iter().map(|service| service.endpoints.len()).sum();
-    let _ = writeln!(text, ": {} services, {endpoints} endpoints. Try:\n", snapshot.services.len());
+    let services = count(snapshot.services.len(), "service");
+    let _ = writeln!(text, ": {services}, {}. Try:\n", count(endpoints, "endpoint"));
     let mut line = |command: String, what: &str| {
         let _ = writeln!(text, "  {command:<66} # {what}");
     };
@@ -69,6 +70,11 @@ fn banner(settings: &Settings, source: Source, snapshot: &Snapshot) -> String {
     line("portolan ps".to_owned(), "what is known, and why it is as it is");
     text.push('\n');
     text
+}
+
+/// `1 service`, `2 services`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// A host that the router takes, if its rule names one.

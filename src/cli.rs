@@ -31,7 +31,7 @@ pub enum Command {
     /// Watch a container engine, serve its services, answer for their names
     Run(Box<RunOptions>),
     /// The same over three replicas of a service `whoami` within this process
-    Demo(Box<RunOptions>),
+    Demo(Box<ServeOptions>),
     /// Check flags, and the labels of running containers, without serving
     Check(Box<CheckOptions>),
     /// Show services, endpoints, their states and the reasons
@@ -42,7 +42,7 @@ pub enum Command {
     Version(OutputOptions),
 }
 
-/// What `run` and `demo` take.
+/// What `run` takes.
 #[derive(Args, Debug)]
 pub struct RunOptions {
     /// Where to look for containers
@@ -50,6 +50,13 @@ pub struct RunOptions {
     /// `auto` shows the demo where no engine answers; `docker` waits for the engine.
     #[arg(long, value_enum, env = "PORTOLAN_SOURCE", default_value_t = Source::Docker)]
     pub source: Source,
+    #[command(flatten)]
+    pub serve: ServeOptions,
+}
+
+/// What `run` and `demo` take.
+#[derive(Args, Debug)]
+pub struct ServeOptions {
     #[command(flatten)]
     pub settings: SettingsOptions,
     #[command(flatten)]

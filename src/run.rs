@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{self, Admin};
 use crate::banner;
-use crate::cli::{RunOptions, Source};
+use crate::cli::{RunOptions, ServeOptions, Source};
 use crate::limits;
 use crate::logging;
 use crate::steer::{Status, Steering};
@@ -30,15 +30,15 @@ const DEMO_REPLICAS: usize = 3;
 
 /// Serves what the engine runs, or the demo.
 pub fn run(options: &RunOptions) -> Result<ExitCode, String> {
-    serve(options, options.source)
+    serve(&options.serve, options.source)
 }
 
 /// Serves the demo.
-pub fn demo(options: &RunOptions) -> Result<ExitCode, String> {
+pub fn demo(options: &ServeOptions) -> Result<ExitCode, String> {
     serve(options, Source::Demo)
 }
 
-fn serve(options: &RunOptions, source: Source) -> Result<ExitCode, String> {
+fn serve(options: &ServeOptions, source: Source) -> Result<ExitCode, String> {
     let settings = options.settings.resolve()?;
     logging::start(&options.log)?;
     limits::raise_open_files();
@@ -142,7 +142,7 @@ async fn choose(source: Source, settings: &Settings) -> Result<Source, String> {
             | ConnectError::ApiVersion(_)),
         ) => Err(error.to_string()),
         Err(error) if source == Source::Auto => {
-            println!("No container engine: {error}\nShowing the demo instead.");
+            println!("No container engine, so here is the demo: {error}");
             Ok(Source::Demo)
         }
         Err(error) => {

@@ -105,7 +105,7 @@ fn check_finds_what_is_wrong_with_running_containers() {
     engine.run(&Container::new("web"));
     let fine = portolan(&["check"]);
     assert_eq!(fine.code, Some(0), "{fine:?}");
-    assert!(fine.out.contains("1 services") && fine.out.contains("0 faults"), "{fine:?}");
+    assert!(fine.out.contains("1 service,") && fine.out.contains("0 faults"), "{fine:?}");
 
     engine.run(&Container::new("wrong").label("portolan.publish", "8000:80"));
     engine.run(&Container::new("bad").label("traefik.http.routers.bad.rule", "Hots(`a`)"));

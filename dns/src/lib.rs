@@ -4,7 +4,7 @@
 //! Snapshot ──zone::compile──▶ Zone ──(SharedZone)──▶ answer(zone, query) ◀──bytes── Server (UDP, TCP)
 //! ```
 //!
-//! [`zone::compile`] and [`answer`] are pure: no sockets, no clock. Only [`server`] does I/O, and it knows nothing of
+//! [`zone::compile`] and [`answer()`] are pure: no sockets, no clock. Only [`server`] does I/O, and it knows nothing of
 //! DNS but that a query is some bytes and so is its answer. This crate knows no container engine, and no proxy.
 
 pub mod answer;

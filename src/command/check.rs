@@ -9,6 +9,7 @@ use portolan_discovery::{Change, Provider, Registry, Snapshot};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::banner::count;
 use crate::cli::{CheckOptions, Output};
 use crate::run::policy;
 
@@ -93,11 +94,11 @@ fn print_lines(engine: &Result<String, String>, checked: Option<&Snapshot>, faul
     println!("flags and environment: fine");
     match (engine, checked) {
         (Ok(engine), Some(snapshot)) => println!(
-            "{engine}: {} services, {} routers, {} published ports, {} faults",
-            snapshot.services.len(),
-            snapshot.routers.len(),
-            snapshot.publications.len(),
-            faults.len()
+            "{engine}: {}, {}, {}, {}",
+            count(snapshot.services.len(), "service"),
+            count(snapshot.routers.len(), "router"),
+            count(snapshot.publications.len(), "published port"),
+            count(faults.len(), "fault")
         ),
         (Ok(_), None) => {}
         (Err(error), _) => println!("labels: not checked, as no container engine answers: {error}"),
