@@ -73,6 +73,7 @@ impl World {
             }],
             workers: 2,
             host_name: "here".to_owned(),
+            access_log: None,
         };
         let metrics = Metrics::register(&registry).expect("an empty registry");
         let proxy = Proxy::start(&settings, metrics).expect("a free port");
