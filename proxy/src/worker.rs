@@ -84,6 +84,7 @@ impl Worker {
             pool: Pool::default(),
             buffers: Rc::default(),
             draining,
+            log: None,
             tasks: Cell::new(0),
             host_name: "here".to_owned(),
         };
