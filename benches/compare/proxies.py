@@ -48,7 +48,7 @@ def haproxy(folder: Path, logged: bool) -> Proxy:
     log = "log stdout format raw local0\n    option httplog" if logged else ""
     config.write_text(f"""
 global
-    maxconn 9000
+    maxconn 4000
     nbthread 1
 defaults
     timeout connect 5s
