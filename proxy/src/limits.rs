@@ -57,6 +57,12 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers that a worker keeps for later.
 pub const BUFFERS_KEPT: usize = 256;
 
+/// Bytes read at a time of a body, once a read has filled a whole buffer: fewer, larger reads cost less.
+pub const BULK_BYTES: usize = 64 * 1024;
+
+/// Such buffers that a worker keeps for later.
+pub const BULK_KEPT: usize = 64;
+
 /// Endpoints tried for one request or connection.
 pub const ATTEMPTS_MAX: usize = 4;
 

@@ -22,7 +22,7 @@ use crate::limits::{
 };
 use crate::metrics::Scope;
 use crate::table::{Route, routing_path};
-use crate::worker::{Buffer, Worker, relay};
+use crate::worker::{Buffer, Buffers, Worker, relay};
 
 /// A place where HTTP is taken.
 #[derive(Debug)]
@@ -43,8 +43,12 @@ pub(crate) async fn serve(
     let _open = entry_point.scope.open();
     let mut connection = Connection { client, peer, entry_point, worker, is_new: true };
     let mut rest = None;
-    while let Some(next) = connection.serve_one(rest.take()).await {
-        rest = next;
+    while let Some(inbound) = connection.wait_for_bytes(rest.take()).await {
+        // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
+        match Box::pin(connection.serve_one(inbound)).await {
+            Some(next) => rest = next,
+            None => return,
+        }
     }
 }
 
@@ -78,8 +82,7 @@ struct Turned {
 
 impl Connection {
     /// Serves one request. `None` ends the connection; otherwise it gives what the client sent of the next one.
-    async fn serve_one(&mut self, rest: Option<Buffer>) -> Option<Option<Buffer>> {
-        let mut inbound = self.wait_for_bytes(rest).await?;
+    async fn serve_one(&mut self, mut inbound: Buffer) -> Option<Option<Buffer>> {
         let started = Instant::now();
         let go_on = match self.read_head(&mut inbound).await {
             Ok(None) => false,
@@ -125,7 +128,7 @@ impl Connection {
         if let Some(tunnel) = outcome.tunnel.take() {
             self.pass_through(tunnel, inbound, &route).await;
         } else if outcome.still_sending && outcome.failure.is_none() {
-            linger(&mut self.client).await;
+            linger(&mut self.client, &self.worker.buffers).await;
         }
         outcome.keep_alive
     }
@@ -248,7 +251,7 @@ impl Connection {
         let written = timeout(BODY_IDLE, self.client.write_all(out.filled())).await;
         self.entry_point.scope.count_bytes(0, out.filled().len() as u64);
         if !keep_alive {
-            linger(&mut self.client).await;
+            linger(&mut self.client, &self.worker.buffers).await;
         }
         keep_alive && matches!(written, Ok(Ok(())))
     }
@@ -357,12 +360,13 @@ fn routing_host(authority: &str) -> Cow<'_, str> {
 
 /// Reads and drops what the client still sends, for a moment: closing a socket with unread bytes resets it, and the
 /// reset can overtake the answer (RFC 9112 §9.6).
-pub(crate) async fn linger(client: &mut TcpStream) {
-    use tokio::io::AsyncReadExt;
+pub(crate) async fn linger(client: &mut TcpStream, buffers: &Rc<Buffers>) {
     let _ = client.shutdown().await;
     let deadline = tokio::time::Instant::now() + LINGER;
-    let mut scrap = [0; 4096];
-    while let Ok(Ok(1..)) = timeout_at(deadline, client.read(&mut scrap)).await {}
+    let mut scrap = buffers.take();
+    while let Ok(Ok(1..)) = timeout_at(deadline, scrap.read_from(client)).await {
+        scrap.clear();
+    }
 }
 
 #[cfg(test)]
@@ -385,5 +389,17 @@ mod tests {
         ] {
             assert_eq!(routing_host(authority), host, "{authority}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_keeps_little() {
+        let (worker, _drain) = Worker::alone();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let peer = client.local_addr().unwrap();
+        let scope = worker.metrics.entry_point("web");
+        let entry_point = Rc::new(EntryPoint { name: "web".to_owned(), scope });
+        let bytes = size_of_val(&serve(client, peer, entry_point, worker));
+        assert!(bytes <= 1024, "{bytes} bytes");
     }
 }

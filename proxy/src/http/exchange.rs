@@ -274,7 +274,7 @@ async fn pump(
 ) -> Result<(), PumpError> {
     while !body.is_done() {
         if inbound.is_empty() {
-            match timeout(BODY_IDLE, inbound.read_from(client)).await {
+            match timeout(BODY_IDLE, inbound.read_bulk_from(client)).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) | Err(_) => return Err(PumpError::Client(Reason::ClientGone)),
             }

@@ -78,7 +78,7 @@ pub(super) async fn serve(
             return pass(client, tunnel.endpoint, early, port, &upstream, worker).await;
         }
         if outcome.still_sending && outcome.failure.is_none() {
-            return linger(&mut client).await;
+            return linger(&mut client, &worker.buffers).await;
         }
         if !outcome.keep_alive || !wait_for_next(&mut client, &mut inbound, &mut slot, worker).await {
             return;

@@ -8,12 +8,14 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT};
+use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT, BULK_BYTES, BULK_KEPT};
 
 /// The buffers that a worker keeps for later.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
+    /// Those for bodies.
+    bulk: RefCell<Vec<Vec<u8>>>,
 }
 
 /// Bytes on their way through: put in at the end, taken from the front. Returned to its pool when dropped.
@@ -22,6 +24,8 @@ pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// Whether the last read left no room: much is on its way.
+    crowded: bool,
     pool: Rc<Buffers>,
 }
 
@@ -29,7 +33,29 @@ impl Buffers {
     /// An empty buffer.
     pub(crate) fn take(self: &Rc<Self>) -> Buffer {
         let bytes = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES]);
-        Buffer { bytes, start: 0, end: 0, pool: self.clone() }
+        Buffer { bytes, start: 0, end: 0, crowded: false, pool: self.clone() }
+    }
+
+    /// An empty buffer for much.
+    pub(crate) fn take_for_bulk(self: &Rc<Self>) -> Buffer {
+        Buffer { bytes: self.take_bulk(), start: 0, end: 0, crowded: false, pool: self.clone() }
+    }
+
+    fn take_bulk(&self) -> Vec<u8> {
+        self.bulk.borrow_mut().pop().unwrap_or_else(|| vec![0; BULK_BYTES])
+    }
+
+    fn give_back(&self, bytes: Vec<u8>) {
+        let (free, kept) = match bytes.len() {
+            BUFFER_BYTES => (&self.free, BUFFERS_KEPT),
+            BULK_BYTES => (&self.bulk, BULK_KEPT),
+            // One that grew for an unusual head is not kept.
+            _ => return,
+        };
+        let mut free = free.borrow_mut();
+        if free.len() < kept {
+            free.push(bytes);
+        }
     }
 }
 
@@ -52,6 +78,11 @@ impl Buffer {
         }
     }
 
+    /// Whether the last read left no room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     pub(crate) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
     }
@@ -68,7 +99,22 @@ impl Buffer {
         self.reserve(1);
         let count = input.read(&mut self.bytes[self.end..]).await?;
         self.end += count;
+        self.crowded = self.end == self.bytes.len();
         Ok(count)
+    }
+
+    /// The same for a body: where the last read filled the buffer, a larger one is taken for the next.
+    pub(crate) async fn read_bulk_from(&mut self, input: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
+        self.make_room();
+        self.read_from(input).await
+    }
+
+    /// Takes a larger buffer where the last read filled this one, and what it read is gone.
+    fn make_room(&mut self) {
+        if self.crowded && self.is_empty() && self.bytes.len() < BULK_BYTES {
+            let small = std::mem::replace(&mut self.bytes, self.pool.take_bulk());
+            self.pool.give_back(small);
+        }
     }
 
     /// Reads what is there already; `None` when there is nothing, whatever the socket's readiness says: a read that fills
@@ -102,11 +148,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.pool.free.borrow_mut();
-        // One that grew for an unusual head is not kept.
-        if self.bytes.len() == BUFFER_BYTES && free.len() < BUFFERS_KEPT {
-            free.push(std::mem::take(&mut self.bytes));
-        }
+        self.pool.give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -125,6 +167,22 @@ mod tests {
         buffer.put(&[3; BUFFER_BYTES]);
         assert_eq!(buffer.filled().len(), BUFFER_BYTES + 11);
         assert_eq!(buffer.filled()[11..], [3; BUFFER_BYTES]);
+    }
+
+    #[tokio::test]
+    async fn much_is_read_in_larger_pieces_once_it_is_seen_to_be_much() {
+        let pool = Rc::new(Buffers::default());
+        let bytes = vec![7_u8; 4 * BULK_BYTES];
+        let mut input = bytes.as_slice();
+        let mut buffer = pool.take();
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            counts.push(buffer.read_bulk_from(&mut input).await.unwrap());
+            buffer.consume(buffer.filled().len());
+        }
+        assert_eq!(counts, [BUFFER_BYTES, BULK_BYTES, BULK_BYTES]);
+        drop(buffer);
+        assert_eq!((pool.free.borrow().len(), pool.bulk.borrow().len()), (1, 1));
     }
 
     #[test]

@@ -80,9 +80,10 @@ async fn copy(
     count: &Cell<u64>,
     state: &State<'_>,
 ) -> io::Result<()> {
+    let mut crowded = false;
     loop {
         from.readable().await?;
-        let mut buffer = state.buffers.take();
+        let mut buffer = if crowded { state.buffers.take_for_bulk() } else { state.buffers.take() };
         let Some(read) = buffer.read_now(from).await else { continue };
         if read.map_err(|error| state.failed(error))? == 0 {
             // It may be gone already, having said all it had to say.
@@ -94,6 +95,7 @@ async fn copy(
             state.failed(error);
             return Ok(());
         }
+        crowded = buffer.is_crowded();
         count.set(count.get() + buffer.filled().len() as u64);
         state.moved.set(Instant::now());
     }

@@ -209,7 +209,7 @@ async fn pass_body(
             return Ok(());
         }
         // Streams (server-sent events among them) may be silent for long.
-        match timeout(TUNNEL_IDLE_TIMEOUT, input.read_from(endpoint)).await {
+        match timeout(TUNNEL_IDLE_TIMEOUT, input.read_bulk_from(endpoint)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0)) if body.ends_with_connection() => return Ok(()),
             Ok(Ok(0) | Err(_)) => return Err(Reason::ResponseTruncated),
