@@ -1,14 +1,8 @@
 //! Chooses the endpoint for the next piece of work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::table::{Target, Upstream};
-
-/// Where round robin stands. Shared by all workers, so that the rotation is even over any number of them, and kept
-/// when the table is compiled anew.
-#[derive(Debug, Default)]
-pub struct Cursor(AtomicUsize);
 
 /// The targets that were tried already and failed, in this request or connection.
 #[derive(Debug, Default)]
@@ -34,7 +28,7 @@ pub(crate) fn pick(upstream: &Upstream, tried: &Tried) -> Option<Arc<Target>> {
     if count == 0 {
         return None;
     }
-    let start = upstream.cursor.0.fetch_add(1, Ordering::Relaxed) % count;
+    let start = upstream.cursor.next() % count;
     let (before, from) = upstream.available.split_at(start);
     from.iter().chain(before).find(|target| !tried.contains(target)).cloned()
 }

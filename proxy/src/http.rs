@@ -15,6 +15,7 @@
 mod body;
 mod connection;
 mod exchange;
+mod field;
 mod forwarded;
 mod head;
 mod method;

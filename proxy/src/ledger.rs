@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use portolan_discovery::{self as discovery, EndpointKey};
 
-use crate::balancer::Cursor;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
-use crate::table::{Route, Upstream};
+use crate::table::{Cursor, Route, Upstream};
 
 /// The books. Compilation writes them; workers hold `Arc`s of what they use.
 #[derive(Debug)]

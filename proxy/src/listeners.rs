@@ -9,8 +9,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::sync::mpsc;
 
 use crate::limits::ACCEPT_QUEUE;
-use crate::published::Port;
-use crate::table::Table;
+use crate::table::{Port, Table};
 use crate::worker::{Command, Socket};
 
 /// The sockets that the workers serve. Every worker has one of its own for each, and the kernel spreads clients over

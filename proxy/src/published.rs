@@ -9,19 +9,9 @@ pub(crate) use udp::serve as serve_udp;
 
 use std::sync::Arc;
 
-use portolan_config::{ListenAddress, Protocol};
-
 use crate::metrics::{Metrics, Scope, published_name};
-use crate::table::Upstream;
+use crate::table::{Port, Upstream};
 use crate::worker::Worker;
-
-/// A published port, by where it listens. Which service that is for at the moment, the table says: it can pass from
-/// one to another without the socket being closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Port {
-    pub(crate) address: ListenAddress,
-    pub(crate) protocol: Protocol,
-}
 
 /// A published port that is served.
 #[derive(Debug)]

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
+use portolan_config::{ListenAddress, Protocol};
 use portolan_discovery::State;
 
-use crate::balancer::Cursor;
 use crate::metrics::{EndpointCounters, Scope};
-use crate::published::Port;
 
 mod compile;
 mod path;
@@ -39,6 +39,14 @@ impl Table {
     pub fn find(&self, entry_point: &str, host: &str, path: &str) -> Option<&str> {
         self.entry_points.get(entry_point)?.find(host, path).map(|route| route.router.name.as_str())
     }
+}
+
+/// A published port, by where it listens. Which service that is for at the moment, the table says: it can pass from
+/// one to another without the socket being closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Port {
+    pub(crate) address: ListenAddress,
+    pub(crate) protocol: Protocol,
 }
 
 /// Where a published port leads.
@@ -73,6 +81,18 @@ impl Upstream {
         let states: Vec<String> =
             self.states.iter().map(|(state, count)| format!("{count} {state}")).collect();
         format!("{total} {plural}: {}", states.join(", "))
+    }
+}
+
+/// Where round robin stands. Shared by all workers, so that the rotation is even over any number of them, and kept
+/// when the table is compiled anew.
+#[derive(Debug, Default)]
+pub struct Cursor(AtomicUsize);
+
+impl Cursor {
+    /// The next turn's number.
+    pub(crate) fn next(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::http::{self, EntryPoint, Pool};
 use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
 use crate::published;
-use crate::table::Table;
+use crate::table::{Port, Table};
 
 mod accept;
 mod buffer;
@@ -42,9 +42,9 @@ pub(crate) enum Socket {
     /// HTTP, routed request by request.
     EntryPoint(std::net::TcpListener, String),
     /// A published TCP port.
-    Tcp(std::net::TcpListener, published::Port),
+    Tcp(std::net::TcpListener, Port),
     /// A published UDP port.
-    Udp(std::net::UdpSocket, published::Port),
+    Udp(std::net::UdpSocket, Port),
 }
 
 /// What every task of a worker works with.

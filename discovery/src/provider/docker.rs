@@ -18,6 +18,7 @@ use crate::provider::{Change, Provider, ProviderName, Update};
 mod address;
 mod backoff;
 mod connect;
+mod connect_error;
 mod container;
 mod engine;
 mod events;
@@ -31,7 +32,8 @@ mod teller;
 mod time;
 mod view;
 
-pub use connect::{ConnectError, EngineInfo, probe};
+pub use connect::{EngineInfo, probe};
+pub use connect_error::ConnectError;
 
 use backoff::Backoff;
 use connect::connect;

@@ -30,7 +30,7 @@ pub(super) fn write(head: &RequestHead, peer: SocketAddr, host_name: &str, out: 
         ("X-Forwarded-Server", host_name),
         ("X-Real-Ip", client.as_str()),
     ] {
-        super::request::write_field(name, value.as_bytes(), out);
+        super::field::write_field(name, value.as_bytes(), out);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::field::write_field;
 use super::forwarded;
 use super::head::{RequestHead, is_nominated};
 use crate::table::routing_path;
@@ -55,13 +56,6 @@ fn passes(head: &RequestHead, name: &str) -> bool {
 
 fn nominated(head: &RequestHead, name: &str) -> bool {
     head.nominates && is_nominated(head.fields, name)
-}
-
-pub(super) fn write_field(name: &str, value: &[u8], out: &mut Buffer) {
-    out.put(name.as_bytes());
-    out.put(b": ");
-    out.put(value);
-    out.put(b"\r\n");
 }
 
 #[cfg(test)]

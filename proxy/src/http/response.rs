@@ -1,8 +1,8 @@
 //! The head of an answer, as it is sent back.
 
 use super::Reason;
+use super::field::write_field;
 use super::head::{ResponseHead, is_nominated};
-use super::request::write_field;
 use crate::worker::Buffer;
 
 /// What becomes of the client's connection, as far as the head has to say it.

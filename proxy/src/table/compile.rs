@@ -7,9 +7,8 @@ use std::sync::Arc;
 use portolan_config::{Fault, ListenAddress};
 use portolan_discovery::{self as discovery, Snapshot, State};
 
-use super::{Published, Routes, Table, Target, Upstream};
+use super::{Port, Published, Routes, Table, Target, Upstream};
 use crate::ledger::{Kept, Ledger};
-use crate::published::Port;
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
 pub fn compile(snapshot: &Snapshot, entry_points: &[String], ledger: &Ledger) -> (Table, Vec<Fault>) {

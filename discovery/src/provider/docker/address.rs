@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use tokio::net::{TcpStream, UnixStream};
 
-use super::connect::ConnectError;
+use super::connect_error::ConnectError;
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 const DEFAULT_PORT: u16 = 2375;
