@@ -2,7 +2,7 @@
 //!
 //! Nothing here is shared with another worker but the table, the counters and the cursors of the rotation.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) recorder: Recorder,
     pub(crate) pool: Pool,
     pub(crate) buffers: Rc<Buffers>,
+    /// Room for one datagram on its way back to a client.
+    pub(crate) datagram: RefCell<Vec<u8>>,
     pub(crate) draining: watch::Receiver<bool>,
     /// The access log's lines of this worker, where there is a log.
     pub(crate) log: Option<Lines>,
@@ -83,6 +85,7 @@ impl Worker {
             recorder: Recorder::default(),
             pool: Pool::default(),
             buffers: Rc::default(),
+            datagram: RefCell::default(),
             draining,
             log: None,
             tasks: Cell::new(0),
@@ -118,6 +121,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         recorder: Recorder::default(),
         pool: Pool::default(),
         buffers: Rc::default(),
+        datagram: RefCell::default(),
         draining: parts.draining,
         log: parts.log.map(Lines::new),
         tasks: Cell::new(0),

@@ -14,6 +14,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout};
 
 use super::body::{Body, Framing};
+use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::Tried;
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
@@ -94,7 +95,9 @@ pub(crate) async fn exchange(
     let (mut last_target, mut retries) = (None, 0);
     // A connection that waited in the pool may be dead: that is no failure of its target, so it is not counted as one.
     for _ in 0..ATTEMPTS_MAX * 2 {
-        let leg = match carrier.obtain(&upstream, &tried, worker).await {
+        let may_repeat = request.method.is_idempotent() && body.is_done();
+        let care = if may_repeat { Care::Usual } else { Care::Utmost };
+        let leg = match carrier.obtain(&upstream, &tried, care, worker).await {
             Ok(leg) => leg,
             Err(carrier::Unobtainable::Exhausted) => break,
             Err(carrier::Unobtainable::Failed(target, reason)) => {

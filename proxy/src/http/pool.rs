@@ -6,6 +6,8 @@ use std::io;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 
 use crate::limits::{POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX};
@@ -26,11 +28,11 @@ struct Waiting {
 impl Pool {
     /// A connection that the endpoint has not closed, as far as is known: the one used last, which is likeliest to be
     /// open still.
-    pub(crate) fn take(&self, target: &Target) -> Option<TcpStream> {
+    pub(crate) fn take(&self, target: &Target, care: Care) -> Option<TcpStream> {
         let mut waiting = self.waiting.borrow_mut();
         let connections = waiting.get_mut(&target.id)?;
         while let Some(candidate) = connections.pop() {
-            if candidate.since.elapsed() < POOL_IDLE_TIMEOUT && is_silent(&candidate.connection) {
+            if candidate.since.elapsed() < POOL_IDLE_TIMEOUT && care.finds_silent(&candidate.connection) {
                 return Some(candidate.connection);
             }
         }
@@ -70,8 +72,46 @@ impl Pool {
     }
 }
 
+/// How closely a connection is looked at before it is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// As far as the runtime knows. What it has not heard of yet costs another try.
+    Usual,
+    /// The kernel is asked, for a system call: the request can't be tried again.
+    Utmost,
+}
+
+impl Care {
+    pub(super) fn finds_silent(self, connection: &TcpStream) -> bool {
+        is_silent(connection) && (self == Self::Usual || is_silent_to_the_kernel(connection))
+    }
+}
+
+fn is_silent_to_the_kernel(connection: &TcpStream) -> bool {
+    let peeked = recv(connection, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(peeked, Err(Errno::AGAIN))
+}
+
 /// Whether nothing was received: neither the end, nor bytes that nobody asked for and that would be taken for the
 /// answer to the next request.
 pub(crate) fn is_silent(connection: &TcpStream) -> bool {
     matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_knows_of_an_end_before_the_runtime_has_heard_of_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (endpoint, _) = listener.accept().unwrap();
+        connection.writable().await.unwrap();
+        assert!(Care::Utmost.finds_silent(&connection));
+        // From here on nothing is awaited: the runtime can't hear of what happens.
+        drop(endpoint);
+        assert!(Care::Usual.finds_silent(&connection));
+        assert!(!Care::Utmost.finds_silent(&connection));
+    }
 }

@@ -143,6 +143,7 @@ async fn wait_for_next(
     if !inbound.is_empty() {
         return true;
     }
+    inbound.rest();
     let without_endpoint = sleep(CLIENT_IDLE_TIMEOUT);
     let mut without_endpoint = std::pin::pin!(without_endpoint);
     loop {
@@ -150,7 +151,10 @@ async fn wait_for_next(
             biased;
             _ = client.readable() => match inbound.read_now(client).await {
                 Some(read) => return matches!(read, Ok(1..)),
-                None => continue,
+                None => {
+                    inbound.rest();
+                    continue;
+                }
             },
             () = worker.drained() => return false,
             () = left(slot.as_ref()), if slot.is_some() => {}

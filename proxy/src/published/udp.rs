@@ -118,6 +118,7 @@ impl Sessions {
             client,
             moved.clone(),
             self.port.clone(),
+            self.worker.clone(),
         ));
         Ok(Session { target, endpoint, moved, answers: answers.abort_handle() })
     }
@@ -144,13 +145,17 @@ async fn answer(
     client: SocketAddr,
     moved: Rc<std::cell::Cell<Instant>>,
     port: Rc<Listening>,
+    worker: Rc<Worker>,
 ) {
-    let mut datagram = vec![0; DATAGRAM_BYTES];
-    loop {
+    while endpoint.readable().await.is_ok() {
+        // All sessions of the worker share the room for one datagram; it is free again before the next wait.
+        let mut datagram = worker.datagram.borrow_mut();
+        datagram.resize(DATAGRAM_BYTES, 0);
         // Refused: nobody listens there at present. The session stays; its endpoint may come back.
-        let Ok(length) = endpoint.recv(&mut datagram).await else { continue };
+        let Ok(length) = endpoint.try_recv(&mut datagram) else { continue };
         moved.set(Instant::now());
-        if socket.send_to(&datagram[..length], client).await.is_ok() {
+        // A queue that is full loses this one, as anywhere on its way.
+        if socket.try_send_to(&datagram[..length], client).is_ok() {
             port.scope.count_bytes(0, length as u64);
         }
     }

@@ -32,13 +32,16 @@ pub(crate) struct Buffer {
 impl Buffers {
     /// An empty buffer.
     pub(crate) fn take(self: &Rc<Self>) -> Buffer {
-        let bytes = self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES]);
-        Buffer { bytes, start: 0, end: 0, crowded: false, pool: self.clone() }
+        Buffer { bytes: self.take_small(), start: 0, end: 0, crowded: false, pool: self.clone() }
     }
 
     /// An empty buffer for much.
     pub(crate) fn take_for_bulk(self: &Rc<Self>) -> Buffer {
         Buffer { bytes: self.take_bulk(), start: 0, end: 0, crowded: false, pool: self.clone() }
+    }
+
+    fn take_small(&self) -> Vec<u8> {
+        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
     }
 
     fn take_bulk(&self) -> Vec<u8> {
@@ -75,6 +78,14 @@ impl Buffer {
         debug_assert!(self.start <= self.end, "more consumed than there was");
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Gives the memory back while there is nothing in it; the next bytes take some anew.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.clear();
+            self.pool.give_back(std::mem::take(&mut self.bytes));
         }
     }
 
@@ -134,6 +145,9 @@ impl Buffer {
     }
 
     fn reserve(&mut self, count: usize) {
+        if self.bytes.is_empty() {
+            self.bytes = self.pool.take_small();
+        }
         if self.bytes.len() - self.end >= count {
             return;
         }
@@ -183,6 +197,20 @@ mod tests {
         assert_eq!(counts, [BUFFER_BYTES, BULK_BYTES, BULK_BYTES]);
         drop(buffer);
         assert_eq!((pool.free.borrow().len(), pool.bulk.borrow().len()), (1, 1));
+    }
+
+    #[test]
+    fn a_buffer_that_rests_holds_no_memory() {
+        let pool = Rc::new(Buffers::default());
+        let mut buffer = pool.take();
+        buffer.put(b"kept");
+        buffer.rest();
+        assert_eq!(pool.free.borrow().len(), 0);
+        buffer.consume(4);
+        buffer.rest();
+        assert_eq!(pool.free.borrow().len(), 1);
+        buffer.put(b"again");
+        assert_eq!(buffer.filled(), b"again");
     }
 
     #[test]

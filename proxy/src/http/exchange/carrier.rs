@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::balancer::{Tried, pick};
 use crate::http::Reason;
-use crate::http::pool::is_silent;
+use crate::http::pool::Care;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::table::{Target, Upstream};
 use crate::worker::Worker;
@@ -51,18 +51,19 @@ impl Carrier<'_> {
         &mut self,
         upstream: &Upstream,
         tried: &Tried,
+        care: Care,
         worker: &Worker,
     ) -> Result<Leg, Unobtainable> {
         if let Self::Pinned(slot) = self
             && let Some(pinned) = slot.take()
             && upstream.available.iter().any(|target| target.id == pinned.target.id)
-            && is_silent(&pinned.endpoint)
+            && care.finds_silent(&pinned.endpoint)
         {
             return Ok(Leg { target: pinned.target, endpoint: pinned.endpoint, reused: true });
         }
         let target = pick(upstream, tried).ok_or(Unobtainable::Exhausted)?;
         if let Self::Pooled = self
-            && let Some(endpoint) = worker.pool.take(&target)
+            && let Some(endpoint) = worker.pool.take(&target, care)
         {
             return Ok(Leg { target, endpoint, reused: true });
         }
