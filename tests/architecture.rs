@@ -248,7 +248,8 @@ fn tests_wait_for_conditions() {
 /// A path of one machine is wrong on every other, and a registry is the user's own choice.
 #[test]
 fn no_file_names_a_machine_or_a_registry() {
-    let paths = ["/work/", "/root/", "/home/", "/Users/"];
+    let here = format!("{}/", root().display());
+    let paths = [here.as_str(), "/root/", "/home/", "/Users/"];
     // The Debian package of that name is meant where no path follows.
     let hosts = [
         "crates.io",
