@@ -203,13 +203,12 @@ impl Connection {
         let path = routing_path(request::path(head.target));
         let route =
             table.entry_points.get(&self.entry_point.name).and_then(|routes| routes.find(&host, &path));
+        let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
-            let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
             return Ok(Some((head.length, Err(Turned::unrouted(&head, asked)))));
         };
         let mut out = self.worker.buffers.take();
-        request::write(&head, self.peer, &self.worker.host_name, &mut out);
-        let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
+        request::write(&head, &path, self.peer, &self.worker.host_name, &mut out);
         let exchange = Exchange {
             method: head.method,
             framing: head.framing,

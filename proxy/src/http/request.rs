@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use super::field::write_field;
 use super::forwarded;
 use super::head::{RequestHead, is_nominated};
-use crate::table::routing_path;
 use crate::worker::Buffer;
 
-/// Writes the head for the endpoint. The Host is kept, the path is the one that was routed by.
-pub(super) fn write(head: &RequestHead, peer: SocketAddr, host_name: &str, out: &mut Buffer) {
+/// Writes the head for the endpoint. The Host is kept; `path` is the one that was routed by.
+pub(super) fn write(head: &RequestHead, path: &str, peer: SocketAddr, host_name: &str, out: &mut Buffer) {
     out.put(head.method_text.as_bytes());
     out.put(b" ");
-    write_target(head.target, out);
+    out.put(path.as_bytes());
+    out.put(query(head.target).as_bytes());
     out.put(b" HTTP/1.1\r\n");
     write_field("Host", head.authority.as_bytes(), out);
     for field in head.fields {
@@ -32,10 +32,9 @@ pub(super) fn path(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
-fn write_target(target: &str, out: &mut Buffer) {
-    let path = path(target);
-    out.put(routing_path(path).as_bytes());
-    out.put(&target.as_bytes()[path.len()..]);
+/// The query of a target, with its question mark; empty where there is none.
+fn query(target: &str) -> &str {
+    &target[path(target).len()..]
 }
 
 /// Whether a field is for the endpoint, and not for the next hop only (RFC 9110 §7.6.1).
@@ -64,13 +63,15 @@ mod tests {
 
     use super::*;
     use crate::http::head::{fields, parse_request};
+    use crate::table::routing_path;
     use crate::worker::Buffers;
 
     fn sent_on(head: &str) -> String {
         let mut room = fields();
         let head = parse_request(head.as_bytes(), &mut room).unwrap().unwrap();
         let mut out = Rc::new(Buffers::default()).take();
-        write(&head, "192.0.2.7:1234".parse().unwrap(), "portolan-1", &mut out);
+        let path = routing_path(path(head.target));
+        write(&head, &path, "192.0.2.7:1234".parse().unwrap(), "portolan-1", &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 
