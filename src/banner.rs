@@ -6,22 +6,16 @@ use std::sync::Arc;
 use portolan_config::rule::{HostPattern, Rule};
 use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::{Router, Snapshot};
-use tokio::sync::watch;
 
 use crate::cli::Source;
 use crate::steer::Status;
 
 /// Prints the banner when the first complete snapshot is in place.
-pub async fn show_when_ready(
-    settings: Settings,
-    source: Source,
-    status: Arc<Status>,
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-) {
+pub async fn show_when_ready(settings: Settings, source: Source, status: Arc<Status>) {
+    let mut applied = status.applied.subscribe();
+    // Subscribed first, looked at then: no snapshot is missed in between.
     while !status.not_ready().is_empty() {
-        // A snapshot is put in place right after it is published, by another task of this thread.
-        let changed = tokio::time::timeout(std::time::Duration::from_millis(20), snapshots.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
+        if applied.changed().await.is_err() {
             return;
         }
     }

@@ -91,7 +91,7 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     tokio::spawn(Registry::new(policy(settings), [provider]).run(received, publisher));
     let admin = Admin { registry, status: status.clone(), settings: settings.clone(), demo };
     tokio::spawn(admin.serve(admin_listener));
-    tokio::spawn(banner::show_when_ready(settings.clone(), source, status.clone(), snapshots.clone()));
+    tokio::spawn(banner::show_when_ready(settings.clone(), source, status.clone()));
 
     let (stop, stopped) = oneshot::channel();
     let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };

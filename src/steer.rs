@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -23,8 +23,8 @@ pub struct Status {
     pub snapshot: ArcSwap<Snapshot>,
     /// Everything asked for that can't be done, at present.
     pub faults: ArcSwap<Vec<Fault>>,
-    /// Snapshots that were put in place.
-    pub applied: AtomicU64,
+    /// Told of the generation of each snapshot that is put in place.
+    pub applied: watch::Sender<u64>,
     /// Set by the first signal to stop.
     pub draining: AtomicBool,
 }
@@ -35,7 +35,7 @@ impl Status {
         Self {
             snapshot: ArcSwap::default(),
             faults: ArcSwap::default(),
-            applied: AtomicU64::new(0),
+            applied: watch::Sender::new(0),
             draining: AtomicBool::new(false),
         }
     }
@@ -107,7 +107,7 @@ impl Steering {
             faults.extend(zone_faults);
         }
         self.status.snapshot.store(snapshot.clone());
-        self.status.applied.fetch_add(1, Ordering::Relaxed);
+        self.status.applied.send_replace(snapshot.generation);
         faults
     }
 
