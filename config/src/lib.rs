@@ -14,6 +14,7 @@ pub mod protocol;
 pub mod publish;
 pub mod rule;
 pub mod settings;
+pub mod tls;
 
 pub use address::ListenAddress;
 pub use fault::Fault;

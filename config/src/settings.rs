@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use crate::{Fault, ListenAddress};
 
+mod entry_point;
+
+pub use entry_point::{EntryPoint, EntryPointLimits, EntryPointTls, Forwarded};
+
 /// The settings as written: text, or nothing where nothing was written.
 #[derive(Clone, Debug, Default)]
 pub struct Written {
@@ -72,15 +76,6 @@ pub enum AccessLogFormat {
     Combined,
     /// An object a line, with Traefik's field names.
     Json,
-}
-
-/// A named place where HTTP is taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryPoint {
-    /// The name routers ask for.
-    pub name: String,
-    /// Where it listens.
-    pub address: ListenAddress,
 }
 
 /// The DNS server.
@@ -174,7 +169,7 @@ fn entry_points(written: &[String], faults: &mut Vec<Fault>) -> Vec<EntryPoint> 
             faults.push(flag("--entry-point", format!("`{name}` is written twice")));
         } else {
             match address.parse() {
-                Ok(address) => entry_points.push(EntryPoint { name, address }),
+                Ok(address) => entry_points.push(EntryPoint::plain(name, address)),
                 Err(error) => faults.push(flag("--entry-point", error)),
             }
         }

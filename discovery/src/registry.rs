@@ -103,6 +103,7 @@ impl Registry {
             routers: chart.routers,
             upstreams: chart.upstreams,
             publications: chart.publications,
+            tls: Arc::default(),
             faults: chart.faults,
             applied: self.applied.iter().cloned().collect(),
         };

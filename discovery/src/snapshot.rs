@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{Fault, Protocol, Publish, Rule};
 
 use crate::instance::{Instance, InstanceId, ServiceKey, State};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The host ports asked for, by port.
     pub publications: Vec<Arc<Publication>>,
+    /// What clients that speak TLS are shown, and what is asked of them.
+    pub tls: Arc<Tls>,
     /// What could not be drawn as it was written.
     pub faults: Vec<Fault>,
     /// The updates that this and the last few snapshots were the first to hold, oldest first.
@@ -142,6 +145,17 @@ pub struct Upstream {
     pub name: String,
     /// The places to send to, in the order of the service's endpoints.
     pub targets: Vec<Target>,
+    /// `passHostHeader`: whether the server sees the host that the client asked for.
+    pub pass_host_header: bool,
+    /// What connections to the targets are like.
+    pub transport: Arc<ServersTransport>,
+}
+
+impl Upstream {
+    /// One whose targets are spoken to as is usual.
+    pub fn new(name: String, targets: Vec<Target>) -> Self {
+        Self { name, targets, pass_host_header: true, transport: Arc::default() }
+    }
 }
 
 /// One place to send traffic to.
@@ -151,6 +165,15 @@ pub struct Target {
     pub endpoint: Arc<Endpoint>,
     /// The port there.
     pub port: u16,
+    /// How it is spoken to.
+    pub scheme: Scheme,
+}
+
+impl Target {
+    /// One that is spoken to in the clear.
+    pub fn new(endpoint: Arc<Endpoint>, port: u16) -> Self {
+        Self { endpoint, port, scheme: Scheme::Http }
+    }
 }
 
 /// An HTTP router: which requests go to which upstream.
@@ -164,6 +187,8 @@ pub struct Router {
     pub priority: i64,
     /// On which entry points; empty means every default one.
     pub entry_points: Vec<String>,
+    /// Set where it takes only requests that came by TLS.
+    pub tls: Option<RouterTls>,
     /// The qualified name of the upstream.
     pub upstream: String,
     /// Who wrote it, for faults found later: `container web-1`.

@@ -27,7 +27,7 @@ mod response;
 pub(crate) use connection::{EntryPoint, linger, serve};
 pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
 pub(crate) use head::{RequestHead, fields, parse_request};
-pub(crate) use pool::{Pool, is_silent};
+pub(crate) use pool::Pool;
 
 pub(crate) use method::Method;
 pub(crate) use reason::Reason;

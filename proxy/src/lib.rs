@@ -19,6 +19,7 @@ mod listeners;
 mod metrics;
 mod proxy;
 mod published;
+mod stream;
 mod table;
 mod worker;
 

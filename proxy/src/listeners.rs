@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use portolan_config::settings::EntryPoint;
 use portolan_config::{Fault, ListenAddress, Protocol};
 use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::sync::mpsc;
@@ -27,10 +29,12 @@ impl Listeners {
     }
 
     /// Opens an entry point; gives the address it has.
-    pub(crate) fn open_entry_point(&mut self, name: &str, address: ListenAddress) -> io::Result<SocketAddr> {
+    pub(crate) fn open_entry_point(&mut self, entry_point: &EntryPoint) -> io::Result<SocketAddr> {
+        let address = entry_point.address;
         let sockets = bind(address, Protocol::Tcp, self.workers.len())?;
         let bound = sockets.first().map_or(Ok(address.socket()), local_address)?;
-        self.send(sockets, |socket| Socket::EntryPoint(socket.into(), name.to_owned()));
+        let settings = Arc::new(entry_point.clone());
+        self.send(sockets, |socket| Socket::EntryPoint(socket.into(), settings.clone()));
         Ok(bound)
     }
 

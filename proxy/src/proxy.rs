@@ -79,10 +79,13 @@ impl Proxy {
         // Every address is had before any thread is started: nothing is left half done.
         let mut listeners = Listeners::new(senders);
         let mut addresses = Vec::new();
-        for EntryPoint { name, address } in &settings.entry_points {
-            let bound = listeners
-                .open_entry_point(name, *address)
-                .map_err(|source| StartError::EntryPoint { name: name.clone(), address: *address, source })?;
+        for entry_point in &settings.entry_points {
+            let EntryPoint { name, address, .. } = entry_point;
+            let bound = listeners.open_entry_point(entry_point).map_err(|source| StartError::EntryPoint {
+                name: name.clone(),
+                address: *address,
+                source,
+            })?;
             addresses.push((name.clone(), bound));
         }
         for (index, commands) in receivers.into_iter().enumerate() {

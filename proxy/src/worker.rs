@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use portolan_config::settings;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -40,7 +41,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) enum Socket {
     /// HTTP, routed request by request.
-    EntryPoint(std::net::TcpListener, String),
+    EntryPoint(std::net::TcpListener, Arc<settings::EntryPoint>),
     /// A published TCP port.
     Tcp(std::net::TcpListener, Port),
     /// A published UDP port.
@@ -177,17 +178,18 @@ async fn hand_over_lines(worker: Rc<Worker>) {
 /// Serves a socket until the other end of `closed` is dropped.
 fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
     match socket {
-        Socket::EntryPoint(listener, name) => {
-            let entry_point = Rc::new(EntryPoint { scope: worker.metrics.entry_point(&name), name });
+        Socket::EntryPoint(listener, settings) => {
+            let scope = worker.metrics.entry_point(&settings.name);
+            let entry_point = Rc::new(EntryPoint { settings, scope });
             let connection = move |worker: Rc<Worker>, client: TcpStream, peer| {
-                http::serve(client, peer, entry_point.clone(), worker)
+                http::serve(client.into(), peer, entry_point.clone(), worker)
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
         Socket::Tcp(listener, port) => {
             let port = Rc::new(published::Listening::new(port, &worker.metrics));
             let connection = move |worker: Rc<Worker>, client: TcpStream, _peer| {
-                published::serve_tcp(client, port.clone(), worker)
+                published::serve_tcp(client.into(), port.clone(), worker)
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }

@@ -71,6 +71,7 @@ pub(super) fn routers(labels: &Labels, sketch: &mut Sketch) -> Vec<(Arc<Router>,
             rule,
             priority: router.priority.unwrap_or(length as i64),
             entry_points: router.entry_points.clone(),
+            tls: None,
             upstream,
             origin: sketch.origin(),
         };
@@ -113,11 +114,11 @@ fn merge_targets(sketches: &[&Sketch]) -> Named<Upstream> {
         for (name, port) in &sketch.targets {
             let upstream = match upstreams.get_mut(name) {
                 Some(upstream) => upstream,
-                None => upstreams
-                    .entry(name.clone())
-                    .or_insert_with(|| Upstream { name: name.clone(), targets: Vec::new() }),
+                None => {
+                    upstreams.entry(name.clone()).or_insert_with(|| Upstream::new(name.clone(), Vec::new()))
+                }
             };
-            upstream.targets.push(Target { endpoint: sketch.endpoint.clone(), port: *port });
+            upstream.targets.push(Target::new(sketch.endpoint.clone(), *port));
         }
     }
     for upstream in upstreams.values_mut() {

@@ -86,10 +86,9 @@ fn publication(
 ) -> Publication {
     let (service, provider) = sketch.service.rsplit_once('@').unwrap_or((&sketch.service, ""));
     let name = format!("{service}:{}/{}@{provider}", publish.target_port, publish.protocol);
-    let target = |endpoint: &Arc<_>| Target { endpoint: Arc::clone(endpoint), port: publish.target_port };
-    upstreams.entry(name.clone()).or_insert_with(|| Upstream {
-        targets: services[&sketch.service].endpoints.iter().map(target).collect(),
-        name: name.clone(),
+    let target = |endpoint: &Arc<_>| Target::new(Arc::clone(endpoint), publish.target_port);
+    upstreams.entry(name.clone()).or_insert_with(|| {
+        Upstream::new(name.clone(), services[&sketch.service].endpoints.iter().map(target).collect())
     });
     Publication {
         publish: publish.clone(),

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use portolan_config::settings;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 
 use super::body::Framing;
@@ -21,25 +21,31 @@ use crate::limits::{
     TUNNEL_IDLE_TIMEOUT,
 };
 use crate::metrics::Scope;
+use crate::stream::Stream;
 use crate::table::{Route, routing_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
 
 /// A place where HTTP is taken.
 #[derive(Debug)]
 pub(crate) struct EntryPoint {
-    /// Its name, which routers ask for.
-    pub(crate) name: String,
+    /// Its name, and what holds for every connection to it.
+    pub(crate) settings: Arc<settings::EntryPoint>,
     /// What it counts into.
     pub(crate) scope: Scope,
 }
 
+impl EntryPoint {
+    /// One of which nothing was said, for tests.
+    #[cfg(test)]
+    fn alone(worker: &Worker) -> Self {
+        let settings =
+            Arc::new(settings::EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address")));
+        Self { settings, scope: worker.metrics.entry_point("web") }
+    }
+}
+
 /// Serves a client for as long as it stays.
-pub(crate) async fn serve(
-    client: TcpStream,
-    peer: SocketAddr,
-    entry_point: Rc<EntryPoint>,
-    worker: Rc<Worker>,
-) {
+pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<EntryPoint>, worker: Rc<Worker>) {
     let _open = entry_point.scope.open();
     let mut connection = Connection { client, peer, entry_point, worker, is_new: true };
     let mut rest = None;
@@ -53,7 +59,7 @@ pub(crate) async fn serve(
 }
 
 struct Connection {
-    client: TcpStream,
+    client: Stream,
     peer: SocketAddr,
     entry_point: Rc<EntryPoint>,
     worker: Rc<Worker>,
@@ -118,7 +124,7 @@ impl Connection {
             return go_on;
         }
         if let Some(reason) = outcome.failure {
-            self.worker.metrics.refused(&self.entry_point.name, reason);
+            self.worker.metrics.refused(&self.entry_point.settings.name, reason);
         }
         let status = outcome.status.unwrap_or(0);
         self.worker.recorder.count(&self.entry_point.scope, method, status, started.elapsed());
@@ -201,8 +207,10 @@ impl Connection {
         let table = self.worker.table();
         let host = routing_host(head.authority);
         let path = routing_path(request::path(head.target));
-        let route =
-            table.entry_points.get(&self.entry_point.name).and_then(|routes| routes.find(&host, &path));
+        let route = table
+            .entry_points
+            .get(&self.entry_point.settings.name)
+            .and_then(|routes| routes.find(&host, &path));
         let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
             return Ok(Some((head.length, Err(Turned::unrouted(&head, asked)))));
@@ -229,7 +237,7 @@ impl Connection {
         started: Instant,
         tried: Option<(&Route, &Outcome)>,
     ) -> bool {
-        self.worker.metrics.refused(&self.entry_point.name, turned.reason);
+        self.worker.metrics.refused(&self.entry_point.settings.name, turned.reason);
         let (status, _) = turned.reason.status();
         self.log(turned.asked.as_deref(), status, Some(turned.reason), started, tried);
         if turned.reason == Reason::ClientGone {
@@ -237,7 +245,7 @@ impl Connection {
         }
         tracing::debug!(
             reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer,
-            entry_point = self.entry_point.name, "turned away"
+            entry_point = self.entry_point.settings.name, "turned away"
         );
         self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
@@ -271,7 +279,7 @@ impl Connection {
             started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             took,
             client: self.peer,
-            entry_point: &self.entry_point.name,
+            entry_point: &self.entry_point.settings.name,
             asked,
             status,
             received: outcome.map_or(0, |outcome| outcome.received),
@@ -359,7 +367,7 @@ fn routing_host(authority: &str) -> Cow<'_, str> {
 
 /// Reads and drops what the client still sends, for a moment: closing a socket with unread bytes resets it, and the
 /// reset can overtake the answer (RFC 9112 §9.6).
-pub(crate) async fn linger(client: &mut TcpStream, buffers: &Rc<Buffers>) {
+pub(crate) async fn linger(client: &mut Stream, buffers: &Rc<Buffers>) {
     let _ = client.shutdown().await;
     let deadline = tokio::time::Instant::now() + LINGER;
     let mut scrap = buffers.take();
@@ -394,11 +402,10 @@ mod tests {
     async fn a_connection_that_waits_keeps_little() {
         let (worker, _drain) = Worker::alone();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = client.local_addr().unwrap();
-        let scope = worker.metrics.entry_point("web");
-        let entry_point = Rc::new(EntryPoint { name: "web".to_owned(), scope });
-        let bytes = size_of_val(&serve(client, peer, entry_point, worker));
+        let entry_point = Rc::new(EntryPoint::alone(&worker));
+        let bytes = size_of_val(&serve(client.into(), peer, entry_point, worker));
         assert!(bytes <= 1024, "{bytes} bytes");
     }
 }

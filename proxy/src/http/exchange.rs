@@ -9,8 +9,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout};
 
 use super::body::{Body, Framing};
@@ -18,6 +16,7 @@ use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::Tried;
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
+use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Target, Upstream};
 use crate::worker::{Buffer, Worker};
 
@@ -73,7 +72,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     /// The connection.
-    pub(crate) endpoint: TcpStream,
+    pub(crate) endpoint: Stream,
     /// What the endpoint sent already, for the client.
     pub(crate) early: Buffer,
 }
@@ -81,7 +80,7 @@ pub(crate) struct Tunnel {
 /// Exchanges one request for its answer. `inbound` holds what the client sent behind the head; what is left in it
 /// afterwards is the next request's.
 pub(crate) async fn exchange(
-    client: &mut TcpStream,
+    client: &mut Stream,
     inbound: &mut Buffer,
     mut request: Exchange,
     carrier: &mut Carrier<'_>,
@@ -184,7 +183,7 @@ struct Upload {
 
 /// Sends the request over this connection and its answer back.
 async fn send(
-    client: &mut TcpStream,
+    client: &mut Stream,
     inbound: &mut Buffer,
     request: &Exchange,
     body: &mut Body,
@@ -246,7 +245,7 @@ async fn send(
         Err(reason) if delivery.begun.get() => {
             if delivery.ends_with_connection.get() {
                 // The end of the connection would be taken for the end of the answer.
-                let _ = client.set_zero_linger();
+                client.break_off();
             }
             outcome.failure = Some(reason);
             Ok(outcome)

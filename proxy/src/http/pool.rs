@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
@@ -11,6 +10,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 
 use crate::limits::{POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX};
+use crate::stream::Stream;
 use crate::table::{Table, Target};
 
 /// Waiting connections, by the target's identity: an address that was given to another container finds nothing here.
@@ -21,18 +21,18 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Waiting {
-    connection: TcpStream,
+    connection: Stream,
     since: Instant,
 }
 
 impl Pool {
     /// A connection that the endpoint has not closed, as far as is known: the one used last, which is likeliest to be
     /// open still.
-    pub(crate) fn take(&self, target: &Target, care: Care) -> Option<TcpStream> {
+    pub(crate) fn take(&self, target: &Target, care: Care) -> Option<Stream> {
         let mut waiting = self.waiting.borrow_mut();
         let connections = waiting.get_mut(&target.id)?;
-        while let Some(candidate) = connections.pop() {
-            if candidate.since.elapsed() < POOL_IDLE_TIMEOUT && care.finds_silent(&candidate.connection) {
+        while let Some(mut candidate) = connections.pop() {
+            if candidate.since.elapsed() < POOL_IDLE_TIMEOUT && care.finds_silent(&mut candidate.connection) {
                 return Some(candidate.connection);
             }
         }
@@ -40,7 +40,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub(crate) fn put(&self, target: &Target, connection: TcpStream) {
+    pub(crate) fn put(&self, target: &Target, connection: Stream) {
         let mut waiting = self.waiting.borrow_mut();
         let connections = waiting.entry(target.id).or_default();
         if connections.len() < POOL_PER_TARGET_MAX {
@@ -82,20 +82,14 @@ pub(crate) enum Care {
 }
 
 impl Care {
-    pub(super) fn finds_silent(self, connection: &TcpStream) -> bool {
-        is_silent(connection) && (self == Self::Usual || is_silent_to_the_kernel(connection))
+    pub(super) fn finds_silent(self, connection: &mut Stream) -> bool {
+        connection.is_silent() && (self == Self::Usual || connection.with_tcp(is_silent_to_the_kernel))
     }
 }
 
 fn is_silent_to_the_kernel(connection: &TcpStream) -> bool {
     let peeked = recv(connection, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     matches!(peeked, Err(Errno::AGAIN))
-}
-
-/// Whether nothing was received: neither the end, nor bytes that nobody asked for and that would be taken for the
-/// answer to the next request.
-pub(crate) fn is_silent(connection: &TcpStream) -> bool {
-    matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]
@@ -108,10 +102,11 @@ mod tests {
         let connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (endpoint, _) = listener.accept().unwrap();
         connection.writable().await.unwrap();
-        assert!(Care::Utmost.finds_silent(&connection));
+        let mut connection = Stream::from(connection);
+        assert!(Care::Utmost.finds_silent(&mut connection));
         // From here on nothing is awaited: the runtime can't hear of what happens.
         drop(endpoint);
-        assert!(Care::Usual.finds_silent(&connection));
-        assert!(!Care::Utmost.finds_silent(&connection));
+        assert!(Care::Usual.finds_silent(&mut connection));
+        assert!(!Care::Utmost.finds_silent(&mut connection));
     }
 }

@@ -8,13 +8,13 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Listening;
 use super::tcp::{Early, pass};
-use crate::http::{Carrier, Exchange, Pinned, exchange, fields, is_silent, linger, parse_request};
+use crate::http::{Carrier, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
+use crate::stream::Stream;
 use crate::table::Upstream;
 use crate::worker::{Buffer, Worker};
 
@@ -45,7 +45,7 @@ pub(super) fn recognize(bytes: &[u8]) -> Recognized {
 
 /// Serves a client whose first request is in `inbound`.
 pub(super) async fn serve(
-    mut client: TcpStream,
+    mut client: Stream,
     pinned: Pinned,
     mut inbound: Buffer,
     port: &Listening,
@@ -93,12 +93,7 @@ enum Next {
 }
 
 /// Reads until the head of the next request is whole.
-async fn next_request(
-    client: &mut TcpStream,
-    inbound: &mut Buffer,
-    port: &Listening,
-    worker: &Worker,
-) -> Next {
+async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listening, worker: &Worker) -> Next {
     loop {
         match parse_request(inbound.filled(), &mut fields()) {
             Ok(Some(head)) => {
@@ -135,7 +130,7 @@ async fn next_request(
 /// The endpoint may close its side meanwhile, because it stops or because it waited long enough. That is not the
 /// client's concern: its next request goes to another endpoint. Without an endpoint it is waited for only so long.
 async fn wait_for_next(
-    client: &mut TcpStream,
+    client: &mut Stream,
     inbound: &mut Buffer,
     slot: &mut Option<Pinned>,
     worker: &Worker,
@@ -157,7 +152,7 @@ async fn wait_for_next(
                 }
             },
             () = worker.drained() => return false,
-            () = left(slot.as_ref()), if slot.is_some() => {}
+            () = left(slot.as_mut()), if slot.is_some() => {}
             () = &mut without_endpoint, if slot.is_none() => return false,
         }
         *slot = None;
@@ -166,11 +161,11 @@ async fn wait_for_next(
 }
 
 /// Resolves when the endpoint has closed its side, or says what nobody asked for.
-async fn left(pinned: Option<&Pinned>) {
+async fn left(pinned: Option<&mut Pinned>) {
     let Some(Pinned { endpoint, .. }) = pinned else { return };
     loop {
         let _ = endpoint.readable().await;
-        if !is_silent(endpoint) {
+        if !endpoint.is_silent() {
             return;
         }
     }

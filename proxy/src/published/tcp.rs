@@ -7,18 +7,18 @@
 use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Listening, follow};
 use crate::balancer::{Tried, pick};
 use crate::http::{Pinned, Reason, connect};
 use crate::limits::{ATTEMPTS_MAX, RECOGNITION_TIMEOUT};
+use crate::stream::Stream;
 use crate::table::Upstream;
 use crate::worker::{Buffer, Worker, relay};
 
 /// Serves a client for as long as it stays.
-pub(crate) async fn serve(mut client: TcpStream, port: Rc<Listening>, worker: Rc<Worker>) {
+pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Worker>) {
     let _open = port.scope.open();
     let Some(mut upstream) = port.upstream(&worker) else { return };
     let _open_at_service = upstream.scope.open();
@@ -101,13 +101,12 @@ enum Speaker {
     Nobody,
 }
 
-async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -> Speaker {
-    let mut peek = [0];
+async fn first_words(client: &mut Stream, pinned: &Pinned, worker: &Worker) -> Speaker {
     tokio::select! {
         biased;
-        peeked = pinned.endpoint.peek(&mut peek) => return match peeked {
-            Ok(1..) => Speaker::Endpoint,
-            Ok(0) | Err(_) => Speaker::EndpointLeft,
+        peeked = pinned.endpoint.heard() => return match peeked {
+            Ok(true) => Speaker::Endpoint,
+            Ok(false) | Err(_) => Speaker::EndpointLeft,
         },
         ready = client.readable() => if ready.is_err() { return Speaker::Nobody },
     }
@@ -123,10 +122,10 @@ async fn first_words(client: &mut TcpStream, pinned: &Pinned, worker: &Worker) -
                 Ok(0) => return Speaker::Client(inbound),
                 Err(_) => return Speaker::Nobody,
             },
-            peeked = pinned.endpoint.peek(&mut peek), if endpoint_listens => match peeked {
-                Ok(1..) => return Speaker::Client(inbound),
+            peeked = pinned.endpoint.heard(), if endpoint_listens => match peeked {
+                Ok(true) => return Speaker::Client(inbound),
                 // Should the rest turn out to be HTTP, it goes to another endpoint.
-                Ok(0) | Err(_) => endpoint_listens = false,
+                Ok(false) | Err(_) => endpoint_listens = false,
             },
             () = sleep_until(deadline) => return Speaker::Client(inbound),
         }
@@ -152,8 +151,8 @@ impl Early {
 
 /// Passes everything on, unread.
 pub(super) async fn pass(
-    mut client: TcpStream,
-    mut endpoint: TcpStream,
+    mut client: Stream,
+    mut endpoint: Stream,
     early: Early,
     port: &Listening,
     upstream: &Upstream,

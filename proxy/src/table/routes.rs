@@ -107,6 +107,7 @@ mod tests {
                 rule: Rule::parse(rule).unwrap(),
                 priority: 0,
                 entry_points: Vec::new(),
+                tls: None,
                 upstream: "test".to_owned(),
                 origin: "test".to_owned(),
             };

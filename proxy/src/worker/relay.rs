@@ -6,11 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 use super::Buffers;
+use crate::stream::{ReadHalf, Stream, WriteHalf};
 
 /// What was passed on, and how it ended.
 #[derive(Debug)]
@@ -27,8 +26,8 @@ pub(crate) struct Relayed {
 /// breaks the connection off, the other sees that too. With `idle`, it ends when nothing moved either way for that
 /// long. While nothing moves, it holds no buffer.
 pub(crate) async fn relay(
-    client: &mut TcpStream,
-    endpoint: &mut TcpStream,
+    client: &mut Stream,
+    endpoint: &mut Stream,
     idle: Option<Duration>,
     buffers: &Rc<Buffers>,
 ) -> Relayed {
@@ -50,8 +49,8 @@ pub(crate) async fn relay(
     };
     if state.reset.get() {
         // Where the end of the connection is the end of what was said, a break must not look like one.
-        let _ = client.set_zero_linger();
-        let _ = endpoint.set_zero_linger();
+        client.break_off();
+        endpoint.break_off();
     }
     Relayed { received: received.get(), sent: sent.get(), error: outcome.err() }
 }

@@ -1,7 +1,7 @@
 //! How long a client is waited for. The clock is the tests' own.
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
@@ -13,8 +13,7 @@ async fn served<C: Future<Output = TcpStream>>(behave: impl FnOnce(TcpStream) ->
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, peer) = listener.accept().await.unwrap();
-    let scope = worker.metrics.entry_point("web");
-    let entry_point = Rc::new(EntryPoint { name: "web".to_owned(), scope });
+    let entry_point = Rc::new(EntryPoint::alone(&worker));
     let begun = tokio::time::Instant::now();
     let received = async {
         let mut client = behave(client).await;
@@ -23,7 +22,7 @@ async fn served<C: Future<Output = TcpStream>>(behave: impl FnOnce(TcpStream) ->
         String::from_utf8(received).unwrap()
     };
     let (received, ()) = LocalSet::new()
-        .run_until(async { tokio::join!(received, serve(accepted, peer, entry_point, worker)) })
+        .run_until(async { tokio::join!(received, serve(accepted.into(), peer, entry_point, worker)) })
         .await;
     (received, begun.elapsed())
 }

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{timeout, timeout_at};
 
 use super::{Exchange, Upload};
@@ -12,6 +11,7 @@ use crate::http::head::{fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
 use crate::limits::{BODY_IDLE, RESPONSE_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
+use crate::stream::{ReadHalf, WriteHalf};
 use crate::worker::{Buffer, Worker};
 
 /// An answer that was passed on whole.

@@ -9,6 +9,7 @@ use crate::balancer::{Tried, pick};
 use crate::http::Reason;
 use crate::http::pool::Care;
 use crate::limits::CONNECT_TIMEOUT;
+use crate::stream::Stream;
 use crate::table::{Target, Upstream};
 use crate::worker::Worker;
 
@@ -26,14 +27,14 @@ pub(crate) struct Pinned {
     /// Where it leads.
     pub(crate) target: Arc<Target>,
     /// The connection.
-    pub(crate) endpoint: TcpStream,
+    pub(crate) endpoint: Stream,
 }
 
 /// A connection to use for one request.
 #[derive(Debug)]
 pub(crate) struct Leg {
     pub(super) target: Arc<Target>,
-    pub(super) endpoint: TcpStream,
+    pub(super) endpoint: Stream,
     /// Whether it served an earlier request, so that its endpoint may have closed it meanwhile.
     pub(super) reused: bool,
 }
@@ -55,9 +56,9 @@ impl Carrier<'_> {
         worker: &Worker,
     ) -> Result<Leg, Unobtainable> {
         if let Self::Pinned(slot) = self
-            && let Some(pinned) = slot.take()
+            && let Some(mut pinned) = slot.take()
             && upstream.available.iter().any(|target| target.id == pinned.target.id)
-            && care.finds_silent(&pinned.endpoint)
+            && care.finds_silent(&mut pinned.endpoint)
         {
             return Ok(Leg { target: pinned.target, endpoint: pinned.endpoint, reused: true });
         }
@@ -83,11 +84,11 @@ impl Carrier<'_> {
 }
 
 /// Opens a connection to a target.
-pub(crate) async fn connect(target: &Target) -> Result<TcpStream, Reason> {
+pub(crate) async fn connect(target: &Target) -> Result<Stream, Reason> {
     match timeout(CONNECT_TIMEOUT, TcpStream::connect(target.address)).await {
         Ok(Ok(endpoint)) => {
             let _ = endpoint.set_nodelay(true);
-            Ok(endpoint)
+            Ok(endpoint.into())
         }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(Reason::ConnectTimeout),
         Ok(Err(_)) => Err(Reason::ConnectRefused),

@@ -1,7 +1,7 @@
 //! A request that was answered while its last bytes were still waiting to be sent.
 
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 
 use super::*;
@@ -24,7 +24,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
     let (worker, _drain) = Worker::alone();
     let upstream = Arc::new(upstream(&[true]));
     let (endpoint, mut origin) = narrow().await;
-    let mut slot = Some(Pinned { target: upstream.available[0].clone(), endpoint });
+    let mut slot = Some(Pinned { target: upstream.available[0].clone(), endpoint: endpoint.into() });
     let body = [b'x'; BUFFER_BYTES];
     let mut head = worker.buffers.take();
     head.put(b"POST / HTTP/1.1\r\nContent-Length: 16384\r\n\r\n");
@@ -41,7 +41,8 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (mut accepted, _) = listener.accept().await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let mut accepted = Stream::from(accepted);
     let mut inbound = worker.buffers.take();
     let exchanged = async {
         let mut carrier = Carrier::Pinned(&mut slot);

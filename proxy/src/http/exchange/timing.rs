@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
@@ -35,7 +35,8 @@ async fn upload<C: Future<Output = TcpStream>>(
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (mut accepted, _) = listener.accept().await.unwrap();
+    let (accepted, _) = listener.accept().await.unwrap();
+    let mut accepted = Stream::from(accepted);
     let begun = Instant::now();
     let exchanged = async {
         let mut inbound = worker.buffers.take();

@@ -59,7 +59,7 @@ fn in_state(name: &str, at: SocketAddr, state: State) -> Target {
         state,
         reason: String::new(),
     };
-    Target { endpoint: Arc::new(endpoint), port: at.port() }
+    Target::new(Arc::new(endpoint), at.port())
 }
 
 impl World {
@@ -67,10 +67,7 @@ impl World {
     pub(crate) fn of(addresses: &[SocketAddr]) -> Self {
         let registry = Registry::new();
         let settings = ProxySettings {
-            entry_points: vec![EntryPoint {
-                name: "web".to_owned(),
-                address: "127.0.0.1:0".parse().expect("an address"),
-            }],
+            entry_points: vec![EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"))],
             workers: 2,
             host_name: "here".to_owned(),
             access_log: None,
@@ -98,7 +95,7 @@ impl World {
     /// From now on, the upstream is at these places.
     pub(crate) fn serve_as(&mut self, upstream: &str, targets: Vec<Target>) {
         self.snapshot.upstreams.retain(|known| known.name != upstream);
-        self.snapshot.upstreams.push(Arc::new(Upstream { name: upstream.to_owned(), targets }));
+        self.snapshot.upstreams.push(Arc::new(Upstream::new(upstream.to_owned(), targets)));
         self.apply();
     }
 
@@ -109,6 +106,7 @@ impl World {
             rule: Rule::parse(rule).expect("a rule"),
             priority: rule.len() as i64,
             entry_points: Vec::new(),
+            tls: None,
             upstream: upstream.to_owned(),
             origin: "a test".to_owned(),
         }));

@@ -1,0 +1,223 @@
+//! A connection to a client or an endpoint as the engine sees it: a stream of bytes, in the clear or by TLS.
+//!
+//! It knows how bytes travel, and nothing of what they mean.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, tcp};
+use tokio_rustls::TlsStream;
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// In the clear.
+    Tcp(TcpStream),
+    /// By TLS, on either side of it. In a cell, so that both halves can use it: they belong to one task.
+    Tls(Box<RefCell<Tls>>),
+}
+
+/// A TLS session with the connection it runs over.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    session: TlsStream<TcpStream>,
+    /// Bytes that the session took, and that the kernel has not taken whole yet.
+    unsent: usize,
+}
+
+/// The half that is read from.
+#[derive(Debug)]
+pub(crate) enum ReadHalf<'a> {
+    Tcp(tcp::ReadHalf<'a>),
+    Tls(&'a RefCell<Tls>),
+}
+
+/// The half that is written to.
+#[derive(Debug)]
+pub(crate) enum WriteHalf<'a> {
+    Tcp(tcp::WriteHalf<'a>),
+    Tls(&'a RefCell<Tls>),
+}
+
+impl Stream {
+    /// One that speaks TLS, after the handshake.
+    #[expect(dead_code, reason = "nothing takes TLS yet")]
+    pub(crate) fn tls(session: impl Into<TlsStream<TcpStream>>) -> Self {
+        Self::Tls(Box::new(RefCell::new(Tls { session: session.into(), unsent: 0 })))
+    }
+
+    /// Both halves, for one task.
+    pub(crate) fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        match self {
+            Self::Tcp(tcp) => {
+                let (read, write) = tcp.split();
+                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+            }
+            Self::Tls(tls) => (ReadHalf::Tls(tls), WriteHalf::Tls(tls)),
+        }
+    }
+
+    /// Resolves when there may be something to read; without a buffer to read into.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
+        }
+    }
+
+    /// Whether nothing was received, as far as the runtime knows: neither the end, nor bytes that nobody asked for and
+    /// that would be taken for the answer to the next request.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        match self {
+            Self::Tcp(tcp) => {
+                matches!(tcp.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            // What the session keeps to itself (tickets, new keys) is read on the way.
+            Self::Tls(tls) => {
+                let mut context = Context::from_waker(Waker::noop());
+                let mut room = [0];
+                Pin::new(&mut tls.get_mut().session)
+                    .poll_read(&mut context, &mut ReadBuf::new(&mut room))
+                    .is_pending()
+            }
+        }
+    }
+
+    /// Resolves when the other side has sent something (`true`) or ended (`false`), which is left to be read.
+    pub(crate) async fn heard(&self) -> io::Result<bool> {
+        let mut room = [MaybeUninit::uninit()];
+        let heard =
+            poll_fn(|context| self.with_tcp(|tcp| tcp.poll_peek(context, &mut ReadBuf::uninit(&mut room))));
+        Ok(heard.await? > 0)
+    }
+
+    /// The connection below.
+    pub(crate) fn with_tcp<T>(&self, look: impl FnOnce(&TcpStream) -> T) -> T {
+        match self {
+            Self::Tcp(tcp) => look(tcp),
+            Self::Tls(tls) => look(tls.borrow().session.get_ref().0),
+        }
+    }
+
+    /// Makes closing it break it off: where the end of the connection is the end of what was said, a break must not
+    /// look like one.
+    pub(crate) fn break_off(&self) {
+        self.with_tcp(|tcp| {
+            let _ = tcp.set_zero_linger();
+        });
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::Tcp(tcp)
+    }
+}
+
+impl Tls {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (tcp, session) = self.session.get_ref();
+        // What was received with an earlier record is not announced by the kernel again.
+        if session.wants_read() { tcp.poll_read_ready(context) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.session).poll_read(context, room)
+    }
+
+    /// Done when the kernel has the bytes: a session would take them and wait for somebody to ask again.
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.unsent == 0 {
+            self.unsent = ready!(Pin::new(&mut self.session).poll_write(context, bytes))?;
+        }
+        ready!(Pin::new(&mut self.session).poll_flush(context))?;
+        Poll::Ready(Ok(std::mem::take(&mut self.unsent)))
+    }
+}
+
+impl AsyncRead for ReadHalf<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(context, room),
+            Self::Tls(tls) => tls.borrow_mut().poll_read(context, room),
+        }
+    }
+}
+
+impl ReadHalf<'_> {
+    /// Resolves when there may be something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(tcp) => tcp.readable().await,
+            Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf<'_> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => tls.borrow_mut().poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(&mut tls.borrow_mut().session).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(&mut tls.borrow_mut().session).poll_shutdown(context),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_read(context, room),
+            Self::Tls(tls) => tls.get_mut().poll_read(context, room),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => tls.get_mut().poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(&mut tls.get_mut().session).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(&mut tls.get_mut().session).poll_shutdown(context),
+        }
+    }
+}
