@@ -4,6 +4,7 @@
 //! connection  one client connection: waits for heads, routes each, answers refusals
 //!  └ exchange one request and its answer: chooses endpoints, tries again where that is safe
 //!     ├ request   the head as received → as sent on
+//!     │  └ forwarded  what the endpoint is told of the client, the peer
 //!     ├ response  the head as received → as sent back
 //!     ├ body      where a body ends, without changing it
 //!     └ pool      connections to endpoints that wait for the next request
@@ -19,6 +20,7 @@ mod field;
 mod forwarded;
 mod head;
 mod method;
+mod peer;
 mod pool;
 mod reason;
 mod request;

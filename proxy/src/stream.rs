@@ -51,6 +51,11 @@ impl Stream {
         Self::Tls(Box::new(RefCell::new(Tls { session: session.into(), unsent: 0 })))
     }
 
+    /// Whether it speaks TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Both halves, for one task.
     pub(crate) fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {

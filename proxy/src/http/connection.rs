@@ -13,6 +13,7 @@ use tokio::time::{timeout, timeout_at};
 use super::body::Framing;
 use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
 use super::head::{Refused, RequestHead, fields, parse_request};
+use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, Reason, request};
 use crate::access_log::{Asked, Record};
@@ -47,6 +48,7 @@ impl EntryPoint {
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<EntryPoint>, worker: Rc<Worker>) {
     let _open = entry_point.scope.open();
+    let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
     let mut connection = Connection { client, peer, entry_point, worker, is_new: true };
     let mut rest = None;
     while let Some(inbound) = connection.wait_for_bytes(rest.take()).await {
@@ -60,7 +62,7 @@ pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<Entr
 
 struct Connection {
     client: Stream,
-    peer: SocketAddr,
+    peer: Peer,
     entry_point: Rc<EntryPoint>,
     worker: Rc<Worker>,
     /// Whether no request came yet.
@@ -114,7 +116,7 @@ impl Connection {
             exchange(&mut self.client, inbound, request, &mut Carrier::Pooled, &self.worker).await;
         if let (Some(reason), None) = (outcome.failure, outcome.status) {
             tracing::debug!(
-                reason = reason.as_str(), router = route.router.name, service = route.upstream.name, client = %self.peer,
+                reason = reason.as_str(), router = route.router.name, service = route.upstream.name, client = %self.peer.address(),
                 "no endpoint answered"
             );
             turned.reason = reason;
@@ -216,7 +218,7 @@ impl Connection {
             return Ok(Some((head.length, Err(Turned::unrouted(&head, asked)))));
         };
         let mut out = self.worker.buffers.take();
-        request::write(&head, &path, self.peer, &self.worker.host_name, &mut out);
+        request::write(&head, &path, &self.peer, &self.worker.host_name, &mut out);
         let exchange = Exchange {
             method: head.method,
             framing: head.framing,
@@ -244,7 +246,7 @@ impl Connection {
             return false;
         }
         tracing::debug!(
-            reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer,
+            reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer.address(),
             entry_point = self.entry_point.settings.name, "turned away"
         );
         self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
@@ -278,7 +280,7 @@ impl Connection {
         log.add(&Record {
             started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             took,
-            client: self.peer,
+            client: self.peer.address(),
             entry_point: &self.entry_point.settings.name,
             asked,
             status,

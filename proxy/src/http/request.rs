@@ -1,29 +1,31 @@
 //! The head of a request, as it is sent on: written anew from what was understood, never copied as it came.
 
-use std::net::SocketAddr;
-
 use super::field::write_field;
-use super::forwarded;
+use super::forwarded::{self, is_alias};
 use super::head::{RequestHead, is_nominated};
+use super::peer::Peer;
 use crate::worker::Buffer;
 
 /// Writes the head for the endpoint. The Host is kept; `path` is the one that was routed by.
-pub(super) fn write(head: &RequestHead, path: &str, peer: SocketAddr, host_name: &str, out: &mut Buffer) {
+pub(super) fn write(head: &RequestHead, path: &str, peer: &Peer, host_name: &str, out: &mut Buffer) {
     out.put(head.method_text.as_bytes());
     out.put(b" ");
     out.put(path.as_bytes());
     out.put(query(head.target).as_bytes());
     out.put(b" HTTP/1.1\r\n");
     write_field("Host", head.authority.as_bytes(), out);
+    let mut claims = false;
     for field in head.fields {
-        if passes(head, field.name) {
+        if forwarded::is_forwarding_field(field.name) {
+            claims = true;
+        } else if passes(head, field.name) {
             write_field(field.name, field.value, out);
         }
     }
     if head.upgrade {
         write_field("Connection", b"Upgrade", out);
     }
-    forwarded::write(head, peer, host_name, out);
+    forwarded::write(head, claims, peer, host_name, out);
     out.put(b"\r\n");
 }
 
@@ -37,20 +39,21 @@ fn query(target: &str) -> &str {
     &target[path(target).len()..]
 }
 
-/// Whether a field is for the endpoint, and not for the next hop only (RFC 9110 §7.6.1).
+/// Whether a field is for the endpoint, and not for the next hop only (RFC 9110 §7.6.1). A name that a server could take
+/// for one that is decided here does not pass either: `Content_Length` has no meaning that all agree on.
 fn passes(head: &RequestHead, name: &str) -> bool {
-    let hop_by_hop = match name.len() {
+    let stays_behind = match name.len() {
         2 => name.eq_ignore_ascii_case("te"),
-        4 => return !name.eq_ignore_ascii_case("host") && !nominated(head, name),
+        4 => name.eq_ignore_ascii_case("host"),
         7 => name.eq_ignore_ascii_case("upgrade") && !head.upgrade,
-        10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
-        16 => name.eq_ignore_ascii_case("proxy-connection"),
+        10 => name.eq_ignore_ascii_case("connection") || is_alias(name, "keep-alive"),
+        16 => is_alias(name, "proxy-connection"),
         // These two say how the body ends: they go with it, whatever `Connection` says.
-        14 if name.eq_ignore_ascii_case("content-length") => return true,
-        17 if name.eq_ignore_ascii_case("transfer-encoding") => return true,
+        14 if is_alias(name, "content-length") => return !name.contains('_'),
+        17 if is_alias(name, "transfer-encoding") => return !name.contains('_'),
         _ => false,
     };
-    !hop_by_hop && !forwarded::is_forwarding_field(name) && !nominated(head, name)
+    !stays_behind && !nominated(head, name)
 }
 
 fn nominated(head: &RequestHead, name: &str) -> bool {
@@ -60,6 +63,8 @@ fn nominated(head: &RequestHead, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+
+    use portolan_config::settings::Forwarded;
 
     use super::*;
     use crate::http::head::{fields, parse_request};
@@ -71,7 +76,8 @@ mod tests {
         let head = parse_request(head.as_bytes(), &mut room).unwrap().unwrap();
         let mut out = Rc::new(Buffers::default()).take();
         let path = routing_path(path(head.target));
-        write(&head, &path, "192.0.2.7:1234".parse().unwrap(), "portolan-1", &mut out);
+        let peer = Peer::new("192.0.2.7:1234".parse().unwrap(), false, &Forwarded::default());
+        write(&head, &path, &peer, "portolan-1", &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 
@@ -94,8 +100,12 @@ mod tests {
     fn fields_for_this_hop_and_what_the_client_claims_of_itself_stay_behind() {
         let head = "GET / HTTP/1.1\r\nHost: a.test:8000\r\nConnection: close, X-Secret, X-Forwarded-For, Content-Length\r\n\
             Keep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nUpgrade: h2c\r\nX-Secret: 1\r\n\
-            X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\nCookie: a\r\n\r\n";
-        assert_eq!(sent_on(head), format!("GET / HTTP/1.1\r\nHost: a.test:8000\r\nCookie: a\r\n{FORWARDED}"));
+            X-Forwarded-For: 1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\nX_Forwarded_For: 1.2.3.4\r\nCookie: a\r\n\
+            Content_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Own: b\r\n\r\n";
+        assert_eq!(
+            sent_on(head),
+            format!("GET / HTTP/1.1\r\nHost: a.test:8000\r\nCookie: a\r\nX_Own: b\r\n{FORWARDED}")
+        );
     }
 
     #[test]

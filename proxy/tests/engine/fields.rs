@@ -30,7 +30,7 @@ async fn a_client_can_neither_claim_nor_remove_who_it_is() {
         .send(
             "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: X-Forwarded-For, X-Real-Ip, Host, X-Forwarded-Proto\r\n\
             X-Forwarded-For: 6.6.6.6\r\nx-forwarded-proto: https\r\nX-FORWARDED-HOST: evil\r\nX-Real-Ip: 6.6.6.6\r\n\
-            Forwarded: for=6.6.6.6\r\nX-Forwarded-Anything: 6.6.6.6\r\n\r\n",
+            Forwarded: for=6.6.6.6\r\nX-Forwarded-Anything: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n",
         )
         .await;
     client.answer().await;
@@ -47,6 +47,36 @@ async fn a_client_can_neither_claim_nor_remove_who_it_is() {
     ] {
         assert_eq!(head.matches(&format!("\r\n{field}\r\n")).count(), 1, "{field} in {head}");
     }
+}
+
+#[tokio::test]
+async fn who_is_trusted_is_added_to_and_can_not_be_cut_out() {
+    let mut origin = Origin::answering(|_| ok("")).await;
+    let world = World::tuned(&[origin.at], |entry_point| {
+        entry_point.forwarded.trusted = vec!["127.0.0.0/8".parse().expect("a network")];
+    });
+    let mut client = world.client().await;
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: X-Forwarded-For, X-Forwarded-Host, Forwarded\r\n\
+            X-Forwarded-For: 203.0.113.9\r\nx-forwarded-proto: https\r\nX-Forwarded-Host: shop.example\r\n\
+            Forwarded: for=203.0.113.9\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n",
+        )
+        .await;
+    client.answer().await;
+    let head = origin.seen().await.head;
+    for field in [
+        "X-Forwarded-For: 203.0.113.9, 127.0.0.1",
+        "x-forwarded-proto: https",
+        "X-Forwarded-Host: shop.example",
+        "X-Forwarded-Port: 443",
+        "X-Forwarded-Server: here",
+        "X-Real-Ip: 127.0.0.1",
+        "Forwarded: for=203.0.113.9, for=127.0.0.1;host=\"a.test\";proto=http",
+    ] {
+        assert_eq!(head.matches(&format!("\r\n{field}\r\n")).count(), 1, "{field} in {head}");
+    }
+    assert!(!head.contains("6.6.6.6") && !head.contains("Via"), "{head}");
 }
 
 #[tokio::test]

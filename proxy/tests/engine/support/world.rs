@@ -65,9 +65,16 @@ fn in_state(name: &str, at: SocketAddr, state: State) -> Target {
 impl World {
     /// A proxy that serves `a.test` from these addresses; the containers are called `c0`, `c1` and so on.
     pub(crate) fn of(addresses: &[SocketAddr]) -> Self {
+        Self::tuned(addresses, |_| {})
+    }
+
+    /// The same, with something said of the entry point.
+    pub(crate) fn tuned(addresses: &[SocketAddr], tune: impl FnOnce(&mut EntryPoint)) -> Self {
         let registry = Registry::new();
+        let mut entry_point = EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"));
+        tune(&mut entry_point);
         let settings = ProxySettings {
-            entry_points: vec![EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"))],
+            entry_points: vec![entry_point],
             workers: 2,
             host_name: "here".to_owned(),
             access_log: None,
