@@ -410,6 +410,42 @@ fn limits_are_documented_as_they_are() {
     assert!(seen >= 15, "only {seen} limits seen");
 }
 
+/// A reason is what an operator finds in a metric and looks up.
+#[test]
+fn reasons_are_documented_with_their_status() {
+    let readme = read("README.md");
+    let source = read("proxy/src/http/reason.rs");
+    let product = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let words: BTreeMap<&str, &str> = product
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""))
+        .filter_map(|(variant, rest)| Some((variant, rest.strip_suffix("\",")?)))
+        .filter(|(_, word)| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        .collect();
+    let section = readme.split("\n## Refusals\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let rows: BTreeMap<&str, &str> = section
+        .expect("a section on refusals")
+        .lines()
+        .filter_map(|row| row.strip_prefix("| `")?.split_once("` | "))
+        .collect();
+    assert!(words.len() >= 20, "only {} reasons seen", words.len());
+    assert_eq!(
+        words.values().copied().collect::<BTreeSet<_>>(),
+        rows.keys().copied().collect::<BTreeSet<_>>(),
+        "the reasons in proxy/src/http/reason.rs, and those in README.md"
+    );
+    let statuses = product.split("fn status(").nth(1).expect("a status for each");
+    for (variant, word) in words {
+        let at = statuses.find(&format!("Self::{variant}")).expect("every reason has a status");
+        let status = statuses[at..].split_once('(').map_or("", |(_, rest)| &rest[..3]);
+        assert!(
+            rows[word].starts_with(status),
+            "{word} is {status}, and README.md says otherwise: {}",
+            rows[word]
+        );
+    }
+}
+
 struct File {
     /// From the root of the repository.
     path: String,

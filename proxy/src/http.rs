@@ -15,6 +15,7 @@
 
 mod body;
 mod connection;
+mod entry_point;
 mod exchange;
 mod field;
 mod forwarded;
@@ -26,7 +27,8 @@ mod reason;
 mod request;
 mod response;
 
-pub(crate) use connection::{EntryPoint, linger, serve};
+pub(crate) use connection::{linger, serve};
+pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
 pub(crate) use head::{RequestHead, fields, parse_request};
 pub(crate) use pool::Pool;

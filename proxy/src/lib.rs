@@ -12,6 +12,7 @@
 
 pub mod access_log;
 mod balancer;
+mod census;
 mod http;
 mod ledger;
 pub mod limits;

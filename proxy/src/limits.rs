@@ -42,6 +42,9 @@ pub const POOL_PER_TARGET_MAX: usize = 256;
 /// Bytes of a message head, request line included; then 431 (requests) or 502 (answers).
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of a request line; then 414. RFC 9112 §3 asks for 8,000 at least.
+pub const REQUEST_LINE_BYTES_MAX: usize = 16 * 1024;
+
 /// Fields of a message head; then 431 or 502.
 pub const HEAD_FIELDS_MAX: usize = 100;
 

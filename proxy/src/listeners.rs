@@ -10,6 +10,7 @@ use portolan_config::{Fault, ListenAddress, Protocol};
 use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::sync::mpsc;
 
+use crate::census::Census;
 use crate::limits::ACCEPT_QUEUE;
 use crate::table::{Port, Table};
 use crate::worker::{Command, Socket};
@@ -34,7 +35,8 @@ impl Listeners {
         let sockets = bind(address, Protocol::Tcp, self.workers.len())?;
         let bound = sockets.first().map_or(Ok(address.socket()), local_address)?;
         let settings = Arc::new(entry_point.clone());
-        self.send(sockets, |socket| Socket::EntryPoint(socket.into(), settings.clone()));
+        let census = Census::new(&entry_point.limits);
+        self.send(sockets, |socket| Socket::EntryPoint(socket.into(), settings.clone(), census.clone()));
         Ok(bound)
     }
 

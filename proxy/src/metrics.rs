@@ -146,6 +146,12 @@ impl Metrics {
         self.refusals.with_label_values(&[entry_point, reason.as_str()]).inc();
     }
 
+    /// How often something was refused for this reason.
+    #[cfg(test)]
+    pub(crate) fn refusals(&self, entry_point: &str, reason: Reason) -> u64 {
+        self.refusals.with_label_values(&[entry_point, reason.as_str()]).get()
+    }
+
     pub(crate) fn retried(&self, service: &str) {
         self.retries.with_label_values(&[service]).inc();
     }

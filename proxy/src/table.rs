@@ -97,7 +97,7 @@ impl Cursor {
 }
 
 /// One place to send traffic to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// Stands for this port of this life of this instance; pools and retries go by it, never by the address.
     pub id: u64,

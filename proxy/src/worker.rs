@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::access_log::{AccessLog, Lines};
+use crate::census::Census;
 use crate::http::{self, EntryPoint, Pool};
 use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
@@ -41,7 +43,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) enum Socket {
     /// HTTP, routed request by request.
-    EntryPoint(std::net::TcpListener, Arc<settings::EntryPoint>),
+    EntryPoint(std::net::TcpListener, Arc<settings::EntryPoint>, Arc<Census>),
     /// A published TCP port.
     Tcp(std::net::TcpListener, Port),
     /// A published UDP port.
@@ -178,11 +180,19 @@ async fn hand_over_lines(worker: Rc<Worker>) {
 /// Serves a socket until the other end of `closed` is dropped.
 fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
     match socket {
-        Socket::EntryPoint(listener, settings) => {
+        Socket::EntryPoint(listener, settings, census) => {
             let scope = worker.metrics.entry_point(&settings.name);
-            let entry_point = Rc::new(EntryPoint { settings, scope });
-            let connection = move |worker: Rc<Worker>, client: TcpStream, peer| {
-                http::serve(client.into(), peer, entry_point.clone(), worker)
+            let entry_point = Rc::new(EntryPoint::new(settings, scope));
+            let connection = move |worker: Rc<Worker>, client: TcpStream, peer: SocketAddr| {
+                let counted = census.count(peer.ip());
+                let entry_point = entry_point.clone();
+                async move {
+                    match counted {
+                        Ok(_counted) => http::serve(client.into(), peer, entry_point, worker).await,
+                        // Closed without a word: a flood must not cost an answer each.
+                        Err(reason) => worker.metrics.refused(&entry_point.settings.name, reason),
+                    }
+                }
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }

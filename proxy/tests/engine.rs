@@ -19,6 +19,8 @@ mod fields;
 mod http10;
 #[path = "engine/interim.rs"]
 mod interim;
+#[path = "engine/limits.rs"]
+mod limits;
 #[path = "engine/pipelining.rs"]
 mod pipelining;
 #[path = "engine/pool.rs"]

@@ -6,50 +6,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use portolan_config::settings;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{timeout, timeout_at};
 
 use super::body::Framing;
+use super::entry_point::EntryPoint;
 use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
-use super::head::{Refused, RequestHead, fields, parse_request};
+use super::head::{Refused, RequestHead, fields, parse_request_within};
 use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, Reason, request};
 use crate::access_log::{Asked, Record};
-use crate::limits::{
-    BODY_IDLE, CLIENT_IDLE_TIMEOUT, DRAIN_FIRST_REQUEST, HEAD_BYTES_MAX, LINGER, REQUEST_HEAD_TIMEOUT,
-    TUNNEL_IDLE_TIMEOUT,
-};
-use crate::metrics::Scope;
+use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, TUNNEL_IDLE_TIMEOUT};
 use crate::stream::Stream;
 use crate::table::{Route, routing_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
-
-/// A place where HTTP is taken.
-#[derive(Debug)]
-pub(crate) struct EntryPoint {
-    /// Its name, and what holds for every connection to it.
-    pub(crate) settings: Arc<settings::EntryPoint>,
-    /// What it counts into.
-    pub(crate) scope: Scope,
-}
-
-impl EntryPoint {
-    /// One of which nothing was said, for tests.
-    #[cfg(test)]
-    fn alone(worker: &Worker) -> Self {
-        let settings =
-            Arc::new(settings::EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address")));
-        Self { settings, scope: worker.metrics.entry_point("web") }
-    }
-}
 
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<EntryPoint>, worker: Rc<Worker>) {
     let _open = entry_point.scope.open();
     let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
-    let mut connection = Connection { client, peer, entry_point, worker, is_new: true };
+    let since = entry_point.limits.age_max.map(|_| tokio::time::Instant::now());
+    let mut connection = Connection { client, peer, entry_point, worker, requests: 0, since };
     let mut rest = None;
     while let Some(inbound) = connection.wait_for_bytes(rest.take()).await {
         // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
@@ -65,8 +43,10 @@ struct Connection {
     peer: Peer,
     entry_point: Rc<EntryPoint>,
     worker: Rc<Worker>,
-    /// Whether no request came yet.
-    is_new: bool,
+    /// How many requests came.
+    requests: u32,
+    /// When it was opened, where that matters.
+    since: Option<tokio::time::Instant>,
 }
 
 /// A request that was understood and routed.
@@ -92,6 +72,7 @@ impl Connection {
     /// Serves one request. `None` ends the connection; otherwise it gives what the client sent of the next one.
     async fn serve_one(&mut self, mut inbound: Buffer) -> Option<Option<Buffer>> {
         let started = Instant::now();
+        self.requests = self.requests.saturating_add(1);
         let go_on = match self.read_head(&mut inbound).await {
             Ok(None) => false,
             Ok(Some(admitted)) => self.pass_on(admitted, &mut inbound, started).await,
@@ -149,15 +130,18 @@ impl Connection {
         loop {
             tokio::select! {
                 biased;
-                ready = timeout(CLIENT_IDLE_TIMEOUT, self.client.readable()) => ready.ok()?.ok()?,
+                ready = timeout(self.entry_point.limits.idle, self.client.readable()) => match ready {
+                    Ok(ready) => ready.ok()?,
+                    Err(_) => {
+                        self.worker.metrics.refused(&self.entry_point.settings.name, Reason::ClientIdle);
+                        return None;
+                    }
+                },
                 () = self.overstays() => return None,
             }
             let mut inbound = self.worker.buffers.take();
             match inbound.read_now(&mut self.client).await {
-                Some(Ok(1..)) => {
-                    self.is_new = false;
-                    return Some(inbound);
-                }
+                Some(Ok(1..)) => return Some(inbound),
                 Some(Ok(0) | Err(_)) => return None,
                 None => {}
             }
@@ -168,20 +152,21 @@ impl Connection {
     /// given the time to send a first request: it was promised to be served.
     async fn overstays(&self) {
         self.worker.drained().await;
-        if self.is_new {
+        if self.requests == 0 {
             tokio::time::sleep(DRAIN_FIRST_REQUEST).await;
         }
     }
 
     /// Reads until the head is whole, and routes it. `None` is a client that left between requests.
     async fn read_head(&mut self, inbound: &mut Buffer) -> Result<Option<Admitted>, Turned> {
-        let deadline = tokio::time::Instant::now() + REQUEST_HEAD_TIMEOUT;
+        let deadline = tokio::time::Instant::now() + self.entry_point.limits.head;
         let mut fresh = 0;
         loop {
             skip_empty_lines(inbound);
             // A head ends with a line: without a new one there is nothing new to understand.
             let news = &inbound.filled()[fresh.min(inbound.filled().len())..];
-            if (memchr::memchr(b'\n', news).is_some() || inbound.filled().len() >= HEAD_BYTES_MAX)
+            if (memchr::memchr(b'\n', news).is_some()
+                || inbound.filled().len() >= self.entry_point.limits.head_bytes_max)
                 && let Some((length, admitted)) = self.admit(inbound.filled())?
             {
                 inbound.consume(length);
@@ -201,7 +186,8 @@ impl Connection {
     #[allow(clippy::type_complexity)] // a named type would be used here alone
     fn admit(&self, bytes: &[u8]) -> Result<Option<(usize, Result<Admitted, Turned>)>, Turned> {
         let mut room = fields();
-        let head = match parse_request(bytes, &mut room) {
+        let limits = &self.entry_point.limits;
+        let head = match parse_request_within(limits.head_bytes_max, bytes, &mut room) {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(None),
             Err(Refused { reason, detail }) => return Err(Turned::unread(reason, detail)),
@@ -217,19 +203,35 @@ impl Connection {
         let Some(route) = route else {
             return Ok(Some((head.length, Err(Turned::unrouted(&head, asked)))));
         };
+        if matches!(head.framing, Framing::Length(length) if length > limits.body_bytes_max) {
+            let turned = Turned { reason: Reason::BodyTooLarge, ..Turned::unrouted(&head, asked) };
+            return Ok(Some((head.length, Err(turned))));
+        }
         let mut out = self.worker.buffers.take();
         request::write(&head, &path, &self.peer, &self.worker.host_name, &mut out);
         let exchange = Exchange {
             method: head.method,
             framing: head.framing,
             is_http10: head.is_http10,
-            keep_alive: head.keep_alive,
+            keep_alive: head.keep_alive && !self.is_spent(),
             upgrade: head.upgrade,
             verbatim: false,
+            deadlines: limits.deadlines(),
+            body_bytes_max: limits.body_bytes_max,
             head: out,
             upstream: route.upstream.clone(),
         };
         Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked }))))
+    }
+
+    /// Whether this is the last request that the connection takes.
+    fn is_spent(&self) -> bool {
+        let limits = &self.entry_point.limits;
+        let too_old = || match (self.since, limits.age_max) {
+            (Some(since), Some(max)) => since.elapsed() >= max,
+            _ => false,
+        };
+        self.requests >= limits.requests_max || too_old()
     }
 
     /// Sends an answer of Portolan's own. Gives whether the connection can take another request.
@@ -252,7 +254,7 @@ impl Connection {
         self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
         let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint);
-        let keep_alive = turned.keep_alive && understood && !self.worker.is_draining();
+        let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_draining();
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
         let with_body = turned.method != Method::Head;
@@ -324,6 +326,9 @@ impl Connection {
         inbound.clear();
         let buffers = &self.worker.buffers;
         let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT), buffers).await;
+        if relayed.error.as_ref().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+            self.worker.metrics.refused(&self.entry_point.settings.name, Reason::TunnelIdle);
+        }
         self.entry_point.scope.count_bytes(relayed.received, relayed.sent);
         route.upstream.scope.count_bytes(relayed.received, relayed.sent);
     }

@@ -9,9 +9,10 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{Body, Framing};
+use super::entry_point::{Deadlines, earlier, is_over};
 use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::Tried;
@@ -39,6 +40,10 @@ pub(crate) struct Exchange {
     pub(crate) upgrade: bool,
     /// Whether heads are passed on as they came.
     pub(crate) verbatim: bool,
+    /// By when it and its answer must be done.
+    pub(crate) deadlines: Deadlines,
+    /// Bytes its body may have.
+    pub(crate) body_bytes_max: u64,
     /// The head as the endpoint gets it.
     pub(crate) head: Buffer,
     /// Where it goes.
@@ -204,7 +209,7 @@ async fn send(
         let written = timeout(BODY_IDLE, to_endpoint.write_all(request.head.filled())).await;
         // A failed write is not yet the end: the endpoint may have answered before it stopped reading.
         let mut pumping = !upload.whole.get() && matches!(written, Ok(Ok(())));
-        let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, &upload));
+        let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, request, &upload));
         let mut answer =
             pin!(answer::answer(&mut from_endpoint, &mut to_client, request, &upload, &delivery, worker));
         loop {
@@ -272,16 +277,28 @@ async fn pump(
     inbound: &mut Buffer,
     body: &mut Body,
     endpoint: &mut WriteHalf<'_>,
+    request: &Exchange,
     upload: &Upload,
 ) -> Result<(), PumpError> {
+    let mut content = 0_u64;
     while !body.is_done() {
         if inbound.is_empty() {
-            match timeout(BODY_IDLE, inbound.read_bulk_from(client)).await {
+            let deadline = earlier(Instant::now() + BODY_IDLE, request.deadlines.request);
+            match timeout_at(deadline, inbound.read_bulk_from(client)).await {
                 Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) | Err(_) => return Err(PumpError::Client(Reason::ClientGone)),
+                Ok(Ok(0) | Err(_)) => return Err(PumpError::Client(Reason::ClientGone)),
+                Err(_) if is_over(request.deadlines.request) => {
+                    return Err(PumpError::Client(Reason::RequestTimeout));
+                }
+                Err(_) => return Err(PumpError::Client(Reason::BodyIdle)),
             }
         }
-        let scanned = body.scan(inbound.filled()).map_err(|_| PumpError::Client(Reason::BadRequest))?;
+        let scanned = body
+            .scan_payload(inbound.filled(), |piece| content += piece.len() as u64)
+            .map_err(|_| PumpError::Client(Reason::BadRequest))?;
+        if content > request.body_bytes_max {
+            return Err(PumpError::Client(Reason::BodyTooLarge));
+        }
         upload.begun.set(true);
         let mut left = scanned.length;
         while left > 0 {

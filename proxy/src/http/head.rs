@@ -6,7 +6,7 @@ use httparse::Header;
 
 use super::body::Framing;
 use super::{Method, Reason};
-use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, REQUEST_LINE_BYTES_MAX};
 
 /// Room for the fields of one head; lives on the stack.
 pub(super) type Fields<'b> = [MaybeUninit<Header<'b>>; HEAD_FIELDS_MAX];
@@ -80,19 +80,31 @@ pub(crate) fn parse_request<'h, 'b>(
     bytes: &'b [u8],
     room: &'h mut Fields<'b>,
 ) -> Result<Option<RequestHead<'h, 'b>>, Refused> {
+    parse_request_within(HEAD_BYTES_MAX, bytes, room)
+}
+
+/// The same, with another limit of its bytes.
+pub(super) fn parse_request_within<'h, 'b>(
+    bytes_max: usize,
+    bytes: &'b [u8],
+    room: &'h mut Fields<'b>,
+) -> Result<Option<RequestHead<'h, 'b>>, Refused> {
     let mut parsed = httparse::Request::new(&mut []);
     let status = parsed.parse_with_uninit_headers(bytes, room).map_err(refused)?;
     let httparse::Status::Complete(length) = status else {
-        return if bytes.len() >= HEAD_BYTES_MAX { Err(TOO_LARGE) } else { Ok(None) };
+        return if bytes.len() >= bytes_max { Err(too_large(bytes)) } else { Ok(None) };
     };
     no_bare_lf(&bytes[..length])?;
-    if length > HEAD_BYTES_MAX {
-        return Err(TOO_LARGE);
+    if length > bytes_max {
+        return Err(too_large(bytes));
     }
     let (Some(method_text), Some(raw_target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(bad("incomplete request line"));
     };
+    if method_text.len() + raw_target.len() + " HTTP/1.1\r\n".len() >= REQUEST_LINE_BYTES_MAX {
+        return Err(LINE_TOO_LONG);
+    }
     let fields: &'h [Header<'b>] = parsed.headers;
     let is_http10 = minor == 0;
     let known = Known::collect(fields)?;
@@ -162,7 +174,16 @@ pub(super) fn is_nominated(fields: &[Header], name: &str) -> bool {
         .any(|token| token.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-const TOO_LARGE: Refused = Refused { reason: Reason::HeadTooLarge, detail: "too many bytes" };
+const LINE_TOO_LONG: Refused = Refused { reason: Reason::LineTooLong, detail: "" };
+
+/// What to call a head of too many bytes: often it is its first line that is too long.
+fn too_large(bytes: &[u8]) -> Refused {
+    let line_max = &bytes[..bytes.len().min(REQUEST_LINE_BYTES_MAX)];
+    if memchr::memchr(b'\n', line_max).is_none() {
+        return LINE_TOO_LONG;
+    }
+    Refused { reason: Reason::HeadTooLarge, detail: "too many bytes" }
+}
 
 const fn unreadable(detail: &'static str) -> Refused {
     Refused { reason: Reason::BadResponse, detail }

@@ -12,6 +12,22 @@ pub(crate) enum Reason {
     HeadTimeout,
     /// The client's head is larger than the limit.
     HeadTooLarge,
+    /// The client's request line is longer than the limit.
+    LineTooLong,
+    /// The client's body is larger than the entry point takes.
+    BodyTooLarge,
+    /// The client did not finish its request in the time that the entry point gives.
+    RequestTimeout,
+    /// Nothing of a body moved for too long, because the client neither sent nor read.
+    BodyIdle,
+    /// The client sent no further request for too long.
+    ClientIdle,
+    /// Nothing moved through a tunnel for too long.
+    TunnelIdle,
+    /// The entry point has as many connections as it takes.
+    ConnectionLimit,
+    /// The client has as many connections as one may have.
+    ClientConnectionLimit,
     /// The client asks for what no proxy of this kind does: CONNECT, unknown transfer codings.
     NotImplemented,
     /// The client went away, or stopped reading or sending.
@@ -32,6 +48,8 @@ pub(crate) enum Reason {
     ResponseTimeout,
     /// The endpoint broke off within its answer.
     ResponseTruncated,
+    /// The answer was not finished in the time that the entry point gives.
+    AnswerTimeout,
 }
 
 impl Reason {
@@ -41,6 +59,14 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::HeadTimeout => "head_timeout",
             Self::HeadTooLarge => "head_too_large",
+            Self::LineTooLong => "line_too_long",
+            Self::BodyTooLarge => "body_too_large",
+            Self::RequestTimeout => "request_timeout",
+            Self::BodyIdle => "body_idle",
+            Self::ClientIdle => "client_idle",
+            Self::TunnelIdle => "tunnel_idle",
+            Self::ConnectionLimit => "connection_limit",
+            Self::ClientConnectionLimit => "client_connection_limit",
             Self::NotImplemented => "not_implemented",
             Self::ClientGone => "client_gone",
             Self::NoRoute => "no_route",
@@ -51,6 +77,7 @@ impl Reason {
             Self::BadResponse => "bad_response",
             Self::ResponseTimeout => "response_timeout",
             Self::ResponseTruncated => "response_truncated",
+            Self::AnswerTimeout => "answer_timeout",
         }
     }
 
@@ -64,17 +91,25 @@ impl Reason {
     pub(crate) fn status(self) -> (u16, &'static str) {
         match self {
             Self::BadRequest => (400, "Bad Request"),
-            Self::HeadTimeout => (408, "Request Timeout"),
+            Self::HeadTimeout
+            | Self::RequestTimeout
+            | Self::BodyIdle
+            | Self::ClientIdle
+            | Self::TunnelIdle => (408, "Request Timeout"),
+            Self::BodyTooLarge => (413, "Content Too Large"),
+            Self::LineTooLong => (414, "URI Too Long"),
             Self::HeadTooLarge => (431, "Request Header Fields Too Large"),
             Self::NotImplemented => (501, "Not Implemented"),
             // nginx's number, and Traefik's; it is never sent.
             Self::ClientGone => (499, "Client Closed Request"),
+            // Neither is this: the connection is closed without a word.
+            Self::ConnectionLimit | Self::ClientConnectionLimit => (429, "Too Many Requests"),
             Self::NoRoute => (404, "Not Found"),
             Self::NoEndpoint => (503, "Service Unavailable"),
             Self::ConnectRefused | Self::EndpointReset | Self::BadResponse | Self::ResponseTruncated => {
                 (502, "Bad Gateway")
             }
-            Self::ConnectTimeout | Self::ResponseTimeout => (504, "Gateway Timeout"),
+            Self::ConnectTimeout | Self::ResponseTimeout | Self::AnswerTimeout => (504, "Gateway Timeout"),
         }
     }
 
@@ -84,6 +119,12 @@ impl Reason {
             Self::BadRequest => "bad request",
             Self::HeadTimeout => "the request head took too long",
             Self::HeadTooLarge => "the request head is too large",
+            Self::LineTooLong => "the request line is too long",
+            Self::BodyTooLarge => "the request body is too large",
+            Self::RequestTimeout => "the request took too long",
+            Self::BodyIdle => "the request stood still for too long",
+            Self::ClientIdle | Self::TunnelIdle => "nothing came for too long",
+            Self::ConnectionLimit | Self::ClientConnectionLimit => "too many connections",
             Self::NotImplemented => "not implemented",
             Self::ClientGone => "client closed request",
             Self::NoRoute => "404 page not found",
@@ -94,6 +135,7 @@ impl Reason {
             Self::BadResponse => "the server's answer can't be read",
             Self::ResponseTimeout => "the server did not answer in time",
             Self::ResponseTruncated => "the server broke its answer off",
+            Self::AnswerTimeout => "the answer took too long",
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Listening;
 use super::tcp::{Early, pass};
-use crate::http::{Carrier, Exchange, Pinned, exchange, fields, linger, parse_request};
+use crate::http::{Carrier, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
 use crate::stream::Stream;
 use crate::table::Upstream;
@@ -109,6 +109,8 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     keep_alive: head.keep_alive,
                     upgrade: true,
                     verbatim: true,
+                    deadlines: Deadlines::default(),
+                    body_bytes_max: u64::MAX,
                     head: sent_on,
                     upstream,
                 };

@@ -1,19 +1,42 @@
 //! How long a client is waited for. The clock is the tests' own.
 
+use portolan_config::settings::EntryPointLimits;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::*;
+use crate::limits::{CLIENT_IDLE_TIMEOUT, REQUEST_HEAD_TIMEOUT};
 
-/// Serves one client, which does as `behave` says; gives what it received and how long that took.
-async fn served<C: Future<Output = TcpStream>>(behave: impl FnOnce(TcpStream) -> C) -> (String, Duration) {
+/// What became of a client.
+struct Served {
+    received: String,
+    took: Duration,
+    worker: Rc<Worker>,
+}
+
+impl Served {
+    fn refusals(&self, reason: Reason) -> u64 {
+        self.worker.metrics.refusals("web", reason)
+    }
+}
+
+/// Serves one client, which does as `behave` says.
+async fn served<C: Future<Output = TcpStream>>(behave: impl FnOnce(TcpStream) -> C) -> Served {
+    served_within(EntryPointLimits::default(), behave).await
+}
+
+/// The same, at an entry point with these limits.
+async fn served_within<C: Future<Output = TcpStream>>(
+    limits: EntryPointLimits,
+    behave: impl FnOnce(TcpStream) -> C,
+) -> Served {
     let (worker, _drain) = Worker::alone();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, peer) = listener.accept().await.unwrap();
-    let entry_point = Rc::new(EntryPoint::alone(&worker));
+    let entry_point = Rc::new(EntryPoint::limited(&worker, limits));
     let begun = tokio::time::Instant::now();
     let received = async {
         let mut client = behave(client).await;
@@ -21,15 +44,14 @@ async fn served<C: Future<Output = TcpStream>>(behave: impl FnOnce(TcpStream) ->
         client.read_to_end(&mut received).await.unwrap();
         String::from_utf8(received).unwrap()
     };
-    let (received, ()) = LocalSet::new()
-        .run_until(async { tokio::join!(received, serve(accepted.into(), peer, entry_point, worker)) })
-        .await;
-    (received, begun.elapsed())
+    let serving = serve(accepted.into(), peer, entry_point, worker.clone());
+    let (received, ()) = LocalSet::new().run_until(async { tokio::join!(received, serving) }).await;
+    Served { received, took: begun.elapsed(), worker }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_is_cut_off_and_told_so() {
-    let (received, took) = served(|mut client| async {
+    let Served { received, took, .. } = served(|mut client| async {
         for byte in b"GET / HT" {
             // It may be cut off meanwhile.
             let _ = client.write_all(&[*byte]).await;
@@ -44,15 +66,19 @@ async fn a_head_that_trickles_is_cut_off_and_told_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_only_waits_is_let_go_of_without_a_word() {
-    let (received, took) = served(|client| async { client }).await;
-    assert_eq!(received, "");
-    assert!((CLIENT_IDLE_TIMEOUT..CLIENT_IDLE_TIMEOUT * 2).contains(&took), "{took:?}");
+    let short = Duration::from_secs(3);
+    let limits = EntryPointLimits { idle_timeout: Some(short), ..EntryPointLimits::default() };
+    for (limits, expected) in [(EntryPointLimits::default(), CLIENT_IDLE_TIMEOUT), (limits, short)] {
+        let served = served_within(limits, |client| async { client }).await;
+        assert_eq!((served.received.as_str(), served.refusals(Reason::ClientIdle)), ("", 1));
+        assert!((expected..expected * 2).contains(&served.took), "{:?}", served.took);
+    }
 }
 
 /// A read that fills its buffer to the last byte leaves the socket marked as readable.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_filled_a_buffer_to_the_last_byte_may_wait_as_long_as_any_other() {
-    let (received, took) = served(|mut client| async {
+    let Served { received, took, .. } = served(|mut client| async {
         let head = "GET / HTTP/1.1\r\nHost: nowhere\r\nX: \r\n\r\n";
         let filler = "x".repeat(crate::limits::BUFFER_BYTES - head.len());
         client.write_all(head.replace("X: ", &format!("X: {filler}")).as_bytes()).await.unwrap();
@@ -62,4 +88,44 @@ async fn a_client_that_filled_a_buffer_to_the_last_byte_may_wait_as_long_as_any_
     assert!(received.starts_with("HTTP/1.1 404 Not Found\r\n"), "{received}");
     assert_eq!(received.matches("HTTP/1.1 ").count(), 1, "{received}");
     assert!(took >= CLIENT_IDLE_TIMEOUT, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_no_more_time_than_the_whole_request() {
+    let second = Duration::from_secs(1);
+    let limits = EntryPointLimits { read_timeout: Some(second), ..EntryPointLimits::default() };
+    let served = served_within(limits, |mut client| async {
+        client.write_all(b"GET / HT").await.unwrap();
+        client
+    })
+    .await;
+    assert!(served.received.starts_with("HTTP/1.1 408 "), "{}", served.received);
+    assert_eq!(served.refusals(Reason::HeadTimeout), 1);
+    assert!((second..second * 3).contains(&served.took), "{:?}", served.took);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_takes_as_many_requests_and_grows_as_old_as_was_said() {
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: nowhere\r\n\r\n";
+    let limits = EntryPointLimits { keep_alive_max_requests: Some(3), ..EntryPointLimits::default() };
+    let served = served_within(limits, |mut client| async {
+        client.write_all(&GET.repeat(5)).await.unwrap();
+        client
+    })
+    .await;
+    assert_eq!(served.received.matches("HTTP/1.1 404 ").count(), 3, "{}", served.received);
+    assert_eq!(served.received.matches("Connection: close\r\n").count(), 1, "{}", served.received);
+    let age = Duration::from_secs(30);
+    let limits = EntryPointLimits { keep_alive_max_time: Some(age), ..EntryPointLimits::default() };
+    let served = served_within(limits, |mut client| async {
+        for _ in 0..3 {
+            client.write_all(GET).await.unwrap();
+            sleep(Duration::from_secs(20)).await;
+        }
+        client
+    })
+    .await;
+    assert_eq!(served.received.matches("HTTP/1.1 404 ").count(), 3, "{}", served.received);
+    assert_eq!(served.received.matches("Connection: close\r\n").count(), 1, "{}", served.received);
+    assert!(served.took < CLIENT_IDLE_TIMEOUT, "{:?}", served.took);
 }

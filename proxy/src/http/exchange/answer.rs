@@ -3,10 +3,11 @@
 use std::cell::Cell;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Exchange, Upload};
 use crate::http::body::{Body, Framing};
+use crate::http::entry_point::{earlier, is_over};
 use crate::http::head::{fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
@@ -39,15 +40,23 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// Sends these bytes to the client.
-    async fn send(&self, client: &mut WriteHalf<'_>, mut bytes: &[u8]) -> Result<(), Reason> {
+    async fn send(
+        &self,
+        client: &mut WriteHalf<'_>,
+        mut bytes: &[u8],
+        request: &Exchange,
+    ) -> Result<(), Reason> {
         while !bytes.is_empty() {
             self.begun.set(true);
-            match timeout(BODY_IDLE, client.write(bytes)).await {
+            let deadline = earlier(Instant::now() + BODY_IDLE, request.deadlines.answer);
+            match timeout_at(deadline, client.write(bytes)).await {
                 Ok(Ok(count @ 1..)) => {
                     self.sent.set(self.sent.get() + count as u64);
                     bytes = &bytes[count..];
                 }
-                Ok(Ok(0) | Err(_)) | Err(_) => return Err(Reason::ClientGone),
+                Ok(Ok(0) | Err(_)) => return Err(Reason::ClientGone),
+                Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
+                Err(_) => return Err(Reason::BodyIdle),
             }
         }
         Ok(())
@@ -92,17 +101,17 @@ pub(super) async fn answer(
         }
         // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
         if !request.is_http10 {
-            delivery.send(client, output.filled()).await?;
+            delivery.send(client, output.filled(), request).await?;
         }
         output.clear();
     };
     delivery.status.set(Some(head.status));
     delivery.ends_with_connection.set(head.ends_with_connection);
     if head.status == 101 {
-        delivery.send(client, output.filled()).await?;
+        delivery.send(client, output.filled(), request).await?;
         return Ok(Answered { keep_alive: false, reusable: false, tunnel: Some(input) });
     }
-    pass_body(endpoint, client, &mut input, &mut output, &head, delivery).await?;
+    pass_body(endpoint, client, &mut input, &mut output, &head, request, delivery).await?;
     Ok(Answered { keep_alive: !head.manner.close, reusable: head.reusable && input.is_empty(), tunnel: None })
 }
 
@@ -123,10 +132,11 @@ async fn read_head(
             return Ok(head);
         }
         let deadline = upload.moved.get() + RESPONSE_HEAD_TIMEOUT;
-        match timeout_at(deadline, input.read_from(endpoint)).await {
+        match timeout_at(earlier(deadline, request.deadlines.answer), input.read_from(endpoint)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) if input.is_empty() => return Err(Reason::EndpointReset),
             Ok(Ok(0) | Err(_)) => return Err(Reason::BadResponse),
+            Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
             // A slow request that makes progress is waited for.
             Err(_) if upload.moved.get() + RESPONSE_HEAD_TIMEOUT > deadline => {}
             Err(_) => return Err(Reason::ResponseTimeout),
@@ -186,6 +196,7 @@ async fn pass_body(
     input: &mut Buffer,
     output: &mut Buffer,
     head: &Head,
+    request: &Exchange,
     delivery: &Delivery,
 ) -> Result<(), Reason> {
     let mut body = Body::new(head.framing);
@@ -202,17 +213,19 @@ async fn pass_body(
             output.put(&input.filled()[..length]);
         }
         let bytes = if output.is_empty() { &input.filled()[..length] } else { output.filled() };
-        delivery.send(client, bytes).await?;
+        delivery.send(client, bytes, request).await?;
         output.clear();
         input.consume(length);
         if body.is_done() {
             return Ok(());
         }
         // Streams (server-sent events among them) may be silent for long.
-        match timeout(TUNNEL_IDLE_TIMEOUT, input.read_bulk_from(endpoint)).await {
+        let deadline = earlier(Instant::now() + TUNNEL_IDLE_TIMEOUT, request.deadlines.answer);
+        match timeout_at(deadline, input.read_bulk_from(endpoint)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0)) if body.ends_with_connection() => return Ok(()),
             Ok(Ok(0) | Err(_)) => return Err(Reason::ResponseTruncated),
+            Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
             Err(_) => return Err(Reason::ResponseTimeout),
         }
     }

@@ -36,6 +36,8 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         keep_alive: true,
         upgrade: false,
         verbatim: false,
+        deadlines: Deadlines::default(),
+        body_bytes_max: u64::MAX,
         head,
         upstream,
     };

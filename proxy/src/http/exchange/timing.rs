@@ -8,11 +8,20 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::*;
-use crate::limits::RESPONSE_HEAD_TIMEOUT;
+use crate::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
 use crate::table::tests::upstream;
 
 /// Passes on an upload of ten bytes, which come as `behave` says, to an endpoint that answers when it has them all.
 async fn upload<C: Future<Output = TcpStream>>(
+    answers: bool,
+    behave: impl FnOnce(TcpStream) -> C,
+) -> (Outcome, Duration) {
+    upload_by(Deadlines::default(), answers, behave).await
+}
+
+/// The same, with these deadlines.
+async fn upload_by<C: Future<Output = TcpStream>>(
+    deadlines: Deadlines,
     answers: bool,
     behave: impl FnOnce(TcpStream) -> C,
 ) -> (Outcome, Duration) {
@@ -30,6 +39,8 @@ async fn upload<C: Future<Output = TcpStream>>(
         keep_alive: true,
         upgrade: false,
         verbatim: false,
+        deadlines,
+        body_bytes_max: u64::MAX,
         head,
         upstream: Arc::new(upstream),
     };
@@ -76,7 +87,7 @@ async fn an_upload_that_stands_still_is_given_up() {
         client
     })
     .await;
-    assert_eq!(outcome.failure, Some(Reason::ClientGone));
+    assert_eq!(outcome.failure, Some(Reason::BodyIdle));
     assert!((BODY_IDLE..BODY_IDLE * 2).contains(&took), "{took:?}");
 }
 
@@ -89,4 +100,56 @@ async fn an_endpoint_that_does_not_answer_is_given_up() {
     .await;
     assert_eq!(outcome.failure, Some(Reason::ResponseTimeout));
     assert!((RESPONSE_HEAD_TIMEOUT..RESPONSE_HEAD_TIMEOUT * 2).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_to_be_done_by_then_is_cut_off_though_it_makes_progress() {
+    let allowed = BODY_IDLE * 3;
+    let deadlines = Deadlines { request: Some(Instant::now() + allowed), answer: None };
+    let (outcome, took) = upload_by(deadlines, true, |mut client| async {
+        for _ in 0..5 {
+            // It may be cut off meanwhile.
+            let _ = client.write_all(b"x").await;
+            sleep(BODY_IDLE * 9 / 10).await;
+        }
+        client
+    })
+    .await;
+    assert_eq!((outcome.status, outcome.failure), (None, Some(Reason::RequestTimeout)));
+    assert!((allowed..allowed + BODY_IDLE).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_to_be_done_by_then_is_not_waited_for_longer() {
+    let allowed = Duration::from_secs(7);
+    let deadlines = Deadlines { request: None, answer: Some(Instant::now() + allowed) };
+    let (outcome, took) = upload_by(deadlines, false, |mut client| async {
+        client.write_all(b"0123456789").await.unwrap();
+        client
+    })
+    .await;
+    assert_eq!((outcome.status, outcome.failure), (None, Some(Reason::AnswerTimeout)));
+    assert!((allowed..allowed * 2).contains(&took), "{took:?}");
+}
+
+/// The kernel drops what asks for a connection while the queue of a listener is full.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_does_not_accept_is_given_up() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let mut target = (*upstream(&[true]).available[0]).clone();
+    target.address = full.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    let begun = Instant::now();
+    let reason = loop {
+        match connect(&target).await {
+            Ok(connection) => waiting.push(connection),
+            Err(reason) => break reason,
+        }
+        assert!(waiting.len() < 100, "the queue never fills");
+    };
+    assert_eq!(reason, Reason::ConnectTimeout);
+    let took = begun.elapsed();
+    assert!((CONNECT_TIMEOUT..CONNECT_TIMEOUT * 2).contains(&took), "{took:?}");
 }

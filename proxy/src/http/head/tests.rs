@@ -110,9 +110,11 @@ fn heads_are_limited_in_bytes_and_in_fields() {
     let refused = refusal(&format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n")).unwrap();
     assert_eq!((refused.reason, refused.detail), (Reason::HeadTooLarge, "too many fields"));
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(HEAD_BYTES_MAX));
-    assert_eq!(refusal(&long).unwrap().reason, Reason::HeadTooLarge);
-    let unfinished = format!("GET /{}", "a".repeat(HEAD_BYTES_MAX));
-    assert_eq!(parse_request(unfinished.as_bytes(), &mut fields()).unwrap_err().reason, Reason::HeadTooLarge);
+    assert_eq!(refusal(&long).unwrap().reason, Reason::LineTooLong);
+    for (head, reason) in [("GET /", Reason::LineTooLong), ("GET / HTTP/1.1\r\nX: ", Reason::HeadTooLarge)] {
+        let unfinished = format!("{head}{}", "a".repeat(HEAD_BYTES_MAX));
+        assert_eq!(parse_request(unfinished.as_bytes(), &mut fields()).unwrap_err().reason, reason);
+    }
 }
 
 #[test]
