@@ -13,6 +13,7 @@
 pub mod access_log;
 mod balancer;
 mod census;
+mod deadline;
 mod http;
 mod ledger;
 pub mod limits;

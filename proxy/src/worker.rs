@@ -3,10 +3,11 @@
 //! Nothing here is shared with another worker but the table, the counters and the cursors of the rotation.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,6 +18,7 @@ use tokio::task::LocalSet;
 
 use crate::access_log::{AccessLog, Lines};
 use crate::census::Census;
+use crate::deadline::{self, Moment, Wait};
 use crate::http::{self, EntryPoint, Pool};
 use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
@@ -75,7 +77,8 @@ impl Worker {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
+        // It is told at most once, and what was not told is cheaper to see than what was.
+        self.draining.has_changed().unwrap_or(true) && *self.draining.borrow()
     }
 
     /// One without sockets, with an empty table, for tests of what is served. It drains once the other end is told to.
@@ -99,6 +102,19 @@ impl Worker {
 
     /// Resolves when draining begins.
     pub(crate) async fn drained(&self) {
+        let mut wait = Wait::until(Moment::NEVER);
+        poll_fn(|context| {
+            // The worker's own task nudges everybody then.
+            if self.is_draining() {
+                return Poll::Ready(());
+            }
+            wait.poll(context)
+        })
+        .await;
+    }
+
+    /// The same by what the worker was told itself.
+    async fn told_to_drain(&self) {
         let mut draining = self.draining.clone();
         // The sender lives as long as the process; should it be gone, nothing is left to wait for.
         let _ = draining.wait_for(|draining| *draining).await;
@@ -152,9 +168,10 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
                 None => break,
             },
             _ = tick.tick() => worker.pool.sweep(&worker.table()),
-            () = worker.drained() => break,
+            () = worker.told_to_drain() => break,
         }
     }
+    deadline::nudge();
     // Sockets that were handed over at the last moment may have clients waiting, too.
     while let Ok(Command::Open(_, socket)) = commands.try_recv() {
         open(&worker, socket, watch::channel(()).1);

@@ -1,13 +1,14 @@
 //! One client connection to an entry point: waits for requests, routes each, and answers what can't be passed on.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{timeout, timeout_at};
 
 use super::body::Framing;
 use super::entry_point::EntryPoint;
@@ -17,6 +18,7 @@ use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, Reason, request};
 use crate::access_log::{Asked, Record};
+use crate::deadline::{Moment, Wait, timeout, timeout_at};
 use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, TUNNEL_IDLE_TIMEOUT};
 use crate::stream::Stream;
 use crate::table::{Route, routing_path};
@@ -26,7 +28,7 @@ use crate::worker::{Buffer, Buffers, Worker, relay};
 pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<EntryPoint>, worker: Rc<Worker>) {
     let _open = entry_point.scope.open();
     let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
-    let since = entry_point.limits.age_max.map(|_| tokio::time::Instant::now());
+    let since = entry_point.limits.age_max.map(|_| Moment::now());
     let mut connection = Connection { client, peer, entry_point, worker, requests: 0, since };
     let mut rest = None;
     while let Some(inbound) = connection.wait_for_bytes(rest.take()).await {
@@ -46,7 +48,7 @@ struct Connection {
     /// How many requests came.
     requests: u32,
     /// When it was opened, where that matters.
-    since: Option<tokio::time::Instant>,
+    since: Option<Moment>,
 }
 
 /// A request that was understood and routed.
@@ -127,39 +129,35 @@ impl Connection {
         if let Some(rest) = rest {
             return Some(rest);
         }
-        loop {
-            tokio::select! {
-                biased;
-                ready = timeout(self.entry_point.limits.idle, self.client.readable()) => match ready {
-                    Ok(ready) => ready.ok()?,
-                    Err(_) => {
-                        self.worker.metrics.refused(&self.entry_point.settings.name, Reason::ClientIdle);
-                        return None;
-                    }
-                },
-                () = self.overstays() => return None,
-            }
+        let mut wait = None;
+        poll_fn(|context| {
             let mut inbound = self.worker.buffers.take();
-            match inbound.read_now(&mut self.client).await {
-                Some(Ok(1..)) => return Some(inbound),
-                Some(Ok(0) | Err(_)) => return None,
-                None => {}
+            match inbound.poll_read_from(&mut self.client, context) {
+                Poll::Ready(Ok(1..)) => return Poll::Ready(Some(inbound)),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Pending => {}
             }
-        }
-    }
-
-    /// Resolves when draining has begun and nothing more is to be expected from this client. Whoever connected before is
-    /// given the time to send a first request: it was promised to be served.
-    async fn overstays(&self) {
-        self.worker.drained().await;
-        if self.requests == 0 {
-            tokio::time::sleep(DRAIN_FIRST_REQUEST).await;
-        }
+            let wait = wait.get_or_insert_with(|| Wait::until(Moment::now() + self.entry_point.limits.idle));
+            if self.worker.is_draining() {
+                // Nothing more is to be expected. But whoever connected before is given the time to send a first
+                // request: it was promised to be served.
+                if self.requests > 0 {
+                    return Poll::Ready(None);
+                }
+                wait.at_most_until(Moment::now() + DRAIN_FIRST_REQUEST);
+            }
+            ready!(wait.poll(context));
+            if !self.worker.is_draining() {
+                self.worker.metrics.refused(&self.entry_point.settings.name, Reason::ClientIdle);
+            }
+            Poll::Ready(None)
+        })
+        .await
     }
 
     /// Reads until the head is whole, and routes it. `None` is a client that left between requests.
     async fn read_head(&mut self, inbound: &mut Buffer) -> Result<Option<Admitted>, Turned> {
-        let deadline = tokio::time::Instant::now() + self.entry_point.limits.head;
+        let deadline = Moment::now() + self.entry_point.limits.head;
         let mut fresh = 0;
         loop {
             skip_empty_lines(inbound);
@@ -228,7 +226,7 @@ impl Connection {
     fn is_spent(&self) -> bool {
         let limits = &self.entry_point.limits;
         let too_old = || match (self.since, limits.age_max) {
-            (Some(since), Some(max)) => since.elapsed() >= max,
+            (Some(since), Some(max)) => since + max <= Moment::now(),
             _ => false,
         };
         self.requests >= limits.requests_max || too_old()
@@ -376,7 +374,7 @@ fn routing_host(authority: &str) -> Cow<'_, str> {
 /// reset can overtake the answer (RFC 9112 §9.6).
 pub(crate) async fn linger(client: &mut Stream, buffers: &Rc<Buffers>) {
     let _ = client.shutdown().await;
-    let deadline = tokio::time::Instant::now() + LINGER;
+    let deadline = Moment::now() + LINGER;
     let mut scrap = buffers.take();
     while let Ok(Ok(1..)) = timeout_at(deadline, scrap.read_from(client)).await {
         scrap.clear();

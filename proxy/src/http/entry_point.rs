@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_config::settings::{self, EntryPointLimits};
-use tokio::time::Instant;
 
+use crate::deadline::Moment;
 use crate::limits::{CLIENT_IDLE_TIMEOUT, HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT};
 use crate::metrics::Scope;
 
@@ -45,9 +45,9 @@ pub(crate) struct Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Deadlines {
     /// The last byte of the request.
-    pub(crate) request: Option<Instant>,
+    pub(crate) request: Option<Moment>,
     /// The last byte of the answer.
-    pub(crate) answer: Option<Instant>,
+    pub(crate) answer: Option<Moment>,
 }
 
 impl EntryPoint {
@@ -97,20 +97,20 @@ impl Limits {
         if self.request.is_none() && self.answer.is_none() {
             return Deadlines::default();
         }
-        let now = Instant::now();
-        let after = |duration: Option<Duration>| duration.and_then(|duration| now.checked_add(duration));
+        let now = Moment::now();
+        let after = |duration: Option<Duration>| duration.map(|duration| now + duration);
         Deadlines { request: after(self.request), answer: after(self.answer) }
     }
 }
 
 /// The earlier of a deadline and another one that there may be.
-pub(crate) fn earlier(deadline: Instant, other: Option<Instant>) -> Instant {
+pub(crate) fn earlier(deadline: Moment, other: Option<Moment>) -> Moment {
     other.map_or(deadline, |other| deadline.min(other))
 }
 
 /// Whether a deadline that there may be has passed.
-pub(crate) fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
+pub(crate) fn is_over(deadline: Option<Moment>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Moment::now())
 }
 
 #[cfg(test)]

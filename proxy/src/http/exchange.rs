@@ -9,13 +9,13 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{Body, Framing};
 use super::entry_point::{Deadlines, earlier, is_over};
 use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::Tried;
+use crate::deadline::{Moment, timeout, timeout_at};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Target, Upstream};
@@ -183,7 +183,7 @@ struct Upload {
     /// Bytes of its body.
     received: Cell<u64>,
     /// When a byte of it was sent last.
-    moved: Cell<Instant>,
+    moved: Cell<Moment>,
 }
 
 /// Sends the request over this connection and its answer back.
@@ -200,7 +200,7 @@ async fn send(
         whole: Cell::new(body.is_done()),
         begun: Cell::new(false),
         received: Cell::new(0),
-        moved: Cell::new(Instant::now()),
+        moved: Cell::new(Moment::now()),
     };
     let delivery = answer::Delivery::default();
     let answered = {
@@ -283,7 +283,7 @@ async fn pump(
     let mut content = 0_u64;
     while !body.is_done() {
         if inbound.is_empty() {
-            let deadline = earlier(Instant::now() + BODY_IDLE, request.deadlines.request);
+            let deadline = earlier(Moment::now() + BODY_IDLE, request.deadlines.request);
             match timeout_at(deadline, inbound.read_bulk_from(client)).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Err(PumpError::Client(Reason::ClientGone)),
@@ -307,7 +307,7 @@ async fn pump(
                     inbound.consume(count);
                     left -= count;
                     upload.received.set(upload.received.get() + count as u64);
-                    upload.moved.set(Instant::now());
+                    upload.moved.set(Moment::now());
                 }
                 Ok(Ok(0) | Err(_)) | Err(_) => return Err(PumpError::Endpoint),
             }

@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
 
 use foldhash::fast::RandomState;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 
+use crate::deadline::Moment;
 use crate::limits::{POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX};
 use crate::stream::Stream;
 use crate::table::{Table, Target};
@@ -22,7 +22,8 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Waiting {
     connection: Stream,
-    since: Instant,
+    /// When it has waited too long.
+    until: Moment,
 }
 
 impl Pool {
@@ -31,8 +32,9 @@ impl Pool {
     pub(crate) fn take(&self, target: &Target, care: Care) -> Option<Stream> {
         let mut waiting = self.waiting.borrow_mut();
         let connections = waiting.get_mut(&target.id)?;
+        let now = Moment::now();
         while let Some(mut candidate) = connections.pop() {
-            if candidate.since.elapsed() < POOL_IDLE_TIMEOUT && care.finds_silent(&mut candidate.connection) {
+            if candidate.until > now && care.finds_silent(&mut candidate.connection) {
                 return Some(candidate.connection);
             }
         }
@@ -44,7 +46,7 @@ impl Pool {
         let mut waiting = self.waiting.borrow_mut();
         let connections = waiting.entry(target.id).or_default();
         if connections.len() < POOL_PER_TARGET_MAX {
-            connections.push(Waiting { connection, since: Instant::now() });
+            connections.push(Waiting { connection, until: Moment::now() + POOL_IDLE_TIMEOUT });
         }
     }
 
@@ -59,6 +61,7 @@ impl Pool {
         if waiting.is_empty() {
             return;
         }
+        let now = Moment::now();
         let available: HashSet<u64> = table
             .upstreams
             .values()
@@ -66,7 +69,7 @@ impl Pool {
             .map(|target| target.id)
             .collect();
         waiting.retain(|target, connections| {
-            connections.retain(|waiting| waiting.since.elapsed() < POOL_IDLE_TIMEOUT);
+            connections.retain(|waiting| waiting.until > now);
             available.contains(target) && !connections.is_empty()
         });
     }

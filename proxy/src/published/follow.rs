@@ -8,10 +8,9 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, sleep, timeout};
-
 use super::Listening;
 use super::tcp::{Early, pass};
+use crate::deadline::{Moment, sleep_until, timeout};
 use crate::http::{Carrier, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
 use crate::stream::Stream;
@@ -141,8 +140,7 @@ async fn wait_for_next(
         return true;
     }
     inbound.rest();
-    let without_endpoint = sleep(CLIENT_IDLE_TIMEOUT);
-    let mut without_endpoint = std::pin::pin!(without_endpoint);
+    let mut alone_until = Moment::now() + CLIENT_IDLE_TIMEOUT;
     loop {
         tokio::select! {
             biased;
@@ -155,10 +153,10 @@ async fn wait_for_next(
             },
             () = worker.drained() => return false,
             () = left(slot.as_mut()), if slot.is_some() => {}
-            () = &mut without_endpoint, if slot.is_none() => return false,
+            () = sleep_until(alone_until), if slot.is_none() => return false,
         }
         *slot = None;
-        without_endpoint.as_mut().reset(Instant::now() + CLIENT_IDLE_TIMEOUT);
+        alone_until = Moment::now() + CLIENT_IDLE_TIMEOUT;
     }
 }
 

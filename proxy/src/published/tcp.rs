@@ -7,10 +7,10 @@
 use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, sleep_until};
 
 use super::{Listening, follow};
 use crate::balancer::{Tried, pick};
+use crate::deadline::{Moment, sleep_until};
 use crate::http::{Pinned, Reason, connect};
 use crate::limits::{ATTEMPTS_MAX, RECOGNITION_TIMEOUT};
 use crate::stream::Stream;
@@ -112,7 +112,7 @@ async fn first_words(client: &mut Stream, pinned: &Pinned, worker: &Worker) -> S
     }
     let mut inbound = worker.buffers.take();
     let mut endpoint_listens = true;
-    let deadline = Instant::now() + RECOGNITION_TIMEOUT;
+    let deadline = Moment::now() + RECOGNITION_TIMEOUT;
     loop {
         tokio::select! {
             biased;

@@ -1,12 +1,13 @@
 //! Buffers, and the pool they go back to when a connection is idle.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::limits::{BUFFER_BYTES, BUFFERS_KEPT, BULK_BYTES, BULK_KEPT};
 
@@ -107,11 +108,7 @@ impl Buffer {
 
     /// Reads once into the free part, making room first if there is none; 0 is the end of the input.
     pub(crate) async fn read_from(&mut self, input: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
-        self.reserve(1);
-        let count = input.read(&mut self.bytes[self.end..]).await?;
-        self.end += count;
-        self.crowded = self.end == self.bytes.len();
-        Ok(count)
+        poll_fn(|context| self.poll_read_from(input, context)).await
     }
 
     /// The same for a body: where the last read filled the buffer, a larger one is taken for the next.
@@ -128,15 +125,29 @@ impl Buffer {
         }
     }
 
+    /// [`Self::read_from`], to be polled.
+    pub(crate) fn poll_read_from(
+        &mut self,
+        input: &mut (impl AsyncRead + Unpin),
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.reserve(1);
+        let mut room = ReadBuf::new(&mut self.bytes[self.end..]);
+        ready!(Pin::new(input).poll_read(context, &mut room))?;
+        let count = room.filled().len();
+        self.end += count;
+        self.crowded = self.end == self.bytes.len();
+        Poll::Ready(Ok(count))
+    }
+
     /// Reads what is there already; `None` when there is nothing, whatever the socket's readiness says: a read that fills
     /// its buffer to the last byte leaves that standing.
     pub(crate) async fn read_now(
         &mut self,
         input: &mut (impl AsyncRead + Unpin),
     ) -> Option<io::Result<usize>> {
-        let mut read = std::pin::pin!(self.read_from(input));
-        std::future::poll_fn(|context| {
-            Poll::Ready(match read.as_mut().poll(context) {
+        poll_fn(|context| {
+            Poll::Ready(match self.poll_read_from(input, context) {
                 Poll::Ready(outcome) => Some(outcome),
                 Poll::Pending => None,
             })

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, sleep_until};
 
 use super::Buffers;
+use crate::deadline::{Moment, sleep_until};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 
 /// What was passed on, and how it ended.
@@ -32,7 +32,7 @@ pub(crate) async fn relay(
     buffers: &Rc<Buffers>,
 ) -> Relayed {
     let (received, sent) = (Cell::new(0), Cell::new(0));
-    let state = State { moved: Cell::new(Instant::now()), reset: Cell::new(false), buffers };
+    let state = State { moved: Cell::new(Moment::now()), reset: Cell::new(false), buffers };
     let outcome = {
         let (mut client_read, mut client_write) = client.split();
         let (mut endpoint_read, mut endpoint_write) = endpoint.split();
@@ -58,7 +58,7 @@ pub(crate) async fn relay(
 /// What both directions share.
 struct State<'b> {
     /// When a byte moved last.
-    moved: Cell<Instant>,
+    moved: Cell<Moment>,
     /// Whether one side broke off.
     reset: Cell<bool>,
     buffers: &'b Rc<Buffers>,
@@ -96,16 +96,16 @@ async fn copy(
         }
         crowded = buffer.is_crowded();
         count.set(count.get() + buffer.filled().len() as u64);
-        state.moved.set(Instant::now());
+        state.moved.set(Moment::now());
     }
 }
 
 /// Resolves when nothing moved for `idle`; never, without a limit.
-async fn idled(idle: Option<Duration>, moved: &Cell<Instant>) {
+async fn idled(idle: Option<Duration>, moved: &Cell<Moment>) {
     let Some(idle) = idle else { return std::future::pending().await };
     loop {
         let deadline = moved.get() + idle;
-        if deadline <= Instant::now() {
+        if deadline <= Moment::now() {
             return;
         }
         sleep_until(deadline).await;

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, timeout_at};
 
 use super::{Exchange, Upload};
+use crate::deadline::{Moment, timeout_at};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over};
 use crate::http::head::{fields, parse_response};
@@ -48,7 +48,7 @@ impl Delivery {
     ) -> Result<(), Reason> {
         while !bytes.is_empty() {
             self.begun.set(true);
-            let deadline = earlier(Instant::now() + BODY_IDLE, request.deadlines.answer);
+            let deadline = earlier(Moment::now() + BODY_IDLE, request.deadlines.answer);
             match timeout_at(deadline, client.write(bytes)).await {
                 Ok(Ok(count @ 1..)) => {
                     self.sent.set(self.sent.get() + count as u64);
@@ -220,7 +220,7 @@ async fn pass_body(
             return Ok(());
         }
         // Streams (server-sent events among them) may be silent for long.
-        let deadline = earlier(Instant::now() + TUNNEL_IDLE_TIMEOUT, request.deadlines.answer);
+        let deadline = earlier(Moment::now() + TUNNEL_IDLE_TIMEOUT, request.deadlines.answer);
         match timeout_at(deadline, input.read_bulk_from(endpoint)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0)) if body.ends_with_connection() => return Ok(()),

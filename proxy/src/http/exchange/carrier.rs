@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::balancer::{Tried, pick};
+use crate::deadline::timeout;
 use crate::http::Reason;
 use crate::http::pool::Care;
 use crate::limits::CONNECT_TIMEOUT;

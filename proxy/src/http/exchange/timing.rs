@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
@@ -105,7 +105,7 @@ async fn an_endpoint_that_does_not_answer_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_has_to_be_done_by_then_is_cut_off_though_it_makes_progress() {
     let allowed = BODY_IDLE * 3;
-    let deadlines = Deadlines { request: Some(Instant::now() + allowed), answer: None };
+    let deadlines = Deadlines { request: Some(Moment::now() + allowed), answer: None };
     let (outcome, took) = upload_by(deadlines, true, |mut client| async {
         for _ in 0..5 {
             // It may be cut off meanwhile.
@@ -122,7 +122,7 @@ async fn a_request_that_has_to_be_done_by_then_is_cut_off_though_it_makes_progre
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_has_to_be_done_by_then_is_not_waited_for_longer() {
     let allowed = Duration::from_secs(7);
-    let deadlines = Deadlines { request: None, answer: Some(Instant::now() + allowed) };
+    let deadlines = Deadlines { request: None, answer: Some(Moment::now() + allowed) };
     let (outcome, took) = upload_by(deadlines, false, |mut client| async {
         client.write_all(b"0123456789").await.unwrap();
         client
