@@ -1,4 +1,7 @@
-"""A stand-in for a container engine: it tells of one container on the host's network, and of nothing else, ever."""
+"""A stand-in for a container engine: it tells of two containers on the host's network, and of nothing else, ever.
+
+One is the origin, by one host or by many; the other echoes WebSocket messages.
+"""
 
 import json
 import os
@@ -6,18 +9,13 @@ import socket
 import sys
 import threading
 
-CONTAINER = "c0ffee" + "0" * 58
+from proxies.base import ECHO, ECHO_HOST, ORIGIN, hosts
 
 
-def container(port: int, published: int) -> dict:
-    labels = {
-        "traefik.http.routers.bench.rule": "Host(`bench.test`)",
-        "traefik.http.services.bench.loadbalancer.server.port": str(port),
-        "portolan.publish": f"127.0.0.1:{published}:{port}",
-    }
+def container(name: str, number: int, port: int, labels: dict) -> dict:
     return {
-        "Id": CONTAINER,
-        "Name": "/bench",
+        "Id": f"{number:064x}",
+        "Name": f"/{name}",
         "Created": "2026-01-01T00:00:00Z",
         "State": {"Status": "running", "Running": True, "StartedAt": "2026-01-01T00:00:00Z"},
         "Config": {"Labels": labels, "ExposedPorts": {f"{port}/tcp": {}}},
@@ -26,11 +24,21 @@ def container(port: int, published: int) -> dict:
     }
 
 
-def answers(port: int, published: int) -> dict:
-    whole = container(port, published)
-    listed = {
-        "Id": CONTAINER,
-        "Names": ["/bench"],
+def containers(published: int, names: list[str]) -> list[dict]:
+    labels = {f"traefik.http.routers.bench-{number}.rule": f"Host(`{host}`)" for number, host in enumerate(names)}
+    labels["traefik.http.services.bench.loadbalancer.server.port"] = str(ORIGIN)
+    labels["portolan.publish"] = f"127.0.0.1:{published}:{ORIGIN}"
+    echo = {
+        "traefik.http.routers.echo.rule": f"Host(`{ECHO_HOST}`)",
+        "traefik.http.services.echo.loadbalancer.server.port": str(ECHO),
+    }
+    return [container("bench", 0xC0FFEE, ORIGIN, labels), container("echo", 0xDECAF, ECHO, echo)]
+
+
+def listed(whole: dict) -> dict:
+    return {
+        "Id": whole["Id"],
+        "Names": [whole["Name"]],
         "Created": 1767225600,
         "State": "running",
         "Status": "Up",
@@ -38,13 +46,16 @@ def answers(port: int, published: int) -> dict:
         "HostConfig": whole["HostConfig"],
         "NetworkSettings": whole["NetworkSettings"],
     }
+
+
+def answers(known: list[dict]) -> dict:
     return {
         "_ping": b"OK",
         "version": json.dumps({"Version": "20.10.24", "ApiVersion": "1.41", "MinAPIVersion": "1.12"}).encode(),
         "info": json.dumps({"SystemTime": "2026-01-01T00:00:00Z"}).encode(),
         "networks": b"[]",
-        "containers/json": json.dumps([listed]).encode(),
-        f"containers/{CONTAINER}/json": json.dumps(whole).encode(),
+        "containers/json": json.dumps([listed(each) for each in known]).encode(),
+        **{f"containers/{each['Id']}/json": json.dumps(each).encode() for each in known},
     }
 
 
@@ -67,13 +78,13 @@ def serve(connection: socket.socket, known: dict) -> None:
 
 
 def main() -> None:
-    path, port, published = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    path, published, routers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     listener = socket.socket(socket.AF_UNIX)
     if os.path.exists(path):
         os.unlink(path)
     listener.bind(path)
     listener.listen(16)
-    known = answers(port, published)
+    known = answers(containers(published, hosts(routers)))
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=serve, args=(connection, known), daemon=True).start()

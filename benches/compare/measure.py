@@ -1,20 +1,10 @@
-"""What a proxy spent, and what the load saw."""
+"""What a process tree spent and holds, from the kernel's own account."""
 
 import os
-import re
-import subprocess
+import time
 from dataclasses import dataclass
 
-from proxies import LOAD_CORE
-
-BROWSER = {
-    "Host": "bench.test",
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    "Accept-Language": "en-US,en;q=0.5",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Cookie": "session=0123456789abcdef0123456789abcdef; theme=dark",
-}
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -22,68 +12,85 @@ class Spent:
     total_us: float
     user_us: float
 
+    def __sub__(self, other: "Spent") -> "Spent":
+        """Between two moments: whole from the scheduler's nanoseconds, the user's part by the share of ticks."""
+        total, user, system = (now - then for now, then in zip(self.raw, other.raw, strict=True))
+        made = Spent(total, total * user / max(user + system, 1))
+        made.raw = (total, user, system)
+        return made
 
-@dataclass
-class Load:
-    requests: int
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    errors: int
+    raw: tuple = (0, 0, 0)
 
 
 def tree(pid: int) -> list[int]:
     """A process and its descendants."""
     pids = [pid]
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{thread}/children") as children:
-            for child in children.read().split():
-                pids += tree(int(child))
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as children:
+                for child in children.read().split():
+                    pids += tree(int(child))
+    except FileNotFoundError:
+        pass
     return pids
 
 
 def spent(pid: int) -> Spent:
-    """CPU time of a process tree so far: whole from the scheduler's own account, the user's part by its ticks' share."""
+    """CPU time of a process tree since it began."""
     total = user = system = 0
     for member in tree(pid):
         for thread in os.listdir(f"/proc/{member}/task"):
             base = f"/proc/{member}/task/{thread}"
             with open(f"{base}/schedstat") as file:
-                total += int(file.read().split()[0])
+                total += int(file.read().split()[0]) / 1000
             with open(f"{base}/stat") as file:
                 fields = file.read().rsplit(")", 1)[1].split()
             user += int(fields[11])
             system += int(fields[12])
-    share = user / max(user + system, 1)
-    return Spent(total / 1000, total / 1000 * share)
+    return Spent(total, 0, (total, user, system))
 
 
 def private_kib(pid: int) -> int:
+    """Memory that a process tree wrote to and shares with nobody. Pages of its program are not counted: the first
+    request that takes a new way through it would look like memory of a connection."""
     kib = 0
     for member in tree(pid):
         with open(f"/proc/{member}/smaps_rollup") as file:
             for line in file:
-                if line.startswith(("Private_Clean", "Private_Dirty")):
+                if line.startswith("Private_Dirty"):
                     kib += int(line.split()[1])
     return kib
 
 
-def wrk(port: int, path: str, connections: int, seconds: int, close: bool) -> Load:
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "--latency", "-t1", f"-c{connections}", f"-d{seconds}"]
-    headers = dict(BROWSER, Connection="close") if close else BROWSER
-    for name, value in headers.items():
-        command += ["-H", f"{name}: {value}"]
-    text = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True).stdout
-    errors = sum(int(number) for number in re.findall(r"(?:connect|read|write|timeout) (\d+)", text))
-    errors += sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", text))
-    return Load(
-        requests=int(re.search(r"(\d+) requests in", text)[1]),
-        per_second=float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]),
-        p50_ms=milliseconds(re.search(r"50%\s+([\d.]+)(\w+)", text)),
-        p99_ms=milliseconds(re.search(r"99%\s+([\d.]+)(\w+)", text)),
-        errors=errors,
-    )
+def busy_seconds() -> float:
+    """CPU seconds that this machine spent on anything since it began."""
+    with open("/proc/stat") as file:
+        fields = [int(field) for field in file.readline().split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICKS
 
 
-def milliseconds(found: re.Match) -> float:
-    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[found[2]]
+class Others:
+    """How much of the machine went to what is no part of a measurement, as a share of one core."""
+
+    def __init__(self) -> None:
+        self.begun, self.whole, self.mine = time.monotonic(), busy_seconds(), self.own()
+
+    def share(self) -> float:
+        busy, own = busy_seconds() - self.whole, self.own() - self.mine
+        return max(busy - own, 0) / (time.monotonic() - self.begun)
+
+    @staticmethod
+    def own() -> float:
+        """This process, what it started, and what that started and has ended."""
+        times = os.times()
+        ended = times.children_user + times.children_system
+        return ended + sum(ticks(pid) for pid in tree(os.getpid()))
+
+
+def ticks(pid: int) -> float:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / TICKS

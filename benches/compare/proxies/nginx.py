@@ -1,0 +1,55 @@
+"""nginx. It passes TCP on only with a module that Debian packs apart, so it has no published port here."""
+
+from .base import ECHO, ECHO_HOST, KEPT, ORIGIN, PROXY_CORE, Proxy, Setup, pinned
+
+APT = "nginx"
+PROGRAM = "nginx"
+
+
+def start(setup: Setup) -> Proxy:
+    ports, folder = setup.ports, setup.folder
+    config = folder / "nginx.conf"
+    log = f"{folder}/nginx.access json buffer=64k flush=1s" if setup.logged else "off"
+    # Version 1.22 takes HTTP/2 by prior knowledge only where it takes nothing else.
+    listen = f"""
+        listen 127.0.0.1:{ports.http};
+        listen 127.0.0.1:{ports.h2c} http2;
+        listen 127.0.0.1:{ports.tls} ssl http2;
+        keepalive_requests 1000000000;"""
+    fields = """
+        proxy_http_version 1.1; proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;"""
+    config.write_text(f"""
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
+events {{ worker_connections 8192; }}
+http {{
+    log_format json escape=json '{{"ClientHost":"$remote_addr","time":"$time_iso8601","RequestMethod":"$request_method",'
+        '"RequestHost":"$host","RequestPath":"$request_uri","RequestProtocol":"$server_protocol",'
+        '"DownstreamStatus":$status,"DownstreamContentSize":$body_bytes_sent,"Duration":$request_time,'
+        '"ServiceAddr":"$upstream_addr","request_User-Agent":"$http_user_agent"}}';
+    access_log {log}; server_names_hash_max_size 8192; server_names_hash_bucket_size 128;
+    keepalive_timeout 75s; client_header_timeout 10s; client_max_body_size 0;
+    ssl_certificate {setup.certificate}; ssl_certificate_key {setup.key};
+    ssl_protocols TLSv1.3; ssl_session_cache shared:tls:10m;
+    # Nothing is written to a file: neither a large answer nor an upload.
+    proxy_max_temp_file_size 0; proxy_buffers 16 16k; proxy_buffer_size 16k; proxy_busy_buffers_size 64k;
+    proxy_request_buffering off;
+    upstream origin {{
+        server 127.0.0.1:{ORIGIN}; keepalive {KEPT}; keepalive_requests 1000000000;
+    }}
+    server {{
+        {listen}
+        server_name {" ".join(setup.hosts)};
+        location / {{ proxy_pass http://origin; proxy_set_header Connection ""; {fields} }}
+    }}
+    server {{
+        {listen}
+        server_name {ECHO_HOST};
+        location / {{
+            proxy_pass http://127.0.0.1:{ECHO}; proxy_read_timeout 1h; {fields}
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+        }}
+    }}
+}}""")
+    process = pinned(PROXY_CORE, [setup.program, "-c", config], folder / "nginx.log")
+    return Proxy("nginx", process, {"http": ports.http, "h2c": ports.h2c, "tls": ports.tls})
