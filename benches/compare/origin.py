@@ -32,7 +32,8 @@ http {{
             proxy_pass http://read; proxy_http_version 1.1; proxy_set_header Connection "";
             proxy_pass_request_body off; proxy_set_header Content-Length "";
         }}
-        location = /seen {{ stub_status; }}
+        # What is left of a request that the attack began is not waited for: it is to be in the log at once.
+        location = /attacked {{ access_log {folder}/attacked.log; lingering_timeout 100ms; return 200 "attacked"; }}
     }}
 }}""")
     return [

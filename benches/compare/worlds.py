@@ -25,7 +25,7 @@ def start(world: str, programs: dict[str, str], folder: Path) -> list[Proxy]:
         own.mkdir()
         own.chmod(0o777)
         ports = Ports(7100 + 100 * number)
-        setup = Setup(Path(programs[program]), own, ports, world == "logged", routers)
+        setup = Setup(Path(programs[program]), own, ports, world == "logged", routers, world == "guarded")
         proxy = proxies.ALL[program].start(setup)
         proxy.name = name
         started.append(proxy)

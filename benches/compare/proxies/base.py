@@ -57,6 +57,8 @@ class Setup:
     logged: bool = False
     # How many hosts are told apart, all of the same origin; HOST is one of them.
     routers: int = 1
+    # Set up for hostile clients rather than for speed, where a proxy's one is not the other's.
+    guarded: bool = False
 
     @property
     def certificate(self) -> Path:

@@ -10,6 +10,9 @@ def start(setup: Setup) -> Proxy:
     ports, folder = setup.ports, setup.folder
     config = folder / "nginx.conf"
     log = f"{folder}/nginx.access json buffer=64k flush=1s" if setup.logged else "off"
+    # Its own default is a few KiB for each request, which doubles what large answers cost, and bounds what those hold
+    # that nobody reads.
+    buffers = "" if setup.guarded else "proxy_buffers 16 16k; proxy_buffer_size 16k; proxy_busy_buffers_size 64k;"
     # Version 1.22 takes HTTP/2 by prior knowledge only where it takes nothing else.
     listen = f"""
         listen 127.0.0.1:{ports.http};
@@ -32,8 +35,7 @@ http {{
     ssl_certificate {setup.certificate}; ssl_certificate_key {setup.key};
     ssl_protocols TLSv1.3; ssl_session_cache shared:tls:10m;
     # Nothing is written to a file: neither a large answer nor an upload.
-    proxy_max_temp_file_size 0; proxy_buffers 16 16k; proxy_buffer_size 16k; proxy_busy_buffers_size 64k;
-    proxy_request_buffering off;
+    proxy_max_temp_file_size 0; proxy_request_buffering off; {buffers}
     upstream origin {{
         server 127.0.0.1:{ORIGIN}; keepalive {KEPT}; keepalive_requests 1000000000;
     }}
