@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portolan_config::settings::Dns;
+use portolan_config::settings::{Dns, EntryPoint};
 use portolan_discovery::chart::Policy;
 use portolan_discovery::{Change, ProviderName, Registry, Snapshot, State, Update};
 use portolan_proxy::{Ledger, Metrics};
@@ -91,7 +91,12 @@ impl Follower {
     }
 
     fn follow(&self, snapshot: &Snapshot) {
-        std::hint::black_box(portolan_proxy::compile(snapshot, &["web".to_owned()], &self.ledger));
+        std::hint::black_box(portolan_proxy::compile(snapshot, &[web()], &self.ledger));
         std::hint::black_box(portolan_dns::compile(snapshot, &self.dns));
     }
+}
+
+/// Where the routes are.
+fn web() -> EntryPoint {
+    EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"))
 }

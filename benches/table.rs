@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portolan_config::Labels;
-use portolan_config::settings::Dns;
+use portolan_config::settings::{Dns, EntryPoint};
 use portolan_discovery::chart::{self, Chart, Policy};
 use portolan_discovery::{Change, ProviderName, Registry, Snapshot, Update};
 use portolan_proxy::{Ledger, Metrics};
@@ -44,7 +44,7 @@ fn stages(criterion: &mut Criterion) {
     let labels = world::instance(1, 1).labels;
     criterion
         .bench_function("labels of one container", |bench| bench.iter(|| Labels::decode(black_box(&labels))));
-    let entry_points = ["web".to_owned()];
+    let entry_points = [web()];
     let dns = Dns {
         address: "127.0.0.1:1053".parse().expect("an address"),
         zone: "portolan.internal".to_owned(),
@@ -73,7 +73,7 @@ fn stages(criterion: &mut Criterion) {
 fn lookup(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route lookup");
     for size in SIZES {
-        let (table, faults) = portolan_proxy::compile(&snapshot(size), &["web".to_owned()], &ledger());
+        let (table, faults) = portolan_proxy::compile(&snapshot(size), &[web()], &ledger());
         assert!(faults.is_empty(), "{faults:?}");
         let host = format!("app-{}.test", size / 2);
         assert!(table.find("web", &host, "/index.html").is_some(), "the bench must find what it looks for");
@@ -89,3 +89,8 @@ fn lookup(criterion: &mut Criterion) {
 
 criterion_group!(benches, stages, lookup);
 criterion_main!(benches);
+
+/// Where the routes are.
+fn web() -> EntryPoint {
+    EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"))
+}

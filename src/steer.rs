@@ -13,8 +13,8 @@ use portolan_dns as dns;
 use portolan_proxy::Proxy;
 use tokio::sync::watch;
 
-/// How often published ports that could not be opened are tried again.
-const PORT_RETRY: Duration = Duration::from_secs(1);
+/// How often published ports that could not be opened are tried again, and files of TLS are looked at.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the rest of the process may know of where it stands.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Steering {
         stop: impl Future<Output = ()>,
     ) -> Proxy {
         let mut stop = std::pin::pin!(stop);
-        let mut retry = tokio::time::interval(PORT_RETRY);
+        let mut retry = tokio::time::interval(RETRY);
         let mut faults = Vec::new();
         let mut last_generation = 0;
         loop {
@@ -91,8 +91,9 @@ impl Steering {
                 }
                 _ = retry.tick() => {}
             }
-            let port_faults = self.proxy.open_ports();
-            self.report(&faults, &port_faults);
+            let mut later = self.proxy.open_ports();
+            later.extend(self.proxy.renew_certificates());
+            self.report(&faults, &later);
         }
     }
 
@@ -119,9 +120,9 @@ impl Steering {
     }
 
     /// Logs the faults that are new, and keeps all of them for whoever asks.
-    fn report(&self, chart: &[Fault], ports: &[Fault]) {
+    fn report(&self, chart: &[Fault], later: &[Fault]) {
         let before: BTreeSet<Fault> = self.status.faults.load().iter().cloned().collect();
-        let now: BTreeSet<Fault> = chart.iter().chain(ports).cloned().collect();
+        let now: BTreeSet<Fault> = chart.iter().chain(later).cloned().collect();
         if before == now {
             return;
         }

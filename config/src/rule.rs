@@ -27,7 +27,7 @@ pub enum Rule {
 }
 
 /// What a `Host` matcher asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostPattern {
     /// This host.
     Exact(String),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection  one client connection: waits for heads, routes each, answers refusals
+//!  ├ handshake what comes before the first head, by TLS
 //!  └ exchange one request and its answer: chooses endpoints, tries again where that is safe
 //!     ├ request   the head as received → as sent on
 //!     │  └ forwarded  what the endpoint is told of the client, the peer
@@ -19,6 +20,7 @@ mod entry_point;
 mod exchange;
 mod field;
 mod forwarded;
+mod handshake;
 mod head;
 mod method;
 mod peer;

@@ -23,6 +23,7 @@ mod proxy;
 mod published;
 mod stream;
 mod table;
+mod tls;
 mod worker;
 
 pub use ledger::Ledger;

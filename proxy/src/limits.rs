@@ -8,6 +8,9 @@ use std::time::Duration;
 /// From the first byte of a request head to its end; then 408. A slow *body* is not meant: see [`BODY_IDLE`].
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// From the first byte of a TLS handshake with a client to its end; then the connection is closed.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// From the first bytes of a published connection that look like the beginning of HTTP to the end of that head; then
 /// they are passed on as something else. Another protocol may wait for an answer to them.
 pub const RECOGNITION_TIMEOUT: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use prometheus::{
 };
 
 use crate::http::{Method, Reason};
+use crate::tls;
 
 /// Boundaries in seconds, those of OpenTelemetry's `http.server.request.duration`.
 const DURATION_BUCKETS: [f64; 14] =
@@ -31,6 +32,8 @@ pub struct Metrics {
     endpoint_failures: IntCounterVec,
     refusals: IntCounterVec,
     retries: IntCounterVec,
+    /// What is counted of TLS.
+    pub(crate) tls: tls::Metrics,
     /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
     pub(crate) last_compile: prometheus::Gauge,
 }
@@ -110,6 +113,7 @@ impl Metrics {
                 "Requests and connections sent to another endpoint after one failed",
                 &["service"],
             )?,
+            tls: tls::Metrics::register(registry)?,
             last_compile: registered(
                 registry,
                 prometheus::Gauge::new(

@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
 use crate::table::{Table, compile};
+use crate::tls::Keeper;
 use crate::worker;
 
 /// What the proxy is told at its start.
@@ -44,6 +45,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// TLS can't be had.
+    #[error("TLS can't be had: {0}")]
+    Tls(String),
     /// The system gives no thread.
     #[error("a worker thread can't start: {0}")]
     Thread(io::Error),
@@ -55,7 +59,8 @@ pub struct Proxy {
     table: Arc<ArcSwap<Table>>,
     ledger: Ledger,
     metrics: Metrics,
-    entry_points: Vec<String>,
+    entry_points: Vec<EntryPoint>,
+    tls: Keeper,
     addresses: Vec<(String, SocketAddr)>,
     listeners: Listeners,
     draining: watch::Sender<bool>,
@@ -67,6 +72,7 @@ impl Proxy {
     /// Starts the workers and opens the entry points. Until the first snapshot, every request is answered 404.
     pub fn start(settings: &ProxySettings, metrics: Metrics) -> Result<Self, StartError> {
         let table: Arc<ArcSwap<Table>> = Arc::default();
+        let tls = Keeper::new(metrics.tls.clone()).map_err(|error| StartError::Tls(error.to_string()))?;
         let (draining, watch_draining) = watch::channel(false);
         let (finish, finished) = mpsc::channel(1);
         let mut senders = Vec::new();
@@ -91,6 +97,7 @@ impl Proxy {
         for (index, commands) in receivers.into_iter().enumerate() {
             let parts = worker::Parts {
                 table: table.clone(),
+                tls: tls.front(),
                 metrics: metrics.clone(),
                 draining: watch_draining.clone(),
                 commands,
@@ -113,7 +120,8 @@ impl Proxy {
             table,
             ledger: Ledger::new(metrics.clone()),
             metrics,
-            entry_points: settings.entry_points.iter().map(|entry_point| entry_point.name.clone()).collect(),
+            entry_points: settings.entry_points.clone(),
+            tls,
             addresses,
             listeners,
             draining,
@@ -129,6 +137,8 @@ impl Proxy {
     /// Serves by this snapshot from now on. Gives what can't be served as asked for. Published ports follow with
     /// [`Proxy::open_ports`].
     pub fn apply(&mut self, snapshot: &Snapshot) -> Vec<Fault> {
+        // Before the table, which names what is made here.
+        self.tls.follow(snapshot);
         let (table, faults) = compile(snapshot, &self.entry_points, &self.ledger);
         self.table.store(Arc::new(table));
         self.metrics.last_compile.set(seconds_since_epoch());
@@ -140,6 +150,11 @@ impl Proxy {
     pub fn open_ports(&mut self) -> Vec<Fault> {
         let table = self.table.load_full();
         self.listeners.follow(&table)
+    }
+
+    /// Looks whether files of TLS changed, and follows them. Gives what can't be done as asked for.
+    pub fn renew_certificates(&mut self) -> Vec<Fault> {
+        self.tls.look()
     }
 
     /// Takes no new connections, and waits until the last one is done. Requests in progress are answered; connections

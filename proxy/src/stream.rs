@@ -26,6 +26,8 @@ pub(crate) enum Stream {
 #[derive(Debug)]
 pub(crate) struct Tls {
     session: TlsStream<TcpStream>,
+    /// Whether it is to be broken off, so that the other side is not to be told of an end.
+    broken: bool,
     /// Bytes that the session took, and that the kernel has not taken whole yet.
     unsent: usize,
 }
@@ -46,9 +48,8 @@ pub(crate) enum WriteHalf<'a> {
 
 impl Stream {
     /// One that speaks TLS, after the handshake.
-    #[expect(dead_code, reason = "nothing takes TLS yet")]
     pub(crate) fn tls(session: impl Into<TlsStream<TcpStream>>) -> Self {
-        Self::Tls(Box::new(RefCell::new(Tls { session: session.into(), unsent: 0 })))
+        Self::Tls(Box::new(RefCell::new(Tls { session: session.into(), broken: false, unsent: 0 })))
     }
 
     /// Whether it speaks TLS.
@@ -112,6 +113,9 @@ impl Stream {
     /// Makes closing it break it off: where the end of the connection is the end of what was said, a break must not
     /// look like one.
     pub(crate) fn break_off(&self) {
+        if let Self::Tls(tls) = self {
+            tls.borrow_mut().broken = true;
+        }
         self.with_tcp(|tcp| {
             let _ = tcp.set_zero_linger();
         });
@@ -142,6 +146,10 @@ impl Tls {
         }
         ready!(Pin::new(&mut self.session).poll_flush(context))?;
         Poll::Ready(Ok(std::mem::take(&mut self.unsent)))
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.broken { Poll::Ready(Ok(())) } else { Pin::new(&mut self.session).poll_shutdown(context) }
     }
 }
 
@@ -186,7 +194,7 @@ impl AsyncWrite for WriteHalf<'_> {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
-            Self::Tls(tls) => Pin::new(&mut tls.borrow_mut().session).poll_shutdown(context),
+            Self::Tls(tls) => tls.borrow_mut().poll_shutdown(context),
         }
     }
 }
@@ -222,7 +230,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
-            Self::Tls(tls) => Pin::new(&mut tls.get_mut().session).poll_shutdown(context),
+            Self::Tls(tls) => tls.get_mut().poll_shutdown(context),
         }
     }
 }

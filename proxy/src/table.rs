@@ -14,10 +14,12 @@ use crate::metrics::{EndpointCounters, Scope};
 mod compile;
 mod path;
 mod routes;
+mod secure;
 
 pub use compile::compile;
 pub(crate) use path::routing_path;
 pub(crate) use routes::{Route, Routes};
+pub(crate) use secure::{Choice, DEFAULT as DEFAULT_OPTIONS};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 
@@ -26,18 +28,37 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 pub struct Table {
     /// The snapshot's generation.
     pub generation: u64,
-    /// The routes of each entry point, by its name.
-    pub entry_points: Map<String, Routes>,
+    /// What each entry point takes, by its name.
+    pub(crate) entry_points: Map<String, Entry>,
     /// The upstreams, by qualified name.
     pub upstreams: Map<String, Arc<Upstream>>,
     /// The published ports, by where they listen.
     pub(crate) publications: BTreeMap<Port, Published>,
 }
 
+/// What one entry point takes.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// The routes of requests in the clear.
+    plain: Routes,
+    /// Those of requests that came by TLS.
+    secure: Routes,
+    /// Which options of TLS a connection is taken by.
+    pub(crate) options: Choice,
+}
+
+impl Entry {
+    /// The routes of requests that came this way.
+    pub(crate) fn routes(&self, secure: bool) -> &Routes {
+        if secure { &self.secure } else { &self.plain }
+    }
+}
+
 impl Table {
-    /// The name of the router that takes a request for `path` of `host`, at this entry point.
+    /// The name of the router that takes a request in the clear for `path` of `host`, at this entry point.
     pub fn find(&self, entry_point: &str, host: &str, path: &str) -> Option<&str> {
-        self.entry_points.get(entry_point)?.find(host, path).map(|route| route.router.name.as_str())
+        let routes = self.entry_points.get(entry_point)?.routes(false);
+        routes.find(host, path).map(|route| route.router.name.as_str())
     }
 }
 

@@ -24,6 +24,7 @@ use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
 use crate::published;
 use crate::table::{Port, Table};
+use crate::tls::Front;
 
 mod accept;
 mod buffer;
@@ -55,6 +56,7 @@ pub(crate) enum Socket {
 /// What every task of a worker works with.
 pub(crate) struct Worker {
     table: Arc<ArcSwap<Table>>,
+    tls: Arc<ArcSwap<Front>>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) pool: Pool,
@@ -76,6 +78,11 @@ impl Worker {
         self.table.load()
     }
 
+    /// What TLS goes by at this moment. Held across no await.
+    pub(crate) fn tls(&self) -> arc_swap::Guard<Arc<Front>> {
+        self.tls.load()
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         // It is told at most once, and what was not told is cheaper to see than what was.
         self.draining.has_changed().unwrap_or(true) && *self.draining.borrow()
@@ -87,6 +94,7 @@ impl Worker {
         let (drain, draining) = watch::channel(false);
         let worker = Self {
             table: Arc::default(),
+            tls: Arc::default(),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             recorder: Recorder::default(),
             pool: Pool::default(),
@@ -124,6 +132,7 @@ impl Worker {
 /// What a worker is made of.
 pub(crate) struct Parts {
     pub(crate) table: Arc<ArcSwap<Table>>,
+    pub(crate) tls: Arc<ArcSwap<Front>>,
     pub(crate) metrics: Metrics,
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
@@ -136,6 +145,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let worker = Rc::new(Worker {
         table: parts.table,
+        tls: parts.tls,
         metrics: parts.metrics,
         recorder: Recorder::default(),
         pool: Pool::default(),

@@ -41,5 +41,7 @@ mod retries;
 mod routing;
 #[path = "engine/support.rs"]
 mod support;
+#[path = "engine/tls.rs"]
+mod tls;
 #[path = "engine/upgrade.rs"]
 mod upgrade;

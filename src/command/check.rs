@@ -64,9 +64,8 @@ async fn list(settings: &Settings) -> Result<Snapshot, String> {
 fn faults(snapshot: &Snapshot, settings: &Settings) -> Vec<Fault> {
     let mut faults = snapshot.faults.clone();
     if let Ok(metrics) = portolan_proxy::Metrics::register(&prometheus::Registry::new()) {
-        let names: Vec<String> =
-            settings.entry_points.iter().map(|entry_point| entry_point.name.clone()).collect();
-        faults.extend(portolan_proxy::compile(snapshot, &names, &portolan_proxy::Ledger::new(metrics)).1);
+        let ledger = portolan_proxy::Ledger::new(metrics);
+        faults.extend(portolan_proxy::compile(snapshot, &settings.entry_points, &ledger).1);
     }
     if let Some(dns) = &settings.dns {
         faults.extend(portolan_dns::compile(snapshot, dns).1);

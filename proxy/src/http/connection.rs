@@ -16,7 +16,7 @@ use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
 use super::head::{Refused, RequestHead, fields, parse_request_within};
 use super::peer::Peer;
 use super::response::{self, Manner};
-use super::{Method, Reason, request};
+use super::{Method, Reason, handshake, request};
 use crate::access_log::{Asked, Record};
 use crate::deadline::{Moment, Wait, timeout, timeout_at};
 use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, TUNNEL_IDLE_TIMEOUT};
@@ -29,15 +29,23 @@ pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<Entr
     let _open = entry_point.scope.open();
     let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
     let since = entry_point.limits.age_max.map(|_| Moment::now());
-    let mut connection = Connection { client, peer, entry_point, worker, requests: 0, since };
-    let mut rest = None;
+    let mut connection = Connection { client, peer, entry_point, worker, requests: 0, since, secured: None };
+    let Some(first) = connection.wait_for_bytes(None).await else { return };
+    let mut rest = Some(first);
+    if connection.begins_tls(rest.as_ref()) {
+        match Box::pin(connection.secure(rest.take())).await {
+            Some(secured) => connection = secured,
+            None => return,
+        }
+    }
     while let Some(inbound) = connection.wait_for_bytes(rest.take()).await {
         // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
         match Box::pin(connection.serve_one(inbound)).await {
             Some(next) => rest = next,
-            None => return,
+            None => break,
         }
     }
+    handshake::part(&mut connection.client).await;
 }
 
 struct Connection {
@@ -49,6 +57,8 @@ struct Connection {
     requests: u32,
     /// When it was opened, where that matters.
     since: Option<Moment>,
+    /// By what it is safe, unless it is in the clear.
+    secured: Option<Box<handshake::Secured>>,
 }
 
 /// A request that was understood and routed.
@@ -71,6 +81,24 @@ struct Turned {
 }
 
 impl Connection {
+    fn begins_tls(&self, first: Option<&Buffer>) -> bool {
+        matches!(self.client, Stream::Tcp(_))
+            && first.is_some_and(|first| handshake::begins_handshake(first.filled()))
+    }
+
+    /// Goes on by TLS. `None` is a handshake that failed.
+    async fn secure(self, first: Option<Buffer>) -> Option<Self> {
+        let Self { client: Stream::Tcp(client), peer, entry_point, worker, since, .. } = self else {
+            return None;
+        };
+        let first = first.unwrap_or_else(|| worker.buffers.take());
+        let (client, secured) =
+            handshake::secure(client, first, peer.address(), &entry_point, &worker).await?;
+        let peer = Peer::new(peer.address(), true, &entry_point.settings.forwarded);
+        let secured = Some(Box::new(secured));
+        Some(Self { client, peer, entry_point, worker, requests: 0, since, secured })
+    }
+
     /// Serves one request. `None` ends the connection; otherwise it gives what the client sent of the next one.
     async fn serve_one(&mut self, mut inbound: Buffer) -> Option<Option<Buffer>> {
         let started = Instant::now();
@@ -193,16 +221,21 @@ impl Connection {
         let table = self.worker.table();
         let host = routing_host(head.authority);
         let path = routing_path(request::path(head.target));
-        let route = table
-            .entry_points
-            .get(&self.entry_point.settings.name)
-            .and_then(|routes| routes.find(&host, &path));
+        let entry = table.entry_points.get(&self.entry_point.settings.name);
+        let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&host, &path));
         let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
-            return Ok(Some((head.length, Err(Turned::unrouted(&head, asked)))));
+            let needs_tls = !self.peer.is_secure() && self.entry_point.settings.tls.is_some();
+            let reason = if needs_tls { Reason::NeedsTls } else { Reason::NoRoute };
+            return Ok(Some((head.length, Err(Turned::unrouted(reason, &head, asked)))));
         };
+        if let (Some(secured), Some(entry)) = (&self.secured, entry)
+            && !secured.may_ask_for(&host, &entry.options)
+        {
+            return Ok(Some((head.length, Err(Turned::unrouted(Reason::Misdirected, &head, asked)))));
+        }
         if matches!(head.framing, Framing::Length(length) if length > limits.body_bytes_max) {
-            let turned = Turned { reason: Reason::BodyTooLarge, ..Turned::unrouted(&head, asked) };
+            let turned = Turned::unrouted(Reason::BodyTooLarge, &head, asked);
             return Ok(Some((head.length, Err(turned))));
         }
         let mut out = self.worker.buffers.take();
@@ -251,7 +284,7 @@ impl Connection {
         );
         self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
-        let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint);
+        let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint | Reason::Misdirected);
         let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_draining();
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
@@ -339,9 +372,9 @@ impl Turned {
         Self { reason, detail, method: Method::Other, is_http10: false, keep_alive: false, asked: None }
     }
 
-    fn unrouted(head: &RequestHead, asked: Option<Box<Asked>>) -> Self {
+    fn unrouted(reason: Reason, head: &RequestHead, asked: Option<Box<Asked>>) -> Self {
         Self {
-            reason: Reason::NoRoute,
+            reason,
             detail: String::new(),
             method: head.method,
             is_http10: head.is_http10,

@@ -32,6 +32,14 @@ pub(crate) enum Reason {
     NotImplemented,
     /// The client went away, or stopped reading or sending.
     ClientGone,
+    /// The client's TLS handshake failed.
+    TlsHandshake,
+    /// The client did not finish its TLS handshake in time.
+    TlsTimeout,
+    /// The client spoke in the clear where TLS is spoken.
+    NeedsTls,
+    /// The request is for a host whose options of TLS are not those that the connection was taken by.
+    Misdirected,
     /// No router takes the request.
     NoRoute,
     /// The service has no endpoint that may be given work.
@@ -69,6 +77,10 @@ impl Reason {
             Self::ClientConnectionLimit => "client_connection_limit",
             Self::NotImplemented => "not_implemented",
             Self::ClientGone => "client_gone",
+            Self::TlsHandshake => "tls_handshake",
+            Self::TlsTimeout => "tls_timeout",
+            Self::NeedsTls => "needs_tls",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectRefused => "connect_refused",
@@ -90,7 +102,7 @@ impl Reason {
     /// endpoint's.
     pub(crate) fn status(self) -> (u16, &'static str) {
         match self {
-            Self::BadRequest => (400, "Bad Request"),
+            Self::BadRequest | Self::NeedsTls => (400, "Bad Request"),
             Self::HeadTimeout
             | Self::RequestTimeout
             | Self::BodyIdle
@@ -98,10 +110,11 @@ impl Reason {
             | Self::TunnelIdle => (408, "Request Timeout"),
             Self::BodyTooLarge => (413, "Content Too Large"),
             Self::LineTooLong => (414, "URI Too Long"),
+            Self::Misdirected => (421, "Misdirected Request"),
             Self::HeadTooLarge => (431, "Request Header Fields Too Large"),
             Self::NotImplemented => (501, "Not Implemented"),
             // nginx's number, and Traefik's; it is never sent.
-            Self::ClientGone => (499, "Client Closed Request"),
+            Self::ClientGone | Self::TlsHandshake | Self::TlsTimeout => (499, "Client Closed Request"),
             // Neither is this: the connection is closed without a word.
             Self::ConnectionLimit | Self::ClientConnectionLimit => (429, "Too Many Requests"),
             Self::NoRoute => (404, "Not Found"),
@@ -127,6 +140,10 @@ impl Reason {
             Self::ConnectionLimit | Self::ClientConnectionLimit => "too many connections",
             Self::NotImplemented => "not implemented",
             Self::ClientGone => "client closed request",
+            Self::TlsHandshake => "the TLS handshake failed",
+            Self::TlsTimeout => "the TLS handshake took too long",
+            Self::NeedsTls => "client sent an HTTP request to an HTTPS server",
+            Self::Misdirected => "this connection was made for another host",
             Self::NoRoute => "404 page not found",
             Self::NoEndpoint => "no available server",
             Self::ConnectRefused => "no server accepted a connection",

@@ -4,14 +4,16 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use portolan_config::settings::EntryPoint;
 use portolan_config::{Fault, ListenAddress};
 use portolan_discovery::{self as discovery, Snapshot, State};
 
-use super::{Port, Published, Routes, Table, Target, Upstream};
+use super::secure::{self, Choice, Wishes};
+use super::{Entry, Port, Published, Route, Routes, Table, Target, Upstream};
 use crate::ledger::{Kept, Ledger};
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
-pub fn compile(snapshot: &Snapshot, entry_points: &[String], ledger: &Ledger) -> (Table, Vec<Fault>) {
+pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger) -> (Table, Vec<Fault>) {
     let mut faults = Vec::new();
     let mut table = Table { generation: snapshot.generation, ..Table::default() };
     for upstream in &snapshot.upstreams {
@@ -19,13 +21,22 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[String], ledger: &Ledger) ->
             ledger.upstream(upstream, snapshot.generation, |kept| compile_upstream(upstream, kept));
         table.upstreams.insert(upstream.name.clone(), compiled);
     }
-    for name in entry_points {
-        table.entry_points.insert(name.clone(), Routes::default());
-    }
+    let mut entries: Vec<Draft> = entry_points.iter().map(Draft::new).collect();
     let mut routers: Vec<&Arc<discovery::Router>> = snapshot.routers.iter().collect();
     routers.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
     for (rank, router) in routers.into_iter().enumerate() {
-        add_route(&mut table, rank as u32, router, ledger, &mut faults);
+        let Some(upstream) = table.upstreams.get(&router.upstream) else { continue };
+        let route = ledger.router(router, upstream, table.generation);
+        for draft in &mut entries {
+            let name = &draft.settings.name;
+            if router.entry_points.is_empty() || router.entry_points.contains(name) {
+                draft.add(rank as u32, router, &route, snapshot, &mut faults);
+            }
+        }
+        say_unknown(router, entry_points, &mut faults);
+    }
+    for draft in entries {
+        table.entry_points.insert(draft.settings.name.clone(), draft.finish(&mut faults));
     }
     for publication in &snapshot.publications {
         let port = Port {
@@ -60,26 +71,56 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     Upstream { name: upstream.name.clone(), available, states, cursor: kept.cursor, scope: kept.scope }
 }
 
-fn add_route(
-    table: &mut Table,
-    rank: u32,
-    router: &Arc<discovery::Router>,
-    ledger: &Ledger,
-    faults: &mut Vec<Fault>,
-) {
-    let Some(upstream) = table.upstreams.get(&router.upstream) else { return };
-    let route = ledger.router(router, upstream, table.generation);
-    if router.entry_points.is_empty() {
-        for routes in table.entry_points.values_mut() {
-            routes.add(rank, &route);
+/// An entry point while its routes are filed.
+struct Draft<'s> {
+    settings: &'s EntryPoint,
+    plain: Routes,
+    secure: Routes,
+    choice: Choice,
+    wishes: Wishes<'s>,
+}
+
+impl<'s> Draft<'s> {
+    fn new(settings: &'s EntryPoint) -> Self {
+        let choice = Choice::new(settings);
+        Self {
+            settings,
+            plain: Routes::default(),
+            secure: Routes::default(),
+            choice,
+            wishes: Wishes::default(),
         }
     }
+
+    /// Files a route. One that can't have its options of TLS is left out: those may be what keeps strangers away.
+    fn add(
+        &mut self,
+        rank: u32,
+        router: &'s discovery::Router,
+        route: &Arc<Route>,
+        snapshot: &Snapshot,
+        faults: &mut Vec<Fault>,
+    ) {
+        let Some(options) = secure::wanted(router, self.settings) else { return self.plain.add(rank, route) };
+        match self.wishes.add(options, router, &self.choice, snapshot) {
+            Ok(()) => self.secure.add(rank, route),
+            Err(why) => faults.push(Fault::new(router.origin.clone(), secure::key(router), why)),
+        }
+    }
+
+    fn finish(mut self, faults: &mut Vec<Fault>) -> Entry {
+        self.wishes.settle(&mut self.choice, self.settings, faults);
+        Entry { plain: self.plain, secure: self.secure, options: self.choice }
+    }
+}
+
+/// Names the entry points that a router asks for and that do not exist.
+fn say_unknown(router: &discovery::Router, entry_points: &[EntryPoint], faults: &mut Vec<Fault>) {
     for name in &router.entry_points {
-        if let Some(routes) = table.entry_points.get_mut(name) {
-            routes.add(rank, &route);
+        if entry_points.iter().any(|entry_point| entry_point.name == *name) {
             continue;
         }
-        let mut known: Vec<&str> = table.entry_points.keys().map(String::as_str).collect();
+        let mut known: Vec<&str> = entry_points.iter().map(|entry_point| entry_point.name.as_str()).collect();
         known.sort_unstable();
         let router_name = router.name.split('@').next().unwrap_or_default();
         faults.push(Fault::new(

@@ -14,7 +14,7 @@ use crate::metrics::Scope;
 
 /// One router, ready to be asked.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// The router as it was drawn: its name, and which requests it takes.
     pub router: Arc<Router>,
     /// Where they go.
@@ -28,7 +28,7 @@ type Ranked = (u32, Arc<Route>);
 
 /// The routes of one entry point.
 #[derive(Debug, Default)]
-pub struct Routes {
+pub(crate) struct Routes {
     by_host: Map<String, Vec<Ranked>>,
     by_parent: Map<String, Vec<Ranked>>,
     any_host: Vec<Ranked>,
@@ -57,7 +57,7 @@ impl Routes {
     }
 
     /// The route that takes a request for `path` of `host` (lower case, without port or trailing dot).
-    pub fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
         let own = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
         let parent = host.split_once('.').map_or("", |(_, parent)| parent);
         let wild = self.by_parent.get(parent).map_or(&[][..], Vec::as_slice);
@@ -74,7 +74,7 @@ impl Routes {
 }
 
 /// The hosts that a rule can hold for; `None` if it can hold for any.
-fn hosts(rule: &Rule) -> Option<Vec<&HostPattern>> {
+pub(super) fn hosts(rule: &Rule) -> Option<Vec<&HostPattern>> {
     match rule {
         Rule::Host(HostPattern::Any) | Rule::Path(_) | Rule::PathPrefix(_) | Rule::Not(_) => None,
         Rule::Host(pattern) => Some(vec![pattern]),

@@ -1,7 +1,11 @@
 //! What the tests share.
 
+#[path = "support/link.rs"]
+mod link;
 #[path = "support/origin.rs"]
 mod origin;
+#[path = "support/papers.rs"]
+pub(crate) mod papers;
 #[path = "support/wire.rs"]
 mod wire;
 #[path = "support/world.rs"]
@@ -10,6 +14,7 @@ mod world;
 use std::future::Future;
 use std::time::Duration;
 
+pub(crate) use link::Link;
 pub(crate) use origin::{Origin, Reply, Seen, Then, ok};
 pub(crate) use wire::{End, Wire};
 pub(crate) use world::{World, place};

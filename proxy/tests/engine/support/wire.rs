@@ -1,4 +1,4 @@
-//! One end of a TCP connection, which says exactly the bytes it is told to.
+//! One end of a connection, which says exactly the bytes it is told to.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::soon;
+use super::{Link, soon};
 
 /// A connection, with what was received on it and not looked at yet.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Link,
     bytes: Vec<u8>,
 }
 
@@ -43,7 +43,15 @@ impl Wire {
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a TCP socket");
+        Self::by(stream.into())
+    }
+
+    pub(crate) fn by(stream: Link) -> Self {
         Self { stream, bytes: Vec::new() }
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.stream
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -63,7 +71,7 @@ impl Wire {
 
     /// Ends the connection so that the other side sees an error.
     pub(crate) fn reset(self) {
-        self.stream.set_zero_linger().expect("a TCP socket");
+        self.stream.tcp().set_zero_linger().expect("a TCP socket");
     }
 
     /// Everything up to and including `pattern`.

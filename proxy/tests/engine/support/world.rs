@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
 use portolan_config::settings::EntryPoint;
-use portolan_config::{Protocol, Publish, Rule};
+use portolan_config::tls::{RouterTls, Tls};
+use portolan_config::{Fault, Protocol, Publish, Rule};
 use portolan_discovery::{
     Endpoint, EndpointKey, Instance, InstanceId, ProviderName, Publication, Router, ServiceKey, Snapshot,
     State, Target, Upstream,
@@ -108,12 +109,36 @@ impl World {
 
     /// Adds a router; it counts from the next [`World::serve`].
     pub(crate) fn route(&mut self, name: &str, rule: &str, upstream: &str) {
+        self.add_route(name, rule, upstream, None);
+    }
+
+    /// Adds a router that takes TLS, by these options.
+    pub(crate) fn route_tls(&mut self, name: &str, rule: &str, options: Option<&str>) {
+        let tls = RouterTls { options: options.map(str::to_owned) };
+        self.add_route(name, rule, "app@test", Some(tls));
+    }
+
+    /// What clients that speak TLS are shown, from now on. Gives what can't be done.
+    pub(crate) fn show(&mut self, tls: Tls) -> Vec<Fault> {
+        self.snapshot.tls = Arc::new(tls);
+        self.snapshot.generation += 1;
+        let mut faults = self.proxy.apply(&self.snapshot);
+        faults.extend(self.proxy.renew_certificates());
+        faults
+    }
+
+    /// Looks at the files again. Gives what can't be done.
+    pub(crate) fn look(&mut self) -> Vec<Fault> {
+        self.proxy.renew_certificates()
+    }
+
+    fn add_route(&mut self, name: &str, rule: &str, upstream: &str, tls: Option<RouterTls>) {
         self.snapshot.routers.push(Arc::new(Router {
             name: format!("{name}@test"),
             rule: Rule::parse(rule).expect("a rule"),
             priority: rule.len() as i64,
             entry_points: Vec::new(),
-            tls: None,
+            tls,
             upstream: upstream.to_owned(),
             origin: "a test".to_owned(),
         }));

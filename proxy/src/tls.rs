@@ -1,0 +1,52 @@
+//! TLS, on both sides: by rustls with aws-lc-rs, and by nothing else.
+//!
+//! ```text
+//! control thread                                       workers
+//! keeper   reads files, compiles, looks for changes ──▶ Front (one ArcSwap): what connections are taken by
+//!  ├ files         bytes, and whether they changed       │
+//!  ├ certificate   one pair, checked                     ├ accept   a handshake with a client
+//!  ├ selfmade      the one that is there always          └ connect  a handshake with an endpoint
+//!  ├ store         which is shown for which name
+//!  ├ options       versions, suites, curves
+//!  ├ clients       certificates of clients
+//!  └ servers       certificates of endpoints
+//! ```
+//!
+//! Which options count for a host is the table's to say (`table/secure.rs`); nothing here knows of routers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use rustls::ServerConfig;
+
+mod accept;
+mod certificate;
+mod clients;
+mod files;
+mod keeper;
+mod metrics;
+mod options;
+mod selfmade;
+mod store;
+
+pub(crate) use accept::{Failure, begins_handshake, hello, kind, version};
+pub(crate) use keeper::Keeper;
+pub(crate) use metrics::Metrics;
+
+/// The protocols that are offered in a handshake, where options ask for them.
+pub(crate) const PROTOCOLS: &[&str] = &["http/1.1"];
+
+/// What connections are taken by: immutable, replaced whole.
+#[derive(Debug, Default)]
+pub(crate) struct Front {
+    /// By the name of the options; those that can't be met are not here.
+    servers: HashMap<String, Arc<ServerConfig>, RandomState>,
+}
+
+impl Front {
+    /// What these options come to, unless they can't be met.
+    pub(crate) fn server(&self, options: &str) -> Option<&Arc<ServerConfig>> {
+        self.servers.get(options)
+    }
+}
