@@ -86,6 +86,7 @@ impl Follower {
                 address: "127.0.0.1:1053".parse().expect("an address"),
                 zone: "portolan.internal".to_owned(),
                 ttl: Duration::from_secs(2),
+                options: portolan_config::settings::dns::Options::default(),
             },
         }
     }

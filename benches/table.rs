@@ -49,6 +49,7 @@ fn stages(criterion: &mut Criterion) {
         address: "127.0.0.1:1053".parse().expect("an address"),
         zone: "portolan.internal".to_owned(),
         ttl: Duration::from_secs(2),
+        options: portolan_config::settings::dns::Options::default(),
     };
     let mut group = criterion.benchmark_group("stage");
     group.sample_size(10);

@@ -4,6 +4,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use portolan_config::Settings;
 use portolan_config::settings::Written;
 
+mod dns;
+use dns::DnsOptions;
+
 /// Ingress proxy, internal DNS and service discovery for containers
 #[derive(Debug, Parser)]
 #[command(
@@ -105,6 +108,8 @@ pub struct SettingsOptions {
     /// How long an answer may be kept [default: 2s]
     #[arg(long, value_name = "DURATION", env = "PORTOLAN_DNS_TTL")]
     pub dns_ttl: Option<String>,
+    #[command(flatten)]
+    pub dns: DnsOptions,
     /// Where the engine answers, such as unix:///run/docker.sock [default: DOCKER_HOST, else its usual socket]
     #[arg(long, value_name = "URL", env = "PORTOLAN_DOCKER_HOST")]
     pub docker_host: Option<String>,
@@ -200,6 +205,7 @@ impl SettingsOptions {
             dns_address: self.dns_address.clone(),
             dns_zone: self.dns_zone.clone(),
             dns_ttl: self.dns_ttl.clone(),
+            dns: self.dns.written(),
             docker_host: self.docker_host.clone(),
             docker_network: self.docker_network.clone(),
             exposed_by_default: self.exposed_by_default,
@@ -245,7 +251,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 16, "{seen:?}");
+        assert_eq!(seen.len(), 17, "{seen:?}");
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn start_access_log(
         .map_err(|error| format!("--access-log: {shown} can't be written: {error}"))
 }
 
-type Zone = (portolan_config::settings::Dns, dns::SharedZone, dns::Metrics);
+type Zone = (dns::Compiler, dns::SharedZone, dns::Metrics);
 
 /// Takes the address of the name server.
 fn bind_dns(
@@ -215,9 +215,9 @@ fn bind_dns(
 ) -> Result<(Zone, dns::Server), String> {
     let metrics = dns::Metrics::register(registry).map_err(|error| error.to_string())?;
     let zone = dns::zone::shared(settings);
-    let server = dns::Server::bind(settings.address, zone.clone(), metrics.clone())
+    let server = dns::Server::bind(settings, zone.clone(), metrics.clone())
         .map_err(|error| format!("{error}; choose another with --dns-address, or `off`"))?;
-    Ok(((settings.clone(), zone, metrics), server))
+    Ok(((dns::Compiler::new(settings), zone, metrics), server))
 }
 
 /// Starts the name server, on a thread of its own.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portolan_config::Fault;
-use portolan_config::settings;
 use portolan_discovery::Snapshot;
 use portolan_dns as dns;
 use portolan_proxy::Proxy;
@@ -61,7 +60,7 @@ impl Status {
 /// What is steered.
 pub struct Steering {
     pub proxy: Proxy,
-    pub zone: Option<(settings::Dns, dns::SharedZone, dns::Metrics)>,
+    pub zone: Option<(dns::Compiler, dns::SharedZone, dns::Metrics)>,
     pub metrics: portolan_discovery::Metrics,
     pub status: Arc<Status>,
 }
@@ -101,8 +100,8 @@ impl Steering {
     fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Vec<Fault> {
         let mut faults = snapshot.faults.clone();
         faults.extend(self.proxy.apply(snapshot));
-        if let Some((settings, shared, metrics)) = &self.zone {
-            let (zone, zone_faults) = dns::compile(snapshot, settings);
+        if let Some((compiler, shared, metrics)) = &mut self.zone {
+            let (zone, zone_faults) = compiler.compile(snapshot);
             metrics.zone_in_place(&zone);
             shared.store(Arc::new(zone));
             faults.extend(zone_faults);

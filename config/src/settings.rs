@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::{Fault, ListenAddress};
 
+pub mod dns;
 mod entry_point;
 
 pub use entry_point::{EntryPoint, EntryPointLimits, EntryPointTls, Forwarded};
@@ -22,6 +23,8 @@ pub struct Written {
     pub dns_zone: Option<String>,
     /// `--dns-ttl`
     pub dns_ttl: Option<String>,
+    /// The other flags that begin with `--dns-`
+    pub dns: dns::Written,
     /// `--docker-host`
     pub docker_host: Option<String>,
     /// `--docker-network`
@@ -87,6 +90,8 @@ pub struct Dns {
     pub zone: String,
     /// How long an answer may be kept, whole seconds.
     pub ttl: Duration,
+    /// The rest.
+    pub options: dns::Options,
 }
 
 /// The Docker provider.
@@ -107,7 +112,7 @@ impl Settings {
         let admin =
             address(written.admin_address.as_deref(), "127.0.0.1:9080", "--admin-address", &mut faults);
         let entry_points = entry_points(&written.entry_points, &mut faults);
-        let dns = dns(written, &mut faults);
+        let dns = dns(written, cores, &mut faults);
         let drain_timeout = duration(
             written.drain_timeout.as_deref(),
             Duration::from_secs(10),
@@ -177,7 +182,7 @@ fn entry_points(written: &[String], faults: &mut Vec<Fault>) -> Vec<EntryPoint> 
     entry_points
 }
 
-fn dns(written: &Written, faults: &mut Vec<Fault>) -> Option<Dns> {
+fn dns(written: &Written, cores: usize, faults: &mut Vec<Fault>) -> Option<Dns> {
     if written.dns_address.as_deref() == Some("off") {
         return None;
     }
@@ -195,7 +200,8 @@ fn dns(written: &Written, faults: &mut Vec<Fault>) -> Option<Dns> {
     if ttl.subsec_nanos() != 0 || ttl.as_secs() > 86_400 {
         faults.push(flag("--dns-ttl", "expected whole seconds, 0s to 86400s"));
     }
-    Some(Dns { address, zone, ttl })
+    let options = dns::Options::resolve(&written.dns, cores, faults);
+    Some(Dns { address, zone, ttl, options })
 }
 
 fn access_log(written: &Written, faults: &mut Vec<Fault>) -> Option<AccessLog> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use portolan_config::Protocol;
 use portolan_config::settings::Dns;
+use portolan_config::settings::dns::Options;
 use portolan_discovery::{
     Endpoint, EndpointKey, Instance, InstanceId, NamedPort, NetworkAddress, ProviderName, Service,
     ServiceKey, Snapshot, SourceStatus, State,
@@ -19,10 +20,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         address: "127.0.0.1:1053".parse()?,
         zone: "portolan.internal".to_owned(),
         ttl: Duration::from_secs(2),
+        options: Options::default(),
     };
     let shared = zone::shared(&settings);
     let metrics = Metrics::register(&prometheus::Registry::new())?;
-    let server = Server::bind(settings.address, Arc::clone(&shared), metrics.clone())?;
+    let server = Server::bind(&settings, Arc::clone(&shared), metrics.clone())?;
     let (zone, faults) = compile(&world(), &settings);
     println!(
         "{} names, faults: {faults:?}; ask `dig -p {} @127.0.0.1 web.portolan.internal`",

@@ -2,13 +2,16 @@
 //!
 //! It knows the protocol's rules. It must not know how the zone came about, nor who asks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hickory_proto::rr::RecordType;
 
+use crate::cookie::Cookies;
+use crate::describe;
 use crate::message::{Data, Owner, Section, UDP_SIZE, UDP_SIZE_WITHOUT_EDNS, Writer};
 use crate::rcode::Rcode;
-use crate::records::{Addresses, Host, Node, RrSet, Srv};
+use crate::records::{Node, RrSet};
 use crate::request::{ClientEdns, Request};
 use crate::zone::{Found, HOSTMASTER, NAME_SERVER, Zone};
 
@@ -19,6 +22,19 @@ pub enum Transport {
     Udp,
     /// On a connection: at most 65535 bytes.
     Tcp,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// How the query came.
+    pub transport: Transport,
+    /// Whom it came from.
+    pub client: IpAddr,
+    /// Makes server cookies for those who send theirs; `None` gives none.
+    pub cookies: Option<&'a Cookies>,
+    /// Seconds since the epoch, modulo 2³².
+    pub now: u32,
 }
 
 /// What was asked and how it was answered, for metrics.
@@ -34,33 +50,43 @@ pub struct Outcome {
 
 /// Appends the answer to `query` to `reply`, or leaves it alone and returns `None` where silence is the answer: the
 /// bytes are no message, or are an answer themselves.
-pub fn answer(zone: &Zone, query: &[u8], transport: Transport, reply: &mut Vec<u8>) -> Option<Outcome> {
-    let request = Request::read(query)?;
-    let size = size(transport, request.edns);
+pub fn answer(zone: &Zone, query: &[u8], asker: &Asker<'_>, reply: &mut Vec<u8>) -> Option<Outcome> {
+    Some(answer_request(zone, &Request::read(query)?, asker, reply))
+}
+
+pub(crate) fn answer_request(
+    zone: &Zone,
+    request: &Request<'_>,
+    asker: &Asker<'_>,
+    reply: &mut Vec<u8>,
+) -> Outcome {
+    let size = size(asker.transport, request.edns);
     let record_type = request.question.as_ref().map(|question| question.record_type);
+    let sent = request.edns.and_then(|edns| edns.cookie);
+    let cookie = sent.zip(asker.cookies).map(|(sent, ours)| ours.answer(sent, asker.client, asker.now).0);
     let (rcode, truncated) = match (request.refusal, &request.question) {
         (None, Some(question)) => {
             let (found, suffix) = zone.find(question.name.lower());
             let mut answer = Answer {
                 zone,
                 apex: if suffix.is_some() { Owner::Zone(&[]) } else { Owner::Question },
-                writer: Writer::begin(reply, size, &request, zone.origin(), suffix, zone.ttl()),
+                writer: Writer::begin(reply, size, request, zone.origin(), suffix, zone.ttl(), cookie),
                 truncated: false,
             };
             let rcode = answer.fill(&found, question.record_type);
             let truncated = answer.truncated;
             let authoritative = matches!(rcode, Rcode::NoError | Rcode::NxDomain);
-            answer.writer.finish(&request, rcode, authoritative, truncated);
+            answer.writer.finish(request, rcode, authoritative, truncated);
             (rcode, truncated)
         }
         (refusal, _) => {
             let rcode = refusal.unwrap_or(Rcode::FormErr);
-            Writer::begin(reply, size, &request, zone.origin(), None, 0)
-                .finish(&request, rcode, false, false);
+            Writer::begin(reply, size, request, zone.origin(), None, 0, cookie)
+                .finish(request, rcode, false, false);
             (rcode, false)
         }
     };
-    Some(Outcome { record_type, rcode, truncated })
+    Outcome { record_type, rcode, truncated }
 }
 
 /// How long the answer may be (RFC 6891 §6.2.3–6.2.5: less than 512 means 512).
@@ -91,7 +117,7 @@ impl Answer<'_> {
             }
             Found::Apex => self.apex(record_type),
             Found::Node(node) => self.node(node, record_type),
-            Found::Reverse(hosts) => self.reverse(hosts, record_type),
+            Found::Alone(node) => self.alone(node, record_type),
         }
         Rcode::NoError
     }
@@ -100,9 +126,9 @@ impl Answer<'_> {
         match record_type {
             RecordType::SOA => self.soa(Section::Answer),
             RecordType::NS => {
-                self.answers([Data::Ns(NAME_SERVER)].into_iter());
-                if let Some(addresses) = self.zone.name_server() {
-                    self.glue(NAME_SERVER, addresses);
+                self.own(Data::Ns(NAME_SERVER));
+                if let Some(node) = self.zone.name_server() {
+                    self.glue(NAME_SERVER, node);
                 }
             }
             RecordType::ANY => self.any(),
@@ -111,68 +137,62 @@ impl Answer<'_> {
     }
 
     fn node(&mut self, node: &Node, record_type: RecordType) {
-        match (record_type, &node.addresses, &node.services) {
-            (RecordType::A, Some(addresses), _) => {
-                self.answers(addresses.v4.take_turn().map(|ip| Data::A(*ip)));
-            }
-            (RecordType::AAAA, Some(addresses), _) => {
-                self.answers(addresses.v6.take_turn().map(|ip| Data::Aaaa(*ip)));
-            }
-            (RecordType::SRV, _, Some(services)) => self.services(services),
-            (RecordType::ANY, ..) if !node.is_empty() => self.any(),
-            _ => self.negative(),
-        }
-    }
-
-    fn reverse(&mut self, hosts: &[Arc<Host>], record_type: RecordType) {
         match record_type {
-            RecordType::PTR => self.answers(hosts.iter().map(|host| Data::Ptr(&host.name))),
-            RecordType::ANY => self.any(),
-            _ => self.apex(record_type),
+            RecordType::ANY if !node.is_empty() => self.any(),
+            RecordType::TXT => self.text(node),
+            _ => match node.get(record_type) {
+                Some(set) => self.set(set),
+                None => self.negative(),
+            },
         }
     }
 
-    /// The records asked for: as many as fit, and TC where that is not all (RFC 2181 §9). None at all is NODATA.
-    fn answers<'d>(&mut self, records: impl Iterator<Item = Data<'d>>) {
-        let mut records = records.peekable();
-        if records.peek().is_none() {
-            return self.negative();
+    /// A name that is a zone of its own.
+    fn alone(&mut self, node: &Node, record_type: RecordType) {
+        match (node.get(record_type), record_type) {
+            (Some(set), _) => self.set(set),
+            (None, RecordType::NS | RecordType::SOA) => self.apex(record_type),
+            _ => self.node(node, record_type),
         }
-        self.truncated =
-            records.any(|data| self.writer.record(Section::Answer, Owner::Question, data).is_err());
     }
 
-    fn services(&mut self, services: &RrSet<Srv>) {
-        let turn = services.take_turn();
-        self.answers(turn.clone().map(|srv| Data::Srv { port: srv.port, target: &srv.host.name }));
-        let first = turn.clone().next().map(|srv| &srv.host);
-        let mut previous: Option<&Arc<Host>> = None;
-        for Srv { host, .. } in turn {
-            // A host with several ports stands in a row of its own, which the rotation may have cut in two.
-            let is = |other: Option<&Arc<Host>>| other.is_some_and(|o| Arc::ptr_eq(o, host));
-            if is(previous) || (previous.is_some() && is(first)) {
-                continue;
-            }
-            if self.truncated || !self.glue(&host.name, &host.addresses) {
+    /// The records asked for: as many as fit, and TC where that is not all (RFC 2181 §9).
+    fn set(&mut self, set: &RrSet) {
+        let first = set.take_turn();
+        self.truncated = self.writer.answers(set, first).is_err();
+        for host in set.hosts(first) {
+            if self.truncated || !self.glue(&host.name, &host.node) {
                 return;
             }
-            previous = Some(host);
         }
+    }
+
+    /// What is known of the name, made when it is asked for.
+    fn text(&mut self, node: &Node) {
+        match node.get(RecordType::TXT) {
+            Some(set) => self.set(set),
+            None => match describe::strings(&node.about) {
+                Some(strings) => self.own(Data::Txt(&strings)),
+                None => self.negative(),
+            },
+        }
+    }
+
+    /// A record of the name asked for.
+    fn own(&mut self, data: Data<'_>) {
+        self.truncated |= self.writer.record(Section::Answer, Owner::Question, data).is_err();
     }
 
     /// The addresses of a name the answer points to: a help, so what does not fit is left out without TC (RFC 2181 §9),
     /// and only ever whole sets are given. `false` when there is no room left.
-    fn glue(&mut self, name: &[u8], addresses: &Addresses) -> bool {
-        let owner = Owner::Zone(name);
-        let v4 = addresses.v4.as_slice().iter().map(|ip| Data::A(*ip));
-        let v6 = addresses.v6.as_slice().iter().map(|ip| Data::Aaaa(*ip));
-        self.writer.all(Section::Additional, owner, v4).is_ok()
-            && self.writer.all(Section::Additional, owner, v6).is_ok()
+    fn glue(&mut self, name: &[u8], node: &Arc<Node>) -> bool {
+        let mut sets = [RecordType::A, RecordType::AAAA].into_iter().filter_map(|kind| node.get(kind));
+        sets.all(|set| self.writer.set(Section::Additional, Owner::Zone(name), set).is_ok())
     }
 
     /// The least that answers ANY (RFC 8482 §4.2).
     fn any(&mut self) {
-        self.answers([Data::Hinfo { cpu: "RFC8482" }].into_iter());
+        self.own(Data::Hinfo { cpu: "RFC8482" });
     }
 
     /// NODATA and NXDOMAIN may be kept as long as the SOA beside them says (RFC 2308 §3).

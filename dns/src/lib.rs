@@ -8,6 +8,8 @@
 //! DNS but that a query is some bytes and so is its answer. This crate knows no container engine, and no proxy.
 
 pub mod answer;
+mod cookie;
+mod describe;
 mod key;
 mod message;
 pub mod metrics;
@@ -20,8 +22,9 @@ pub mod server;
 mod test_support;
 pub mod zone;
 
-pub use answer::{Outcome, Transport, answer};
+pub use answer::{Asker, Outcome, Transport, answer};
+pub use cookie::Cookies;
 pub use metrics::Metrics;
 pub use rcode::Rcode;
 pub use server::Server;
-pub use zone::{SharedZone, Zone, compile};
+pub use zone::{Compiler, SharedZone, Zone, compile};

@@ -4,11 +4,10 @@
 //! compressing it (so a record that fits may not), and emits OPT last, where a full message loses it. Tests read what is
 //! written here with hickory's decoder.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use crate::rcode::Rcode;
+use crate::records::RrSet;
 use crate::request::{ClientEdns, Request};
 
 /// The largest UDP payload we send, and say we take: what passes without fragments (RFC 9715 §3).
@@ -18,6 +17,10 @@ pub(crate) const UDP_SIZE_WITHOUT_EDNS: u16 = 512;
 
 const HEADER: usize = 12;
 const OPT: usize = 11;
+/// An option's code and length.
+const OPTION: usize = 4;
+/// A cookie of the client's and one of ours.
+const COOKIE: usize = 24;
 /// A pointer to the question's name, which begins right after the header (RFC 1035 §4.1.4).
 const QUESTION_NAME: u16 = 0xC000 | HEADER as u16;
 const MAX_POINTER: usize = 0x3FFF;
@@ -42,13 +45,18 @@ pub(crate) enum Owner<'a> {
 /// What a record says.
 #[derive(Clone, Copy)]
 pub(crate) enum Data<'a> {
-    A(Ipv4Addr),
-    Aaaa(Ipv6Addr),
-    Srv { port: u16, target: &'a [u8] },
-    Ptr(&'a [u8]),
     Ns(&'a [u8]),
-    Soa { primary: &'a [u8], mailbox: &'a [u8], serial: u32, negative_ttl: u32 },
-    Hinfo { cpu: &'a str },
+    /// Strings, each after its length (RFC 1035 §3.3.14).
+    Txt(&'a [u8]),
+    Soa {
+        primary: &'a [u8],
+        mailbox: &'a [u8],
+        serial: u32,
+        negative_ttl: u32,
+    },
+    Hinfo {
+        cpu: &'a str,
+    },
 }
 
 /// The record did not fit, and nothing of it was written.
@@ -68,6 +76,8 @@ pub(crate) struct Writer<'a> {
     /// Where in the message the zone's name is, to be pointed to.
     origin_at: Option<usize>,
     ttl: u32,
+    /// What is given back in OPT.
+    cookie: Option<[u8; COOKIE]>,
 }
 
 impl<'a> Writer<'a> {
@@ -76,14 +86,19 @@ impl<'a> Writer<'a> {
     pub(crate) fn begin(
         out: &'a mut Vec<u8>,
         size: u16,
-        request: &Request,
+        request: &Request<'_>,
         origin: &'a [u8],
         zone_suffix: Option<usize>,
         ttl: u32,
+        cookie: Option<[u8; COOKIE]>,
     ) -> Self {
         let start = out.len();
         // What OPT needs is set aside first, so that nothing else can push it out.
-        let reserved = if request.edns.is_some() { OPT } else { 0 };
+        let reserved = match cookie {
+            Some(_) => OPT + OPTION + COOKIE,
+            None if request.edns.is_some() => OPT,
+            None => 0,
+        };
         out.extend_from_slice(&[0; HEADER]);
         let mut counts = [0; 4];
         if let Some(question) = &request.question {
@@ -93,7 +108,7 @@ impl<'a> Writer<'a> {
             counts[0] = 1;
         }
         let origin_at = zone_suffix.map(|at| HEADER + at);
-        Self { out, start, limit: usize::from(size) - reserved, counts, origin, origin_at, ttl }
+        Self { out, start, limit: usize::from(size) - reserved, counts, origin, origin_at, ttl, cookie }
     }
 
     /// Appends a record, whole or not at all.
@@ -119,23 +134,54 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Appends records that mean something only together: all, or none.
-    pub(crate) fn all<'d>(
-        &mut self,
-        section: Section,
-        owner: Owner<'_>,
-        mut records: impl Iterator<Item = Data<'d>>,
-    ) -> Result<(), Full> {
-        let before = self.mark();
-        let written = records.try_for_each(|data| self.record(section, owner, data));
-        if written.is_err() {
-            self.back_to(before);
+    /// Appends the records of a set as answers to the question, beginning with the one at `first`: as many as fit.
+    pub(crate) fn answers(&mut self, set: &RrSet, first: usize) -> Result<(), Full> {
+        let (end, begin) = set.split_at(first);
+        let (length, count) = (end.len() + begin.len(), set.len());
+        // What fits in a message are fewer records than its header can count.
+        if self.out.len() - self.start + length <= self.limit {
+            self.out.extend_from_slice(begin);
+            self.out.extend_from_slice(end);
+            self.counts[Section::Answer as usize] += count as u16;
+            return Ok(());
         }
-        written
+        for index in (first..count).chain(0..first) {
+            let record = set.record(index);
+            if self.out.len() - self.start + record.len() > self.limit {
+                return Err(Full);
+            }
+            self.out.extend_from_slice(record);
+            self.counts[Section::Answer as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// Appends the records of a set of another name than the one asked for: all, or none.
+    pub(crate) fn set(&mut self, section: Section, owner: Owner<'_>, set: &RrSet) -> Result<(), Full> {
+        let before = self.mark();
+        for record in set.records() {
+            match owner {
+                Owner::Question => self.u16(QUESTION_NAME),
+                Owner::Zone(key) => self.name(key),
+            }
+            self.out.extend_from_slice(&record[2..]);
+            self.counts[section as usize] += 1;
+        }
+        if self.out.len() - self.start > self.limit {
+            self.back_to(before);
+            return Err(Full);
+        }
+        Ok(())
     }
 
     /// Completes the message: OPT where the query had one (RFC 6891 §6.1.1), then the header.
-    pub(crate) fn finish(mut self, request: &Request, rcode: Rcode, authoritative: bool, truncated: bool) {
+    pub(crate) fn finish(
+        mut self,
+        request: &Request<'_>,
+        rcode: Rcode,
+        authoritative: bool,
+        truncated: bool,
+    ) {
         if let Some(edns) = request.edns {
             self.opt(edns, rcode);
         }
@@ -164,22 +210,21 @@ impl<'a> Writer<'a> {
         let high = (rcode.number() >> 4) as u8;
         let flags = if edns.dnssec_ok { 0x80 } else { 0 };
         self.out.extend_from_slice(&[high, 0, flags, 0]); // version 0: the one we speak
-        self.u16(0);
+        match self.cookie {
+            Some(cookie) => {
+                self.u16((OPTION + COOKIE) as u16);
+                self.out.extend_from_slice(&[0, 10, 0, COOKIE as u8]);
+                self.out.extend_from_slice(&cookie);
+            }
+            None => self.u16(0),
+        }
         self.counts[Section::Additional as usize] += 1;
     }
 
     fn data(&mut self, data: Data<'_>) {
         match data {
-            Data::A(ip) => self.out.extend_from_slice(&ip.octets()),
-            Data::Aaaa(ip) => self.out.extend_from_slice(&ip.octets()),
-            Data::Srv { port, target } => {
-                // One priority; weight 1, for with 0 the first one would always be chosen (RFC 2782).
-                self.u16(0);
-                self.u16(1);
-                self.u16(port);
-                self.whole_name(target); // never compressed (RFC 2782)
-            }
-            Data::Ptr(name) | Data::Ns(name) => self.name(name),
+            Data::Ns(name) => self.name(name),
+            Data::Txt(strings) => self.out.extend_from_slice(strings),
             Data::Soa { primary, mailbox, serial, negative_ttl } => {
                 self.name(primary);
                 self.name(mailbox);
@@ -231,11 +276,8 @@ impl<'a> Writer<'a> {
 impl Data<'_> {
     fn record_type(&self) -> RecordType {
         match self {
-            Self::A(_) => RecordType::A,
-            Self::Aaaa(_) => RecordType::AAAA,
-            Self::Srv { .. } => RecordType::SRV,
-            Self::Ptr(_) => RecordType::PTR,
             Self::Ns(_) => RecordType::NS,
+            Self::Txt(_) => RecordType::TXT,
             Self::Soa { .. } => RecordType::SOA,
             Self::Hinfo { .. } => RecordType::HINFO,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
+use prometheus::local::{LocalHistogram, LocalIntCounter};
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
 };
@@ -77,6 +78,16 @@ impl Metrics {
         self.cells.zone_names.set(i64::try_from(zone.len()).unwrap_or(i64::MAX));
     }
 
+    /// Cells for one thread, which are added to these when it says so.
+    pub(crate) fn local(&self) -> Local {
+        Local {
+            udp: std::array::from_fn(|index| self.cells.udp[index].local()),
+            responses: std::array::from_fn(|index| self.cells.responses[index].local()),
+            duration: self.cells.duration.local(),
+            dropped: self.cells.dropped.local(),
+        }
+    }
+
     /// One query answered.
     pub(crate) fn answered(&self, transport: Transport, outcome: Outcome, took: Duration) {
         let requests = match transport {
@@ -91,6 +102,34 @@ impl Metrics {
     /// One datagram, answer or connection dropped.
     pub(crate) fn dropped(&self) {
         self.cells.dropped.inc();
+    }
+}
+
+/// What one thread counts: adding to shared cells at every query would make threads wait for each other's caches.
+pub(crate) struct Local {
+    udp: [LocalIntCounter; TYPES.len()],
+    responses: [LocalIntCounter; Rcode::ALL.len()],
+    duration: LocalHistogram,
+    dropped: LocalIntCounter,
+}
+
+impl Local {
+    /// One query by UDP answered.
+    pub(crate) fn answered(&mut self, outcome: Outcome, took: Duration) {
+        self.udp[type_index(outcome.record_type)].inc();
+        self.responses[outcome.rcode.index()].inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Datagrams or answers dropped.
+    pub(crate) fn dropped(&mut self, count: u64) {
+        self.dropped.inc_by(count);
+    }
+
+    /// Adds what was counted to the shared cells.
+    pub(crate) fn flush(&self) {
+        self.udp.iter().chain(&self.responses).chain([&self.dropped]).for_each(LocalIntCounter::flush);
+        self.duration.flush();
     }
 }
 

@@ -93,6 +93,28 @@ pub(crate) fn reverse_address(wire: &[u8]) -> Option<IpAddr> {
     Some(Ipv6Addr::from(address).into())
 }
 
+/// The key of the reverse name of an address: the whole name, in lower-case wire form, without the root.
+pub(crate) fn reverse_key(ip: IpAddr) -> Key {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mut wire = Vec::with_capacity(30);
+            for octet in ip.octets().into_iter().rev() {
+                let digits = octet.to_string();
+                wire.push(digits.len() as u8);
+                wire.extend_from_slice(digits.as_bytes());
+            }
+            Key::join(&wire, b"\x07in-addr\x04arpa")
+        }
+        IpAddr::V6(ip) => {
+            let mut wire = [1; 64];
+            for (place, nibble) in wire.chunks_exact_mut(2).enumerate() {
+                nibble[1] = b"0123456789abcdef"[(ip.to_bits() >> (4 * place) & 15) as usize];
+            }
+            Key::join(&wire, b"\x03ip6\x04arpa")
+        }
+    }
+}
+
 fn split_label(wire: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = wire.split_first()?;
     rest.split_at_checked(usize::from(*length))
@@ -154,7 +176,11 @@ mod tests {
             (&one.replacen("1.0.", "g.0.", 1), None),
             (&one.replacen("1.0.", "10.", 1), None),
         ] {
-            assert_eq!(reverse_address(&wire(name)), address.map(|ip| ip.parse().unwrap()), "{name}");
+            let address: Option<IpAddr> = address.map(|ip| ip.parse().unwrap());
+            assert_eq!(reverse_address(&wire(name)), address, "{name}");
+            if let Some(address) = address {
+                assert_eq!(*reverse_key(address), *key(name, 255).unwrap(), "{name}");
+            }
         }
     }
 }

@@ -1,104 +1,295 @@
-//! Record sets: what a name has, in the order it is given out.
+//! Record sets: what a name has, as bytes that only have to be copied into an answer.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hickory_proto::rr::RecordType;
+use portolan_discovery::{Endpoint, Service};
+
 use crate::key::Key;
 
-/// Records of one name and one type.
+/// A pointer to the question's name, which begins right after the header (RFC 1035 §4.1.4).
+const QUESTION_NAME: [u8; 2] = [0xC0, 12];
+
+/// Records of one name and one type, in wire form.
 #[derive(Debug)]
-pub(crate) struct RrSet<T> {
-    items: Box<[T]>,
+pub(crate) struct RrSet {
+    kind: RecordType,
+    /// The records one after the other, each with a pointer to the question's name as its owner.
+    bytes: Box<[u8]>,
+    /// Where each record ends.
+    ends: Ends,
     /// Where the next answer starts; `None` where the order means something.
     ///
     /// It counts per set, not per zone: stub resolvers ask for A and AAAA in pairs, and a counter that both share would
     /// give every A query the same one of two replicas.
     turn: Option<AtomicU32>,
+    /// The hosts that the records point to, each with its first record.
+    hosts: Box<[(u32, Arc<Host>)]>,
 }
 
-impl<T> RrSet<T> {
-    /// A set whose every answer starts one further. `turn` is where the first one starts.
-    pub(crate) fn rotated(items: Vec<T>, turn: u32) -> Self {
-        Self { items: items.into(), turn: Some(AtomicU32::new(turn)) }
-    }
-
-    /// A set given out as it is, the preferred record first.
-    pub(crate) fn ordered(items: Vec<T>) -> Self {
-        Self { items: items.into(), turn: None }
-    }
-
-    /// The records as they are, without taking a turn.
-    pub(crate) fn as_slice(&self) -> &[T] {
-        &self.items
-    }
-
-    /// The records in the order of this answer.
-    pub(crate) fn take_turn(&self) -> impl Iterator<Item = &T> + Clone {
-        let start = match &self.turn {
-            Some(turn) if self.items.len() > 1 => {
-                turn.fetch_add(1, Ordering::Relaxed) as usize % self.items.len()
-            }
-            _ => 0,
-        };
-        let (end, begin) = self.items.split_at(start);
-        begin.iter().chain(end)
-    }
-}
-
-/// The addresses of a name. Both may be empty: the name exists, and nobody behind it can serve.
 #[derive(Debug)]
-pub(crate) struct Addresses {
-    pub(crate) v4: RrSet<Ipv4Addr>,
-    pub(crate) v6: RrSet<Ipv6Addr>,
+enum Ends {
+    /// All are so long, as addresses are.
+    Every(u32),
+    At(Box<[u32]>),
 }
 
-/// A container, as SRV and PTR records point to it.
+/// A host that SRV records point to: what its name resolves to comes along.
 #[derive(Debug)]
 pub(crate) struct Host {
     /// A name that only this container has.
     pub(crate) name: Key,
-    /// What that name resolves to.
-    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) node: Arc<Node>,
 }
 
-/// One place where a named port is offered. Priority and weight are the same for all.
-#[derive(Debug)]
-pub(crate) struct Srv {
-    pub(crate) host: Arc<Host>,
-    pub(crate) port: u16,
-}
-
-/// Everything one name has. Without either it is an empty non-terminal (RFC 8020 §3): it exists because of a name below.
-#[derive(Debug, Default)]
+/// Everything one name has. Without any record it is an empty non-terminal (RFC 8020 §3): it exists because of a name
+/// below.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
-    pub(crate) addresses: Option<Arc<Addresses>>,
-    pub(crate) services: Option<Arc<RrSet<Srv>>>,
+    pub(crate) sets: Box<[Arc<RrSet>]>,
+    pub(crate) about: About,
+}
+
+/// Whose name it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum About {
+    /// Nobody's in particular.
+    #[default]
+    Nothing,
+    /// All replicas of a service.
+    Service(Arc<Service>),
+    /// The same, those that can't be given work included.
+    All(Arc<Service>),
+    /// One container.
+    Container(Arc<Endpoint>),
+    /// Whoever has this alias.
+    Alias(Arc<[Arc<Endpoint>]>),
 }
 
 impl Node {
+    pub(crate) fn new(sets: impl IntoIterator<Item = Option<RrSet>>, about: About) -> Self {
+        Self { sets: sets.into_iter().flatten().map(Arc::new).collect(), about }
+    }
+
+    pub(crate) fn get(&self, kind: RecordType) -> Option<&RrSet> {
+        self.sets.iter().find(|set| set.kind == kind).map(|set| &**set)
+    }
+
     /// Whether it has no record of any type at present.
     pub(crate) fn is_empty(&self) -> bool {
-        self.addresses.as_ref().is_none_or(|all| all.v4.as_slice().is_empty() && all.v6.as_slice().is_empty())
-            && self.services.as_ref().is_none_or(|all| all.as_slice().is_empty())
+        self.sets.is_empty()
     }
+
+    /// What several give to one name together.
+    pub(crate) fn merged(nodes: &[&Self], about: About, turn: u32) -> Self {
+        let mut sets: Vec<Arc<RrSet>> = Vec::new();
+        for set in nodes.iter().flat_map(|node| &node.sets) {
+            if sets.iter().any(|other| other.kind == set.kind) {
+                continue;
+            }
+            let parts: Vec<&RrSet> = nodes.iter().filter_map(|node| node.get(set.kind)).collect();
+            sets.push(match *parts {
+                [_] => Arc::clone(set),
+                _ => Arc::new(RrSet::merged(&parts, set.kind, turn)),
+            });
+        }
+        Self { sets: sets.into(), about }
+    }
+}
+
+impl RrSet {
+    pub(crate) fn kind(&self) -> RecordType {
+        self.kind
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.ends {
+            Ends::Every(size) => self.bytes.len() / (*size).max(1) as usize,
+            Ends::At(ends) => ends.len(),
+        }
+    }
+
+    /// The record at `index`, from its owner on.
+    pub(crate) fn record(&self, index: usize) -> &[u8] {
+        let (start, end) = match &self.ends {
+            Ends::Every(size) => (index * *size as usize, (index + 1) * *size as usize),
+            Ends::At(ends) => {
+                (index.checked_sub(1).map_or(0, |before| ends[before] as usize), ends[index] as usize)
+            }
+        };
+        &self.bytes[start..end]
+    }
+
+    /// Every record, from its owner on, as they are.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|index| self.record(index))
+    }
+
+    /// All records before the one at `index`, and all from there on.
+    pub(crate) fn split_at(&self, index: usize) -> (&[u8], &[u8]) {
+        let at = match &self.ends {
+            Ends::Every(size) => index * *size as usize,
+            Ends::At(ends) => index.checked_sub(1).map_or(0, |before| ends[before] as usize),
+        };
+        self.bytes.split_at(at)
+    }
+
+    /// The record that this answer starts with.
+    pub(crate) fn take_turn(&self) -> usize {
+        match &self.turn {
+            Some(turn) => {
+                let count = self.len() as u32;
+                if count > 1 { (turn.fetch_add(1, Ordering::Relaxed) % count) as usize } else { 0 }
+            }
+            None => 0,
+        }
+    }
+
+    /// The hosts that the records point to, beginning with the one that the record at `start` does.
+    pub(crate) fn hosts(&self, start: usize) -> impl Iterator<Item = &Arc<Host>> {
+        let first = self.hosts.partition_point(|(record, _)| *record as usize <= start).saturating_sub(1);
+        let (end, begin) = self.hosts.split_at(first.min(self.hosts.len()));
+        begin.iter().chain(end).map(|(_, host)| host)
+    }
+
+    fn merged(parts: &[&Self], kind: RecordType, turn: u32) -> Self {
+        let mut builder = Builder { turn: None, ..Builder::new(kind, 0) };
+        let mut seen = foldhash::HashSet::default();
+        let mut rotated = false;
+        for part in parts {
+            rotated |= part.turn.is_some();
+            for record in part.records() {
+                if seen.insert(record) {
+                    builder.bytes.extend_from_slice(record);
+                    builder.ends.push(builder.bytes.len() as u32);
+                }
+            }
+        }
+        builder.turn = rotated.then_some(turn);
+        builder.build().expect("parts are not empty")
+    }
+}
+
+/// Puts records together.
+pub(crate) struct Builder {
+    kind: RecordType,
+    ttl: u32,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    hosts: Vec<(u32, Arc<Host>)>,
+    turn: Option<u32>,
+}
+
+impl Builder {
+    /// Records of one type that are given out as they are, the preferred one first.
+    pub(crate) fn new(kind: RecordType, ttl: u32) -> Self {
+        Self { kind, ttl, bytes: Vec::new(), ends: Vec::new(), hosts: Vec::new(), turn: None }
+    }
+
+    /// Every answer is to start one further; the first one at `turn`.
+    pub(crate) fn rotated(mut self, turn: u32) -> Self {
+        self.turn = Some(turn);
+        self
+    }
+
+    /// Adds a record: its data in wire form, names whole.
+    pub(crate) fn push(&mut self, data: &[&[u8]]) {
+        self.bytes.extend_from_slice(&QUESTION_NAME);
+        self.bytes.extend_from_slice(&u16::from(self.kind).to_be_bytes());
+        self.bytes.extend_from_slice(&[0, 1]); // the Internet
+        self.bytes.extend_from_slice(&self.ttl.to_be_bytes());
+        let length: usize = data.iter().map(|part| part.len()).sum();
+        self.bytes.extend_from_slice(&(length as u16).to_be_bytes());
+        for part in data {
+            self.bytes.extend_from_slice(part);
+        }
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    /// The record added next points to this host. Records of one host stand in a row.
+    pub(crate) fn host(&mut self, host: &Arc<Host>) {
+        if self.hosts.last().is_none_or(|(_, last)| !Arc::ptr_eq(last, host)) {
+            self.hosts.push((self.ends.len() as u32, Arc::clone(host)));
+        }
+    }
+
+    /// The set; `None` where no record was added.
+    pub(crate) fn build(self) -> Option<RrSet> {
+        let first = *self.ends.first()?;
+        let equal = self.ends.iter().zip(1..).all(|(end, number)| *end == number * first);
+        Some(RrSet {
+            kind: self.kind,
+            bytes: self.bytes.into(),
+            ends: if equal { Ends::Every(first) } else { Ends::At(self.ends.into()) },
+            // One record needs no turn.
+            turn: self.turn.map(AtomicU32::new),
+            hosts: self.hosts.into(),
+        })
+    }
+}
+
+/// The A or AAAA records of these addresses; those of the other family are passed over.
+pub(crate) fn addresses(
+    kind: RecordType,
+    ips: impl IntoIterator<Item = IpAddr>,
+    ttl: u32,
+    turn: Option<u32>,
+) -> Option<RrSet> {
+    let mut builder = Builder { turn, ..Builder::new(kind, ttl) };
+    for ip in ips {
+        match (kind, ip) {
+            (RecordType::A, IpAddr::V4(ip)) => builder.push(&[&ip.octets()]),
+            (RecordType::AAAA, IpAddr::V6(ip)) => builder.push(&[&ip.octets()]),
+            _ => {}
+        }
+    }
+    builder.build()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_answer_starts_one_further_and_holds_all() {
-        let set = RrSet::rotated(vec![1, 2, 3], 2);
-        let turn = || set.take_turn().copied().collect::<Vec<_>>();
-        assert_eq!([turn(), turn(), turn(), turn()], [[3, 1, 2], [1, 2, 3], [2, 3, 1], [3, 1, 2]]);
+    fn set(count: u8, turn: Option<u32>) -> RrSet {
+        addresses(RecordType::A, (0..count).map(|n| IpAddr::from([10, 0, 0, n])), 2, turn).unwrap()
     }
 
     #[test]
-    fn an_order_that_means_something_is_kept() {
-        let set = RrSet::ordered(vec![1, 2]);
-        assert!((0..3).all(|_| set.take_turn().eq(&[1, 2])));
-        assert_eq!(RrSet::<u8>::rotated(vec![], 7).take_turn().count(), 0);
+    fn every_answer_starts_one_further() {
+        let rotated = set(3, Some(2));
+        assert_eq!([(); 4].map(|()| rotated.take_turn()), [2, 0, 1, 2]);
+        let ordered = set(2, None);
+        assert!((0..3).all(|_| ordered.take_turn() == 0));
+        assert_eq!(set(1, Some(7)).take_turn(), 0);
+    }
+
+    #[test]
+    fn records_are_whole_whatever_their_lengths() {
+        let equal = set(3, None);
+        assert_eq!(equal.len(), 3);
+        assert_eq!(equal.record(1), [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 2, 0, 4, 10, 0, 0, 1]);
+        let mut builder = Builder::new(RecordType::TXT, 1);
+        for text in [&b"\x01a"[..], b"\x02bc", b"\x01d"] {
+            builder.push(&[text]);
+        }
+        let uneven = builder.build().unwrap();
+        let data: Vec<&[u8]> = uneven.records().map(|record| &record[12..]).collect();
+        assert_eq!(data, [&b"\x01a"[..], b"\x02bc", b"\x01d"]);
+        for set in [equal, uneven] {
+            let (before, after) = set.split_at(2);
+            assert_eq!(before, [set.record(0), set.record(1)].concat());
+            assert_eq!(after, set.record(2));
+        }
+        assert!(Builder::new(RecordType::A, 1).build().is_none());
+    }
+
+    #[test]
+    fn what_several_give_is_given_once() {
+        let [one, two] = [2, 3].map(|count| Node::new([Some(set(count, Some(0)))], About::Nothing));
+        let merged = Node::merged(&[&one, &two], About::Nothing, 0);
+        assert_eq!(merged.get(RecordType::A).unwrap().len(), 3);
+        assert_eq!(merged.sets.len(), 1);
     }
 }

@@ -1,23 +1,24 @@
 //! Moves queries in and answers out, by UDP and TCP. Of DNS it knows that TCP messages follow their length.
 //!
-//! A wildcard address is served by one socket: answers by UDP leave from the address the routing table prefers, which on
-//! a host with several may not be the one that was asked. Until `IP_PKTINFO` is read here, listen on one address where
-//! that matters.
+//! Datagrams are answered by threads of their own, each with a socket of its own between which the kernel divides them;
+//! connections by the runtime that runs the server. On a wildcard address answers leave from the address that was asked.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use arc_swap::Guard;
 use portolan_config::ListenAddress;
+use portolan_config::settings::Dns;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
-use tracing::{error, info};
+use tokio::net::TcpListener;
+use tracing::info;
 
-use crate::answer::{Transport, answer};
+use crate::answer::{Asker, Outcome, Transport, answer};
+use crate::cookie::Cookies;
 use crate::metrics::Metrics;
-use crate::zone::SharedZone;
+use crate::zone::{SharedZone, Zone};
 
 mod seats;
 mod tcp;
@@ -35,7 +36,7 @@ const PORT_ATTEMPTS: u32 = 32;
 /// The DNS server, bound and not yet running. Binding needs no runtime; [`Server::run`] does.
 #[derive(Debug)]
 pub struct Server {
-    udp: std::net::UdpSocket,
+    workers: Vec<udp::Worker>,
     tcp: std::net::TcpListener,
     local_addr: SocketAddr,
     context: Context,
@@ -46,13 +47,26 @@ pub struct Server {
 struct Context {
     zone: SharedZone,
     metrics: Metrics,
+    cookies: Arc<Cookies>,
+}
+
+/// What every query needs, at one moment.
+struct Moment<'c> {
+    zone: Guard<Arc<Zone>>,
+    now: u32,
+    context: &'c Context,
 }
 
 impl Context {
+    fn moment(&self) -> Moment<'_> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+        Moment { zone: self.zone.load(), now, context: self }
+    }
+
     /// Appends the answer to `query` to `reply`, and counts it. `false` where silence is the answer.
-    fn answer(&self, query: &[u8], transport: Transport, reply: &mut Vec<u8>) -> bool {
+    fn answer(&self, query: &[u8], transport: Transport, client: IpAddr, reply: &mut Vec<u8>) -> bool {
         let begun = Instant::now();
-        let outcome = answer(&self.zone.load(), query, transport, reply);
+        let outcome = self.moment().answer(query, transport, client, reply);
         if let Some(outcome) = outcome {
             self.metrics.answered(transport, outcome, begun.elapsed());
         }
@@ -60,14 +74,41 @@ impl Context {
     }
 }
 
+impl Moment<'_> {
+    /// Appends the answer to `query` to `reply`. `None` where silence is the answer.
+    fn answer(
+        &self,
+        query: &[u8],
+        transport: Transport,
+        client: IpAddr,
+        reply: &mut Vec<u8>,
+    ) -> Option<Outcome> {
+        let client = client.to_canonical();
+        let asker = Asker { transport, client, cookies: Some(&self.context.cookies), now: self.now };
+        answer(&self.zone, query, &asker, reply)
+    }
+}
+
 impl Server {
-    /// Binds `address` for UDP and TCP at once. With port 0, both get the same free one.
-    pub fn bind(address: ListenAddress, zone: SharedZone, metrics: Metrics) -> io::Result<Self> {
-        let (udp, tcp) = bind_both(address).map_err(|error| {
+    /// Binds the address for UDP and TCP at once. With port 0, both get the same free one.
+    pub fn bind(settings: &Dns, zone: SharedZone, metrics: Metrics) -> io::Result<Self> {
+        let address = settings.address;
+        let cookies = Arc::new(Cookies::new(rand::random()));
+        let context = Context { zone, metrics, cookies };
+        let bind = || -> io::Result<Self> {
+            let (udp, tcp) = bind_both(address, settings.options.workers)?;
+            let local_addr = tcp.local_addr()?;
+            let workers = udp.into_iter().map(|socket| udp::Worker::new(socket, context.clone()));
+            Ok(Self {
+                workers: workers.collect::<io::Result<_>>()?,
+                tcp,
+                local_addr,
+                context: context.clone(),
+            })
+        };
+        bind().map_err(|error| {
             io::Error::new(error.kind(), format!("can't listen for DNS on {address}: {error}"))
-        })?;
-        let local_addr = udp.local_addr()?;
-        Ok(Self { udp, tcp, local_addr, context: Context { zone, metrics } })
+        })
     }
 
     /// Where it listens, by UDP and TCP.
@@ -75,60 +116,77 @@ impl Server {
         self.local_addr
     }
 
-    /// Answers until `stop`; then gives answers on their way a second. Fails only where the runtime can't take the
-    /// sockets over.
+    /// Answers until `stop`; then gives answers on their way a second. Fails only where the runtime can't take a socket
+    /// over, or a thread can't be had.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let udp = Arc::new(UdpSocket::from_std(self.udp)?);
         let tcp = TcpListener::from_std(self.tcp)?;
+        let workers = Workers::start(self.workers)?;
         info!(address = %self.local_addr, "DNS listens");
-        let mut stop = pin!(stop);
-        let udp = supervise(|| udp::serve(Arc::clone(&udp), self.context.clone()), &self.context.metrics);
-        let mut connections = tcp::Connections::new(self.context.clone());
+        let mut connections = tcp::Connections::new(self.context);
         tokio::select! {
-            () = &mut stop => {}
-            () = udp => {}
+            () = stop => {}
             () = connections.accept(&tcp) => {}
         }
-        drop(tcp);
+        drop((tcp, workers));
         connections.finish(Duration::from_secs(1)).await;
         Ok(())
     }
 }
 
-/// Runs a task that never ends, and again should it panic: one query must not take the server with it.
-async fn supervise<F: Future<Output = ()> + Send + 'static>(task: impl Fn() -> F, metrics: &Metrics) {
-    loop {
-        let mut running = tokio::task::JoinSet::new(); // aborts the task when we are dropped
-        running.spawn(task());
-        match running.join_next().await {
-            Some(Err(fault)) if fault.is_panic() => {
-                metrics.dropped();
-                error!(%fault, "answering DNS over UDP failed, and goes on");
-            }
-            _ => return,
+/// The threads that answer datagrams; they end when this is dropped.
+struct Workers(Vec<(udp::Stop, std::thread::JoinHandle<()>)>);
+
+impl Workers {
+    fn start(workers: Vec<udp::Worker>) -> io::Result<Self> {
+        let mut started = Self(Vec::with_capacity(workers.len()));
+        for (number, worker) in workers.into_iter().enumerate() {
+            started.0.push(worker.start(number)?);
+        }
+        Ok(started)
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(stop, _)| stop.stop());
+        for (_, thread) in self.0.drain(..) {
+            let _ = thread.join(); // it ends with the answers it is at
         }
     }
 }
 
-fn bind_both(address: ListenAddress) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
+/// Sockets for so many workers, and one for TCP, all of one port.
+fn bind_both(
+    address: ListenAddress,
+    workers: usize,
+) -> io::Result<(Vec<std::net::UdpSocket>, std::net::TcpListener)> {
     let mut attempts = if address.port == 0 { PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
-        let udp = bind(address, Type::DGRAM)?;
-        let port = udp.local_addr()?.as_socket().map_or(address.port, |local| local.port());
-        match bind(ListenAddress { port, ..address }, Type::STREAM) {
-            Ok(tcp) => return Ok((udp.into(), tcp.into())),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => {}
+        // A port that is shared (SO_REUSEPORT) would be shared with another Portolan too, unnoticed: so it is had alone
+        // first.
+        let alone = bind(address, Type::DGRAM, false)?;
+        let port = alone.local_addr()?.as_socket().map_or(address.port, |local| local.port());
+        let address = ListenAddress { port, ..address };
+        let tcp = match bind(address, Type::STREAM, false) {
+            Ok(tcp) => tcp,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => continue,
             Err(error) => return Err(error),
+        };
+        if workers <= 1 {
+            return Ok((vec![alone.into()], tcp.into()));
         }
+        drop(alone);
+        let shared = (0..workers).map(|_| bind(address, Type::DGRAM, true).map(Into::into));
+        return Ok((shared.collect::<io::Result<_>>()?, tcp.into()));
     }
 }
 
-fn bind(address: ListenAddress, kind: Type) -> io::Result<Socket> {
+fn bind(address: ListenAddress, kind: Type, shared: bool) -> io::Result<Socket> {
     let every_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port));
-    match bind_socket(address.socket(), kind) {
+    match bind_socket(address.socket(), kind, shared) {
         // "Every address" on a host without IPv6 is every IPv4 address.
-        Err(_) if address.ip.is_none() && !has_ipv6() => bind_socket(every_ipv4, kind),
+        Err(_) if address.ip.is_none() && !has_ipv6() => bind_socket(every_ipv4, kind, shared),
         bound => bound,
     }
 }
@@ -137,19 +195,20 @@ fn has_ipv6() -> bool {
     Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok()
 }
 
-fn bind_socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+fn bind_socket(address: SocketAddr, kind: Type, shared: bool) -> io::Result<Socket> {
     let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if let IpAddr::V6(ip) = address.ip() {
         socket.set_only_v6(!ip.is_unspecified())?; // `[::]` takes IPv4 as well, whatever the system's default
     }
-    socket.set_nonblocking(true)?;
     if kind == Type::STREAM {
+        socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?; // or connections in TIME_WAIT would keep a new process from its port
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
     } else {
         let _ = socket.set_recv_buffer_size(UDP_BUFFER); // a help against bursts, not a need
+        socket.set_reuse_port(shared)?;
         socket.bind(&address.into())?;
     }
     Ok(socket)

@@ -14,13 +14,14 @@ use portolan_discovery::{
     ServiceKey, Snapshot, SourceStatus, State,
 };
 
-use crate::{Transport, Zone, answer, compile};
+use crate::{Asker, Transport, Zone, answer, compile};
 
 pub(crate) fn settings() -> Dns {
     Dns {
         address: "127.0.0.1:1053".parse().unwrap(),
         zone: "portolan.internal".to_owned(),
         ttl: Duration::from_secs(2),
+        options: portolan_config::settings::dns::Options::default(),
     }
 }
 
@@ -189,10 +190,15 @@ pub(crate) fn with_edns(mut query: Message, udp_size: u16) -> Message {
     query
 }
 
+/// Somebody on this host.
+pub(crate) fn asker(transport: Transport) -> Asker<'static> {
+    Asker { transport, client: Ipv4Addr::LOCALHOST.into(), cookies: None, now: 0 }
+}
+
 /// Sends bytes through `answer`, and reads what comes back.
 pub(crate) fn exchange(zone: &Zone, query: &[u8], transport: Transport) -> Option<Message> {
     let mut reply = b"before".to_vec();
-    let outcome = answer(zone, query, transport, &mut reply);
+    let outcome = answer(zone, query, &asker(transport), &mut reply);
     let bytes = reply.strip_prefix(b"before").expect("what was in the buffer stays");
     assert_eq!(outcome.is_some(), !bytes.is_empty());
     let message = outcome.map(|_| Message::from_vec(bytes).expect("our answers can be read"));

@@ -2,21 +2,21 @@
 //!
 //! It knows names and record sets. It must not know the wire format of messages, nor where queries come from.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use foldhash::HashMap;
 use portolan_config::settings::Dns;
 
-use crate::key::Key;
-use crate::names::reverse_address;
-use crate::records::{Addresses, Host, Node};
+use crate::names;
+use crate::records::Node;
 
+mod book;
 mod compile;
-mod draft;
+mod member;
+mod table;
 
-pub use compile::compile;
+pub use compile::{Compiler, compile};
+use table::Table;
 
 /// The zone that is answered from at present: a query loads it once.
 pub type SharedZone = Arc<ArcSwap<Zone>>;
@@ -31,18 +31,28 @@ pub fn shared(settings: &Dns) -> SharedZone {
     Arc::new(ArcSwap::from_pointee(Zone::not_synced(settings)))
 }
 
-/// Everything that can be answered, at one moment.
+/// What is the same for every zone of one server.
 #[derive(Debug)]
-pub struct Zone {
+pub(crate) struct Apex {
+    /// The zone's name as it is written.
+    zone: String,
     /// The zone's name in lower-case wire form, root included.
     origin: Box<[u8]>,
     /// Seconds that any answer may be kept, negative ones too.
     ttl: u32,
+}
+
+/// Everything that can be answered, at one moment.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    apex: Arc<Apex>,
     serial: u32,
     /// Whether absence means anything yet.
     synced: bool,
-    names: HashMap<Key, Node>,
-    reverse: HashMap<IpAddr, Vec<Arc<Host>>>,
+    /// Names under the zone, without it.
+    names: Table,
+    /// Names outside it that we answer for one by one, whole but for the root: reverse names.
+    elsewhere: Table,
 }
 
 /// What a name is to the zone.
@@ -57,22 +67,29 @@ pub(crate) enum Found<'z> {
     /// The zone's own name.
     Apex,
     /// A name in the zone.
-    Node(&'z Node),
-    /// The reverse name of an address that these have.
-    Reverse(&'z [Arc<Host>]),
+    Node(&'z Arc<Node>),
+    /// A name elsewhere, which is a zone of its own.
+    Alone(&'z Arc<Node>),
+}
+
+impl Apex {
+    fn new(settings: &Dns) -> Self {
+        Self {
+            zone: settings.zone.clone(),
+            origin: origin(&settings.zone),
+            ttl: u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl Zone {
     /// The zone before the first complete snapshot: every name in it gives SERVFAIL.
     pub fn not_synced(settings: &Dns) -> Self {
-        Self {
-            origin: origin(settings),
-            ttl: u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX),
-            serial: 0,
-            synced: false,
-            names: HashMap::default(),
-            reverse: HashMap::default(),
-        }
+        Self::empty(Arc::new(Apex::new(settings)))
+    }
+
+    fn empty(apex: Arc<Apex>) -> Self {
+        Self { apex, serial: 0, synced: false, names: Table::default(), elsewhere: Table::default() }
     }
 
     /// How many names there are, those that exist only because of a name below them included.
@@ -82,7 +99,7 @@ impl Zone {
 
     /// Whether there is no name but the apex.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.len() == 0
     }
 
     /// Whether it was compiled from a complete snapshot.
@@ -96,20 +113,26 @@ impl Zone {
     }
 
     pub(crate) fn ttl(&self) -> u32 {
-        self.ttl
+        self.apex.ttl
     }
 
     pub(crate) fn origin(&self) -> &[u8] {
-        &self.origin
+        &self.apex.origin
     }
 
-    pub(crate) fn name_server(&self) -> Option<&Addresses> {
-        self.names.get(NAME_SERVER)?.addresses.as_deref()
+    /// Every name under the zone with what it has, in no order: what two compiles of one snapshot must agree on.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&crate::key::Key, &Arc<Node>)> {
+        self.names.iter().chain(self.elsewhere.iter())
+    }
+
+    pub(crate) fn name_server(&self) -> Option<&Arc<Node>> {
+        self.names.get(NAME_SERVER)
     }
 
     /// Looks up a whole name in lower-case wire form, and says where in it the zone's name begins, if it ends with that.
     pub(crate) fn find(&self, name: &[u8]) -> (Found<'_>, Option<usize>) {
-        let Some(suffix) = self.suffix(name) else { return (self.find_reverse(name), None) };
+        let Some(suffix) = self.suffix(name) else { return (self.find_elsewhere(name), None) };
         let found = if !self.synced {
             Found::NotSynced
         } else if suffix == 0 {
@@ -120,19 +143,19 @@ impl Zone {
         (found, Some(suffix))
     }
 
-    /// Reverse names are ours for the addresses we know, each by itself; the rest belongs to others. Before the first
-    /// complete snapshot any might be ours.
-    fn find_reverse(&self, name: &[u8]) -> Found<'_> {
-        match reverse_address(name) {
-            Some(_) if !self.synced => Found::NotSynced,
-            Some(address) => self.reverse.get(&address).map_or(Found::Outside, |hosts| Found::Reverse(hosts)),
-            None => Found::Outside,
+    /// Names elsewhere are ours each by itself; the rest belongs to others. Before the first complete snapshot the
+    /// reverse name of any address might be ours.
+    fn find_elsewhere(&self, name: &[u8]) -> Found<'_> {
+        if !self.synced && names::reverse_address(name).is_some() {
+            return Found::NotSynced;
         }
+        self.elsewhere.get(&name[..name.len().saturating_sub(1)]).map_or(Found::Outside, Found::Alone)
     }
 
     fn suffix(&self, name: &[u8]) -> Option<usize> {
-        let suffix = name.len().checked_sub(self.origin.len())?;
-        if name[suffix..] != *self.origin {
+        let origin = &*self.apex.origin;
+        let suffix = name.len().checked_sub(origin.len())?;
+        if name[suffix..] != *origin {
             return None;
         }
         // The bytes agree; a label must begin there too: `xportolan.internal` is none of ours.
@@ -144,10 +167,10 @@ impl Zone {
     }
 }
 
-fn origin(settings: &Dns) -> Box<[u8]> {
-    let mut wire = Vec::with_capacity(settings.zone.len() + 2);
-    // The settings were checked: labels of 1 to 63 bytes, 200 in all.
-    for label in settings.zone.split('.').filter(|label| !label.is_empty()) {
+/// The wire form of a domain that was checked: labels of 1 to 63 bytes, 200 in all.
+fn origin(zone: &str) -> Box<[u8]> {
+    let mut wire = Vec::with_capacity(zone.len() + 2);
+    for label in zone.split('.').filter(|label| !label.is_empty()) {
         wire.push(label.len() as u8);
         wire.extend(label.bytes().map(|byte| byte.to_ascii_lowercase()));
     }

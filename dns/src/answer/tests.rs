@@ -5,7 +5,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use portolan_discovery::State;
 
 use super::*;
-use crate::test_support::{container, data, exchange, query, settings, verdict, with_edns, zone};
+use crate::test_support::{asker, container, data, exchange, query, settings, verdict, with_edns, zone};
 
 fn small() -> Zone {
     zone([
@@ -37,7 +37,8 @@ fn every_kind_of_name_gets_its_verdict() {
         ("web", RecordType::A, "NoError with answers"),
         ("web", RecordType::AAAA, "NoError with answers"),
         ("db", RecordType::AAAA, "NoError SOA"),
-        ("web", RecordType::TXT, "NoError SOA"),
+        ("web", RecordType::TXT, "NoError with answers"),
+        ("_http._tcp.web", RecordType::TXT, "NoError SOA"),
         ("web", RecordType::HTTPS, "NoError SOA"),
         ("web", RecordType::SRV, "NoError SOA"),
         ("web", RecordType::Unknown(4711), "NoError SOA"),
@@ -305,7 +306,7 @@ fn an_answer_is_never_longer_than_the_client_takes() {
             query = with_edns(query, size);
         }
         let mut reply = Vec::new();
-        let outcome = answer(&zone, &bytes(&query), Transport::Udp, &mut reply).unwrap();
+        let outcome = answer(&zone, &bytes(&query), &asker(Transport::Udp), &mut reply).unwrap();
         assert!(outcome.truncated);
         assert!(reply.len() <= limit && reply.len() > limit - 16, "{udp_size:?}: {}", reply.len());
         let reply = Message::from_vec(&reply).unwrap();
@@ -378,7 +379,8 @@ fn a_label_that_only_holds_the_zones_bytes_is_outside() {
 #[test]
 fn the_target_of_srv_is_never_compressed() {
     let mut reply = Vec::new();
-    answer(&small(), &bytes(&query("_5432._tcp.db", RecordType::SRV)), Transport::Udp, &mut reply).unwrap();
+    answer(&small(), &bytes(&query("_5432._tcp.db", RecordType::SRV)), &asker(Transport::Udp), &mut reply)
+        .unwrap();
     let target = b"\x02db\x08portolan\x08internal\0"; // in the question too, below its own labels
     assert_eq!(reply.windows(target.len()).filter(|window| window == target).count(), 2);
 }

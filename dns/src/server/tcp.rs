@@ -4,6 +4,7 @@
 //! Every wait has a deadline: whoever has not sent a whole query [`IDLE`] after the last was answered is let go, as is
 //! whoever does not take an answer in that time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ impl Connections {
     pub(super) async fn accept(&mut self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => self.admit(stream),
+                Ok((stream, peer)) => self.admit(stream, peer.ip()),
                 Err(error) => {
                     warn!(%error, "accepting a DNS connection failed");
                     sleep(PAUSE).await;
@@ -63,7 +64,7 @@ impl Connections {
         let _ = timeout(grace, async { while self.running.join_next().await.is_some() {} }).await;
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, client: IpAddr) {
         while let Some(ended) = self.running.try_join_next() {
             if ended.is_err() {
                 self.context.metrics.dropped(); // it panicked, and took nobody with it
@@ -73,13 +74,15 @@ impl Connections {
             self.context.metrics.dropped();
             return;
         };
-        let conversation = Conversation { stream, seat, context: self.context.clone(), epoch: self.epoch };
+        let (context, epoch) = (self.context.clone(), self.epoch);
+        let conversation = Conversation { stream, client, seat, context, epoch };
         self.running.spawn(conversation.run());
     }
 }
 
 struct Conversation {
     stream: TcpStream,
+    client: IpAddr,
     seat: Arc<Seat>,
     context: Context,
     epoch: Instant,
@@ -145,7 +148,7 @@ impl Conversation {
     fn answer(&self, query: &[u8], replies: &mut Vec<u8>) -> bool {
         let start = replies.len();
         replies.extend_from_slice(&[0; 2]);
-        if !self.context.answer(query, Transport::Tcp, replies) {
+        if !self.context.answer(query, Transport::Tcp, self.client, replies) {
             replies.truncate(start);
             return false;
         }

@@ -25,10 +25,16 @@ struct Running {
 }
 
 fn start(listen: &str) -> Running {
+    start_workers(listen, 1)
+}
+
+fn start_workers(listen: &str, workers: usize) -> Running {
     let registry = Registry::new();
     let zone = shared(&settings());
     let metrics = Metrics::register(&registry).unwrap();
-    let server = Server::bind(listen.parse().unwrap(), Arc::clone(&zone), metrics).unwrap();
+    let mut settings = Dns { address: listen.parse().unwrap(), ..settings() };
+    settings.options.workers = workers;
+    let server = Server::bind(&settings, Arc::clone(&zone), metrics).unwrap();
     let (stop, stopped) = oneshot::channel();
     let address = server.local_addr();
     let task = tokio::spawn(server.run(async move { drop(stopped.await) }));
@@ -246,8 +252,8 @@ async fn every_address_means_ipv4_too() {
 async fn a_taken_address_is_named_in_the_error() {
     let running = start("127.0.0.1:0");
     let metrics = Metrics::register(&Registry::new()).unwrap();
-    let listen = running.address.to_string().parse().unwrap();
-    let error = Server::bind(listen, Arc::clone(&running.zone), metrics).unwrap_err();
+    let settings = Dns { address: running.address.to_string().parse().unwrap(), ..settings() };
+    let error = Server::bind(&settings, Arc::clone(&running.zone), metrics).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&running.address.to_string()), "{error}");
 }
@@ -265,4 +271,71 @@ async fn it_stops_when_told_though_connections_are_open() {
         .unwrap()
         .unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_comes_from_the_address_that_was_asked() {
+    for listen in ["0.0.0.0:0", ":0"] {
+        let running = start(listen);
+        running.zone.store(Arc::new(zone([container("web", "10.0.0.1")])));
+        for asked in ["127.0.0.1", "127.0.0.77", "127.3.2.1"] {
+            // From another address than the one that was asked, the kernel would not let the answer pass.
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.connect((asked, running.address.port())).await.unwrap();
+            let reply = ask_udp(&socket, &query("web", RecordType::A)).await;
+            assert_eq!(reply.answers.len(), 1, "{listen} {asked}");
+        }
+    }
+    if has_ipv6() {
+        let running = start("[::]:0");
+        let socket = UdpSocket::bind("[::1]:0").await.unwrap();
+        socket.connect(("::1", running.address.port())).await.unwrap();
+        let reply = ask_udp(&socket, &query("web", RecordType::A)).await;
+        assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+    }
+}
+
+#[tokio::test]
+async fn several_workers_share_a_port_and_a_batch_is_answered_whole() {
+    let running = start_workers("127.0.0.1:0", 3);
+    running.zone.store(Arc::new(zone([container("web", "10.0.0.1")])));
+    for _ in 0..16 {
+        let socket = client(running.address).await;
+        for id in 0..50 {
+            socket.send(&numbered(id, "web").to_vec().unwrap()).await.unwrap();
+        }
+        let mut left: std::collections::BTreeSet<u16> = (0..50).collect();
+        let mut bytes = vec![0; 1024];
+        while !left.is_empty() {
+            let length = within(socket.recv(&mut bytes)).await.unwrap();
+            let reply = Message::from_vec(&bytes[..length]).unwrap();
+            assert!(left.remove(&reply.metadata.id) && reply.answers.len() == 1);
+        }
+    }
+    assert_eq!(count(&running.registry, "portolan_dns_requests_total", &["udp", "A"]), "800");
+}
+
+#[tokio::test]
+async fn a_cookie_is_answered_with_one_of_ours_that_stays_good() {
+    use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+    let running = start_with(1);
+    let socket = client(running.address).await;
+    let mut query = with_edns(query("web", RecordType::A), 1232);
+    let with = |query: &mut Message, data: Vec<u8>| {
+        query.edns.as_mut().unwrap().options_mut().insert(EdnsOption::Unknown(10, data));
+    };
+    let cookie = |reply: &Message| match reply.edns.as_ref().unwrap().option(EdnsCode::Cookie) {
+        Some(EdnsOption::Unknown(10, data)) => data.clone(),
+        other => panic!("{other:?}"),
+    };
+    with(&mut query, b"8 bytes.".to_vec());
+    let reply = ask_udp(&socket, &query).await;
+    let ours = cookie(&reply);
+    assert_eq!((ours.len(), &ours[..8], reply.answers.len()), (24, &b"8 bytes."[..], 1));
+    let mut again = with_edns(query.clone(), 1232);
+    with(&mut again, ours);
+    assert_eq!(ask_udp(&socket, &again).await.answers.len(), 1);
+    let mut broken = with_edns(query, 1232);
+    with(&mut broken, b"too short".to_vec());
+    assert_eq!(ask_udp(&socket, &broken).await.metadata.response_code, ResponseCode::FormErr);
 }

@@ -1,71 +1,267 @@
-//! Datagrams: one in, at most one out, in one task. It never ends because of what arrives.
+//! Datagrams: as many as are there in, their answers out, on a thread that does nothing else. It never ends because of
+//! what arrives.
+//!
+//! One call to the kernel takes a batch and one gives the answers, so that what a query costs is not the calls. The
+//! thread sleeps in the first of them: nobody else has to wake it.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use tokio::net::UdpSocket;
-use tokio::time::{sleep, timeout};
-use tracing::debug;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, Shutdown, SockaddrLike, SockaddrStorage,
+    recvmmsg, sendmmsg, setsockopt, shutdown,
+};
+use tracing::{debug, error};
 
 use super::Context;
 use crate::answer::Transport;
+use crate::metrics::Local;
 
-/// The largest datagram there is.
-const LARGEST: usize = 65_535;
+/// Datagrams taken at once. More would let the first of them wait for the last one's answer.
+const BATCH: usize = 32;
+/// Bytes of a query that are read: many times what an honest one has. The rest is cut off, and the query is malformed.
+const QUERY_MAX: usize = 4096;
 /// How long an answer may wait for the socket to take it.
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
 /// How long to wait after an error that may persist, so that it does not take the processor.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Answers datagrams, for as long as it is polled.
-pub(super) async fn serve(socket: Arc<UdpSocket>, context: Context) {
-    let mut datagram = vec![0; LARGEST];
-    let mut reply = Vec::with_capacity(2048);
-    loop {
-        match socket.recv_from(&mut datagram).await {
-            Ok((length, peer)) => {
-                reply.clear();
-                let sent = context.answer(&datagram[..length], Transport::Udp, &mut reply)
-                    && send(&socket, &reply, peer).await;
-                if !sent {
-                    context.metrics.dropped();
+/// A socket, and what its thread needs.
+#[derive(Debug)]
+pub(super) struct Worker {
+    socket: Arc<std::net::UdpSocket>,
+    context: Context,
+    /// Whether queries say which of the host's addresses they were sent to, so that answers leave from it.
+    tells_address: bool,
+}
+
+/// Ends a worker.
+#[derive(Debug)]
+pub(super) struct Stop {
+    socket: Arc<std::net::UdpSocket>,
+    told: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Lets the worker end after the answers it is at.
+    pub(super) fn stop(&self) {
+        self.told.store(true, Ordering::Release);
+        // Wakes who waits for a datagram. ENOTCONN, which it gives, is about what it did not do to the peer.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
+    }
+}
+
+impl Worker {
+    /// A worker of a socket that waits (is blocking).
+    pub(super) fn new(socket: std::net::UdpSocket, context: Context) -> io::Result<Self> {
+        let local = socket.local_addr()?;
+        let tells_address = local.ip().is_unspecified();
+        match local {
+            SocketAddr::V4(_) if tells_address => setsockopt(&socket, Ipv4PacketInfo, &true)?,
+            SocketAddr::V6(_) if tells_address => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
+            _ => {}
+        }
+        socket.set_write_timeout(Some(SEND_DEADLINE))?;
+        Ok(Self { socket: Arc::new(socket), context, tells_address })
+    }
+
+    /// Starts the thread.
+    pub(super) fn start(self, number: usize) -> io::Result<(Stop, std::thread::JoinHandle<()>)> {
+        let told = Arc::new(AtomicBool::new(false));
+        let stop = Stop { socket: Arc::clone(&self.socket), told: Arc::clone(&told) };
+        let thread = std::thread::Builder::new().name(format!("dns-{number}")).spawn(move || {
+            while !told.load(Ordering::Acquire) {
+                // One query must not take the server with it.
+                let serving = AssertUnwindSafe(|| self.serve(&told));
+                if catch_unwind(serving).is_err() {
+                    self.context.metrics.dropped();
+                    error!("answering DNS over UDP failed, and goes on");
                 }
             }
-            Err(error) => {
-                // Such as ECONNREFUSED: a peer was gone when its answer came, and the next datagram is another's.
-                debug!(%error, "receiving a DNS query failed");
-                if !is_about_a_peer(&error) {
-                    sleep(PAUSE).await;
+        })?;
+        Ok((stop, thread))
+    }
+
+    fn serve(&self, told: &AtomicBool) {
+        let mut space = vec![0; BATCH * QUERY_MAX];
+        let mut incoming = headers(self.tells_address);
+        let mut outbox = Outbox::new();
+        let mut metrics = self.context.metrics.local();
+        while !told.load(Ordering::Acquire) {
+            let mut buffers: Vec<[IoSliceMut<'_>; 1]> =
+                space.chunks_exact_mut(QUERY_MAX).map(|buffer| [IoSliceMut::new(buffer)]).collect();
+            // Waits for the first only.
+            let flags = MsgFlags::MSG_WAITFORONE;
+            let received = recvmmsg(self.socket.as_raw_fd(), &mut incoming, buffers.iter_mut(), flags, None);
+            let received = match received {
+                Ok(received) => received,
+                Err(error) => {
+                    // Such as ECONNREFUSED: a peer was gone when its answer came, and the next datagram is another's.
+                    debug!(%error, "receiving a DNS query failed");
+                    if !is_about_a_peer(error) {
+                        std::thread::park_timeout(PAUSE);
+                    }
+                    continue;
+                }
+            };
+            let begun = Instant::now();
+            let moment = self.context.moment();
+            for datagram in received {
+                let Some(peer) = datagram.address.as_ref().and_then(socket_addr) else { continue };
+                let query = datagram.iovs().next().unwrap_or_default();
+                let local = if self.tells_address { asked_address(datagram.cmsgs().ok()) } else { None };
+                let start = outbox.bytes.len();
+                match moment.answer(query, Transport::Udp, peer.ip(), &mut outbox.bytes) {
+                    Some(outcome) => {
+                        metrics.answered(outcome, begun.elapsed());
+                        outbox.push(start, peer, local);
+                    }
+                    None => metrics.dropped(1),
                 }
             }
+            metrics.flush();
+            drop(moment);
+            outbox.send(&self.socket, &mut metrics);
+            metrics.flush();
         }
     }
 }
 
-async fn send(socket: &UdpSocket, reply: &[u8], peer: SocketAddr) -> bool {
-    let sent = match socket.try_send_to(reply, peer) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            match timeout(SEND_DEADLINE, socket.send_to(reply, peer)).await {
-                Ok(sent) => sent,
-                Err(late) => Err(late.into()),
-            }
-        }
-        sent => sent,
-    };
-    if let Err(error) = &sent {
-        debug!(%error, %peer, "sending a DNS answer failed");
-    }
-    sent.is_ok()
+fn headers(with_address: bool) -> MultiHeaders<SockaddrStorage> {
+    // Of the two kinds one comes, and there is room for both.
+    let space = with_address.then(|| nix::cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo));
+    MultiHeaders::preallocate(BATCH, space)
 }
 
-fn is_about_a_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
-    };
-    matches!(
-        error.kind(),
-        ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
-    )
+/// Which of our addresses a datagram was sent to, and through which interface it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LocalAddress {
+    ip: IpAddr,
+    interface: u32,
+}
+
+fn asked_address(messages: Option<nix::sys::socket::CmsgIterator<'_>>) -> Option<LocalAddress> {
+    messages?.find_map(|message| match message {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let ip = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+            Some(LocalAddress { ip: ip.into(), interface: 0 })
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            // A link-local address means something on its link only.
+            let interface = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
+            Some(LocalAddress { ip: ip.into(), interface })
+        }
+        _ => None,
+    })
+}
+
+/// Answers that wait to be sent together.
+struct Outbox {
+    bytes: Vec<u8>,
+    answers: Vec<(std::ops::Range<usize>, SockaddrStorage, Option<LocalAddress>)>,
+    plain: MultiHeaders<SockaddrStorage>,
+    v4: MultiHeaders<SockaddrStorage>,
+    v6: MultiHeaders<SockaddrStorage>,
+}
+
+impl Outbox {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::with_capacity(BATCH * 512),
+            answers: Vec::with_capacity(BATCH),
+            plain: MultiHeaders::preallocate(BATCH, None),
+            v4: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in_pktinfo))),
+            v6: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(libc::in6_pktinfo))),
+        }
+    }
+
+    fn push(&mut self, start: usize, peer: SocketAddr, local: Option<LocalAddress>) {
+        self.answers.push((start..self.bytes.len(), SockaddrStorage::from(peer), local));
+    }
+
+    /// Sends everything: those that leave from one address in one call.
+    fn send(&mut self, socket: &std::net::UdpSocket, metrics: &mut Local) {
+        let answers = std::mem::take(&mut self.answers);
+        let mut rest = &answers[..];
+        while let Some((_, _, local)) = rest.first() {
+            let together = rest.iter().take_while(|(_, _, other)| other == local).count();
+            let (now, later) = rest.split_at(together);
+            match self.send_from(socket, *local, now) {
+                // Not all: the next call says why.
+                Ok(sent) if sent > 0 => rest = &rest[sent.min(together)..],
+                Ok(_) => {
+                    metrics.dropped(together as u64);
+                    rest = later;
+                }
+                Err(error) => {
+                    debug!(%error, "sending a DNS answer failed");
+                    metrics.dropped(1);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        self.answers = answers;
+        self.answers.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(BATCH * QUERY_MAX);
+    }
+
+    fn send_from(
+        &mut self,
+        socket: &std::net::UdpSocket,
+        local: Option<LocalAddress>,
+        answers: &[(std::ops::Range<usize>, SockaddrStorage, Option<LocalAddress>)],
+    ) -> Result<usize, Errno> {
+        let slices: Vec<[IoSlice<'_>; 1]> =
+            answers.iter().map(|(range, ..)| [IoSlice::new(&self.bytes[range.clone()])]).collect();
+        let peers: Vec<Option<SockaddrStorage>> = answers.iter().map(|(_, peer, _)| Some(*peer)).collect();
+        let (descriptor, none) = (socket.as_raw_fd(), MsgFlags::empty());
+        let sent = match local {
+            None => sendmmsg(descriptor, &mut self.plain, &slices, &peers, [], none)?.count(),
+            Some(LocalAddress { ip: IpAddr::V4(ip), .. }) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                let from = [ControlMessage::Ipv4PacketInfo(&info)];
+                sendmmsg(descriptor, &mut self.v4, &slices, &peers, from, none)?.count()
+            }
+            Some(LocalAddress { ip: IpAddr::V6(ip), interface }) => {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                    ipi6_ifindex: interface,
+                };
+                let from = [ControlMessage::Ipv6PacketInfo(&info)];
+                sendmmsg(descriptor, &mut self.v6, &slices, &peers, from, none)?.count()
+            }
+        };
+        Ok(sent)
+    }
+}
+
+fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    match address.family()? {
+        nix::sys::socket::AddressFamily::Inet => {
+            address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()))
+        }
+        nix::sys::socket::AddressFamily::Inet6 => {
+            address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()))
+        }
+        _ => None,
+    }
+}
+
+fn is_about_a_peer(error: Errno) -> bool {
+    use Errno::{ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, ENETUNREACH};
+    matches!(error, ECONNREFUSED | ECONNRESET | EHOSTUNREACH | EINTR | ENETUNREACH)
 }

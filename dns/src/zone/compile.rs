@@ -1,289 +1,442 @@
-//! From what runs to what is answered: `compile(snapshot) -> (zone, faults)`, pure.
+//! From what runs to what is answered: snapshots in, zones and faults out; no sockets, no clock.
 //!
 //! Who gets a name, most entitled first:
 //!
 //! 1. services, by their own names; of two that claim one, the one with the elder instance, and a fault tells;
-//! 2. `tasks.<service>`;
+//! 2. `tasks.<service>` and `all.<service>`;
 //! 3. containers, by name, then by short id;
 //! 4. aliases, which many containers may share;
 //! 5. `ns`, ours.
 //!
 //! SRV records stand below a service's names, and clash with nothing.
+//!
+//! Only the services that are not as they were in the snapshot before are looked at, and those whose names another one
+//! got or gave up: a change among a hundred thousand names costs what it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::HashSet;
+use hickory_proto::rr::RecordType;
 use portolan_config::Fault;
 use portolan_config::settings::Dns;
-use portolan_discovery::{Endpoint, NamedPort, Service, ServiceKey, Snapshot, State};
+use portolan_discovery::{Service, ServiceKey, Snapshot, State};
 
-use super::draft::Draft;
-use super::{NAME_SERVER, Zone};
+use super::book::{Book, Claim, Rank, Seniority, What};
+use super::member::{self, Manner};
+use super::{Apex, NAME_SERVER, Zone};
 use crate::key::Key;
-use crate::names;
-use crate::records::{Addresses, Host, RrSet, Srv};
+use crate::names::{self, MAX_NAME};
+use crate::records::{About, Host, Node, addresses};
 
-/// Compiles the zone of a snapshot, and says what could not be named as it was written.
-///
-/// Before the snapshot is complete the zone is [`Zone::not_synced`]: it would deny names that may well exist.
+/// Who claims our own names.
+const OURS: u32 = u32::MAX;
+/// The least rank: ports take nothing from anybody.
+const PORTS: Rank = Rank::Ours;
+/// Shared, as networks that do not know of each other may give an address out twice: then it leads to both.
+const REVERSE: RangeInclusive<Rank> = Rank::Alias..=Rank::Alias;
+
+/// Compiles the zone of a snapshot by itself, and says what could not be named as it was written.
 pub fn compile(snapshot: &Snapshot, settings: &Dns) -> (Zone, Vec<Fault>) {
-    let mut zone = Zone::not_synced(settings);
-    if !snapshot.is_complete() {
-        return (zone, Vec::new());
-    }
-    zone.synced = true;
-    zone.serial = snapshot.generation as u32;
-    let mut compiler = Compiler {
-        zone: &settings.zone,
-        turn: zone.serial,
-        draft: Draft::new(zone.origin.len(), snapshot.services.len() * NAMES_PER_SERVICE),
-        reverse: HashMap::new(),
-    };
-    compiler.draw(snapshot, settings);
-    zone.names = compiler.draft.nodes;
-    zone.reverse = compiler.reverse;
-    (zone, compiler.draft.faults)
+    Compiler::new(settings).compile(snapshot)
 }
 
-/// What to make room for. A Compose service with one container has twelve: two of its own, each also under `tasks`, with
-/// two ports and the `_tcp` between, and its container's name and id.
-const NAMES_PER_SERVICE: usize = 13;
-
-struct Compiler<'s> {
-    zone: &'s str,
-    /// Where rotations start. It moves with every zone, or the first replica would get the first query after each change.
-    turn: u32,
-    draft: Draft,
-    reverse: HashMap<IpAddr, Vec<Arc<Host>>>,
+/// Compiles one snapshot after the other.
+#[derive(Debug)]
+pub struct Compiler {
+    apex: Arc<Apex>,
+    /// The bytes a key may have, so that with the zone it is still a name.
+    room: usize,
+    /// The services of the last snapshot, by name, with their numbers.
+    services: Vec<(Arc<Service>, u32)>,
+    members: Vec<Member>,
+    /// Numbers to be given out again.
+    free: Vec<u32>,
+    names: Book,
+    elsewhere: Book,
+    faulty: BTreeSet<u32>,
 }
 
-/// A service, and what it got.
-struct Holder<'s> {
-    service: &'s Service,
-    addresses: Arc<Addresses>,
-    names: Vec<Key>,
-    /// For each endpoint, the container by the name it got.
-    hosts: Vec<Option<Arc<Host>>>,
+/// A service, what it asked for, and what it got.
+#[derive(Debug, Default)]
+struct Member {
+    service: Option<Arc<Service>>,
+    node: Arc<Node>,
+    containers: Vec<Arc<Node>>,
+    /// The names it asked for as its own, and as they were written.
+    asked: Vec<(Key, String)>,
+    held: Vec<Key>,
+    /// What it asked for below its names, and for its containers.
+    asked_below: Vec<Key>,
+    /// SRV records.
+    asked_ports: Vec<Key>,
+    asked_reverse: Vec<Key>,
+    /// What is wrong: with its own names; with who got what; with the rest.
+    faults: [Vec<Fault>; 3],
 }
 
-impl<'s> Compiler<'s> {
-    fn draw(&mut self, snapshot: &'s Snapshot, settings: &Dns) {
-        let mut holders = self.name_services(snapshot);
-        self.name_tasks(&holders);
-        self.name_containers(&mut holders);
-        self.name_aliases(&holders);
-        for holder in &holders {
-            self.name_ports(holder);
-        }
-        self.name_server(settings);
-        self.draft.add_empty_non_terminals();
-    }
-
-    fn name_services(&mut self, snapshot: &'s Snapshot) -> Vec<Holder<'s>> {
-        let mut services: Vec<&Service> = snapshot.services.iter().map(AsRef::as_ref).collect();
-        services.sort_by_cached_key(|service| (eldest(service), &service.name));
-        let mut owners: HashMap<Key, &Service> = HashMap::with_capacity(services.len() * 2);
-        services.into_iter().map(|service| self.name_service(service, &mut owners)).collect()
-    }
-
-    fn name_service(&mut self, service: &'s Service, owners: &mut HashMap<Key, &'s Service>) -> Holder<'s> {
-        let addresses = self.rotated(
-            available(service).filter_map(|endpoint| endpoint.ipv4),
-            available(service).filter_map(|endpoint| endpoint.ipv6),
+impl Compiler {
+    /// A compiler that has seen no snapshot yet.
+    pub fn new(settings: &Dns) -> Self {
+        let apex = Arc::new(Apex::new(settings));
+        let mut names = Book::tree();
+        // We are `ns`, at the address we listen on, where that is one.
+        let ip = settings.address.ip.filter(|ip| !ip.is_unspecified());
+        let set = |kind| addresses(kind, ip, apex.ttl, None);
+        let node = Node::new([set(RecordType::A), set(RecordType::AAAA)], About::Nothing);
+        let what = What::Node(Arc::new(node));
+        names.claim(
+            &NAME_SERVER.into(),
+            Claim { rank: Rank::Ours, seniority: Seniority::default(), by: OURS, what },
         );
-        let mut keys = Vec::with_capacity(2);
-        let mut held = Vec::with_capacity(2);
-        let mut lost = Vec::new();
-        for name in service.key.dns_names() {
-            match self.draft.key(&name) {
-                Err(error) => {
-                    let message = format!("`{name}` can't be a name in DNS: {error}");
-                    self.draft.fault(format!("service {}", service.name), name_source(&service.key), message);
-                }
-                Ok(key) => {
-                    if let Some(owner) = owners.get(&key) {
-                        lost.push((name, *owner));
-                        continue;
+        Self {
+            room: MAX_NAME.saturating_sub(apex.origin.len()),
+            apex,
+            services: Vec::new(),
+            members: Vec::new(),
+            free: Vec::new(),
+            names,
+            elsewhere: Book::default(),
+            faulty: BTreeSet::new(),
+        }
+    }
+
+    /// Compiles the zone of a snapshot, and says what could not be named as it was written.
+    ///
+    /// Before the snapshot is complete the zone is [`Zone::not_synced`]: it would deny names that may well exist.
+    pub fn compile(&mut self, snapshot: &Snapshot) -> (Zone, Vec<Fault>) {
+        if !snapshot.is_complete() {
+            return (Zone::empty(Arc::clone(&self.apex)), Vec::new());
+        }
+        let serial = snapshot.generation as u32;
+        let manner = Manner { ttl: self.apex.ttl, turn: serial };
+        let mut changed = self.take_services(snapshot, manner);
+        changed.extend(self.names.changed_hands());
+        for &by in &changed {
+            self.ask_below(by, manner);
+        }
+        changed.extend(self.names.changed_hands());
+        for &by in &changed {
+            self.ask_last(by, manner);
+            let faulty = self.members[by as usize].faults.iter().any(|faults| !faults.is_empty());
+            if faulty {
+                self.faulty.insert(by)
+            } else {
+                self.faulty.remove(&by)
+            };
+        }
+        self.names.settle(serial);
+        self.elsewhere.settle(serial);
+        let faults = self.faulty.iter().flat_map(|by| self.members[*by as usize].faults.iter().flatten());
+        let zone = Zone {
+            apex: Arc::clone(&self.apex),
+            serial,
+            synced: true,
+            names: self.names.table.clone(),
+            elsewhere: self.elsewhere.table.clone(),
+        };
+        (zone, faults.cloned().collect())
+    }
+
+    /// Finds out which services are other than before, and lets each ask for its own names. Gives those that still are.
+    fn take_services(&mut self, snapshot: &Snapshot, manner: Manner) -> HashSet<u32> {
+        let mut now: Vec<&Arc<Service>> = snapshot.services.iter().collect();
+        if !now.is_sorted_by(|a, b| a.name <= b.name) {
+            now.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        let before = std::mem::take(&mut self.services);
+        let mut after = Vec::with_capacity(now.len());
+        let mut changed = HashSet::default();
+        let mut gone = Vec::new();
+        let (mut old, mut new) = (before.iter().peekable(), now.into_iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((old, _)), Some(new)) => {
+                    if Arc::ptr_eq(old, new) {
+                        Ordering::Equal
+                    } else {
+                        old.name.cmp(&new.name)
                     }
-                    owners.insert(key.clone(), service);
-                    self.draft.claim(key.clone(), &addresses);
-                    keys.push(key);
+                }
+            };
+            let before = if order.is_le() { old.next() } else { None };
+            let service = if order.is_ge() { new.next() } else { None };
+            match (before, service) {
+                (Some((before, by)), Some(service)) => {
+                    if !Arc::ptr_eq(before, service) {
+                        self.ask_names(*by, service, manner);
+                        changed.insert(*by);
+                    }
+                    after.push((Arc::clone(service), *by));
+                }
+                (Some((_, by)), None) => {
+                    self.withdraw(*by);
+                    gone.push(*by);
+                }
+                (None, Some(service)) => {
+                    let by = self.free.pop().unwrap_or_else(|| {
+                        self.members.push(Member::default());
+                        (self.members.len() - 1) as u32
+                    });
+                    self.ask_names(by, service, manner);
+                    changed.insert(by);
+                    after.push((Arc::clone(service), by));
+                }
+                (None, None) => {}
+            }
+        }
+        self.services = after;
+        // Given out again only from the next snapshot on: within one, a number must not mean two services.
+        self.free.extend(gone);
+        changed
+    }
+
+    /// A service is gone.
+    fn withdraw(&mut self, by: u32) {
+        let member = std::mem::take(&mut self.members[by as usize]);
+        for key in
+            member.asked.iter().map(|(key, _)| key).chain(&member.asked_below).chain(&member.asked_ports)
+        {
+            self.names.withdraw(key, by, Rank::Service..=Rank::Ours);
+        }
+        for key in &member.asked_reverse {
+            self.elsewhere.withdraw(key, by, REVERSE);
+        }
+        self.faulty.remove(&by);
+    }
+
+    fn ask_names(&mut self, by: u32, service: &Arc<Service>, manner: Manner) {
+        let member = &mut self.members[by as usize];
+        for (key, _) in std::mem::take(&mut member.asked) {
+            self.names.withdraw(&key, by, Rank::Service..=Rank::Service);
+        }
+        member.service = Some(Arc::clone(service));
+        member.node = manner.service(service);
+        member.containers = service.endpoints.iter().map(|endpoint| manner.container(endpoint)).collect();
+        member.faults[0].clear();
+        for name in service.key.dns_names() {
+            match names::key(&name, self.room) {
+                Err(error) => member.faults[0].push(Fault::new(
+                    format!("service {}", service.name),
+                    name_source(&service.key),
+                    format!("`{name}` can't be a name in DNS: {error}"),
+                )),
+                Ok(key) => {
+                    let what = What::Node(Arc::clone(&member.node));
+                    let seniority = member::eldest(service);
+                    self.names.claim(&key, Claim { rank: Rank::Service, seniority, by, what });
+                    member.asked.push((key, name));
+                }
+            }
+        }
+    }
+
+    /// With its own names had, what stands below them; and its containers.
+    fn ask_below(&mut self, by: u32, manner: Manner) {
+        let mut member = std::mem::take(&mut self.members[by as usize]);
+        for key in std::mem::take(&mut member.asked_below) {
+            self.names.withdraw(&key, by, Rank::Below..=Rank::Alias);
+        }
+        member.faults[1].clear();
+        if let Some(service) = member.service.clone() {
+            self.hold_names(by, &mut member, &service);
+            self.ask_tasks(by, &mut member, &service, manner);
+            self.ask_containers(by, &mut member, &service);
+            self.ask_aliases(by, &mut member, &service, manner);
+        }
+        self.members[by as usize] = member;
+    }
+
+    /// Sees which of its own names it got.
+    fn hold_names(&self, by: u32, member: &mut Member, service: &Service) {
+        member.held.clear();
+        let (mut held, mut lost) = (Vec::new(), Vec::new());
+        for (key, name) in &member.asked {
+            match self.names.holder(key) {
+                Some(claim) if claim.by != by => lost.push((name, claim)),
+                _ => {
+                    member.held.push(key.clone());
                     held.push(name);
                 }
             }
         }
-        for (name, owner) in lost {
-            self.report_clash(service, owner, &name, &held);
-        }
-        Holder { service, addresses, names: keys, hosts: Vec::new() }
-    }
-
-    fn report_clash(&mut self, service: &Service, owner: &Service, name: &str, held: &[String]) {
-        let zone = self.zone;
-        let instead = match held.first() {
-            Some(other) => format!("ask for `{other}.{zone}` to reach this one"),
-            None => "rename one of them to reach this one".to_owned(),
-        };
-        let message = format!(
-            "both `{}` and `{}` are called `{name}`; `{}` has the elder instance and keeps `{name}.{zone}`, {instead}",
-            owner.name, service.name, owner.name
-        );
-        self.draft.fault(format!("service {}", service.name), name_source(&service.key), message);
-    }
-
-    fn name_tasks(&mut self, holders: &[Holder<'_>]) {
-        for holder in holders {
-            for name in &holder.names {
-                let key = self.draft.below(b"\x05tasks", name);
-                let reason = match key.map(|key| self.draft.claim(key, &holder.addresses)) {
-                    Ok(true) => continue,
-                    Ok(false) => "a service is called so".to_owned(),
-                    Err(error) => error.to_string(),
-                };
-                let (service, key) = (holder.service, name_source(&holder.service.key));
-                let message = format!("it gets no name under `tasks`: {reason}");
-                self.draft.fault(format!("service {}", service.name), key, message);
-            }
+        let zone = &self.apex.zone;
+        for (name, claim) in lost {
+            let Some((owner, _)) = &claim.seniority.of else { continue };
+            let instead = match held.first() {
+                Some(other) => format!("ask for `{other}.{zone}` to reach this one"),
+                None => "rename one of them to reach this one".to_owned(),
+            };
+            let message = format!(
+                "both `{}` and `{}` are called `{name}`; `{}` has the elder instance and keeps `{name}.{zone}`, {instead}",
+                owner.name, service.name, owner.name
+            );
+            let origin = format!("service {}", service.name);
+            member.faults[1].push(Fault::new(origin, name_source(&service.key), message));
         }
     }
 
-    fn name_containers(&mut self, holders: &mut [Holder<'_>]) {
-        let mut containers: Vec<(usize, usize)> = Vec::new();
-        for (at, holder) in holders.iter_mut().enumerate() {
-            holder.hosts.resize(holder.service.endpoints.len(), None);
-            containers.extend((0..holder.hosts.len()).map(|endpoint| (at, endpoint)));
-        }
-        // Of two containers of one name (from two providers) the elder keeps it. Names before ids, each in one pass, so
-        // that nobody's id takes another's name.
-        containers.sort_by_key(|(at, endpoint)| {
-            let instance = &holders[*at].service.endpoints[*endpoint].instance;
-            (instance.created, &*instance.name)
-        });
-        let addresses: Vec<Arc<Addresses>> = containers
-            .iter()
-            .map(|(at, endpoint)| own_addresses(&holders[*at].service.endpoints[*endpoint]))
-            .collect();
-        for ((at, endpoint), addresses) in containers.iter().zip(&addresses) {
-            let host =
-                self.name_container(&holders[*at], &holders[*at].service.endpoints[*endpoint], addresses);
-            holders[*at].hosts[*endpoint] = host;
-        }
-        for ((at, index), addresses) in containers.iter().zip(&addresses) {
-            let endpoint = &holders[*at].service.endpoints[*index];
-            let by_id = self.name_by_id(endpoint, addresses);
-            let host = &mut holders[*at].hosts[*index];
-            *host = host.take().or(by_id);
-            if let Some(host) = host {
-                self.name_addresses(endpoint, host);
-            }
-        }
-    }
-
-    /// The container by its own name, if it gets it.
-    fn name_container(
-        &mut self,
-        holder: &Holder<'_>,
-        endpoint: &Endpoint,
-        addresses: &Arc<Addresses>,
-    ) -> Option<Arc<Host>> {
-        let instance = &endpoint.instance;
-        let key = match self.draft.key(&instance.name) {
-            Ok(key) => key,
-            Err(error) => {
-                // A container alone is its own service, whose fault said the same.
-                if instance.service != ServiceKey::Container(instance.name.clone()) {
-                    let message = format!("`{}` can't be a name in DNS: {error}", instance.name);
-                    self.draft.fault(format!("container {}", instance.name), "name", message);
+    fn ask_tasks(&mut self, by: u32, member: &mut Member, service: &Arc<Service>, manner: Manner) {
+        // Where all are ready, both are the same.
+        let ready = service.endpoints.iter().all(|endpoint| endpoint.is_available());
+        let all = if ready { Arc::clone(&member.node) } else { manner.all(service) };
+        for name in &member.held {
+            for (label, node) in [(&b"\x05tasks"[..], &member.node), (b"\x03all", &all)] {
+                if let Ok(key) = names::below(label, name, self.room) {
+                    let (seniority, what) = (member::eldest(service), What::Node(Arc::clone(node)));
+                    self.names.claim(&key, Claim { rank: Rank::Below, seniority, by, what });
+                    member.asked_below.push(key);
                 }
-                return None;
             }
-        };
-        if self.draft.claim(key.clone(), addresses) {
-            return Some(Arc::new(Host { name: key, addresses: Arc::clone(addresses) }));
         }
-        // Taken. By its own service, with no other replica: then that name means this container just as well.
-        let alone = holder.service.endpoints.len() == 1 && holder.names.contains(&key);
-        alone.then(|| Arc::new(Host { name: key, addresses: Arc::clone(&holder.addresses) }))
     }
 
-    /// The container by its short id. Nobody wrote it, so nobody is told when it can't be a name.
-    fn name_by_id(&mut self, endpoint: &Endpoint, addresses: &Arc<Addresses>) -> Option<Arc<Host>> {
-        let key = self.draft.key(endpoint.instance.id.short()).ok()?;
-        let claimed = self.draft.claim(key.clone(), addresses);
-        claimed.then(|| Arc::new(Host { name: key, addresses: Arc::clone(addresses) }))
-    }
-
-    /// Its addresses lead back to its name, as long as it has them: also while it can't be given new work.
-    fn name_addresses(&mut self, endpoint: &Endpoint, host: &Arc<Host>) {
-        if endpoint.state == State::Stopped {
-            return;
-        }
-        let (v4, v6) = every_address(endpoint);
-        for ip in v4.into_iter().map(IpAddr::V4).chain(v6.into_iter().map(IpAddr::V6)) {
-            self.reverse.entry(ip).or_default().push(Arc::clone(host));
+    fn ask_containers(&mut self, by: u32, member: &mut Member, service: &Arc<Service>) {
+        for (at, (endpoint, node)) in service.endpoints.iter().zip(&member.containers).enumerate() {
+            let instance = &endpoint.instance;
+            let mut ask = |key: Key, rank| {
+                let what = What::Node(Arc::clone(node));
+                self.names.claim(&key, Claim { rank, seniority: member::age(service, at), by, what });
+                member.asked_below.push(key);
+            };
+            match names::key(&instance.name, self.room) {
+                Ok(key) => ask(key, Rank::Container),
+                // A container alone is its own service, whose fault said the same.
+                Err(_) if instance.service == ServiceKey::Container(instance.name.clone()) => {}
+                Err(error) => {
+                    let message = format!("`{}` can't be a name in DNS: {error}", instance.name);
+                    member.faults[1].push(Fault::new(
+                        format!("container {}", instance.name),
+                        "name",
+                        message,
+                    ));
+                }
+            }
+            // Nobody wrote the id, so nobody is told when it can't be a name.
+            if let Ok(key) = names::key(instance.id.short(), self.room) {
+                ask(key, Rank::Id);
+            }
         }
     }
 
     /// Containers may share an alias, as in Docker: then it stands for all of them, each with one address.
-    fn name_aliases(&mut self, holders: &[Holder<'_>]) {
-        let mut shared: BTreeMap<Key, (Vec<Ipv4Addr>, Vec<Ipv6Addr>)> = BTreeMap::new();
-        for endpoint in holders.iter().flat_map(|holder| &holder.service.endpoints) {
-            for (alias, v4, v6) in aliases(endpoint) {
-                let key = match self.draft.key(alias) {
-                    Ok(key) => key,
-                    Err(error) => {
-                        let message = format!("`{alias}` can't be a name in DNS: {error}");
-                        self.draft.fault(format!("container {}", endpoint.instance.name), "alias", message);
-                        continue;
+    fn ask_aliases(&mut self, by: u32, member: &mut Member, service: &Arc<Service>, manner: Manner) {
+        for (at, endpoint) in service.endpoints.iter().enumerate() {
+            for (alias, v4, v6) in member::aliases(endpoint) {
+                match names::key(alias, self.room) {
+                    Ok(key) => {
+                        let what = What::Node(manner.alias(endpoint, v4, v6));
+                        let seniority = member::age(service, at);
+                        self.names.claim(&key, Claim { rank: Rank::Alias, seniority, by, what });
+                        member.asked_below.push(key);
                     }
-                };
-                if self.draft.nodes.contains_key(&key) {
-                    continue;
-                }
-                let (all_v4, all_v6) = shared.entry(key).or_default();
-                if endpoint.is_available() {
-                    all_v4.extend(v4);
-                    all_v6.extend(v6);
+                    Err(error) => {
+                        let origin = format!("container {}", endpoint.instance.name);
+                        let message = format!("`{alias}` can't be a name in DNS: {error}");
+                        member.faults[1].push(Fault::new(origin, "alias", message));
+                    }
                 }
             }
-        }
-        for (key, (v4, v6)) in shared {
-            let addresses = self.rotated(v4, v6);
-            self.draft.claim(key, &addresses);
         }
     }
 
-    /// `_NAME._proto` and `_NUMBER._proto` below every name of the service.
-    fn name_ports(&mut self, holder: &Holder<'_>) {
-        let mut offered: BTreeMap<Vec<u8>, Vec<Srv>> = BTreeMap::new();
-        let mut faulty: BTreeSet<String> = BTreeSet::new();
-        for (endpoint, host) in holder.service.endpoints.iter().zip(&holder.hosts) {
-            for port in &endpoint.ports {
-                for name in port_names(port) {
-                    let Ok(labels) = port_labels(&name, port) else {
-                        faulty.insert(name);
-                        continue;
-                    };
-                    let places = offered.entry(labels).or_default();
-                    if let Some(host) = host.as_ref().filter(|_| endpoint.is_available()) {
-                        offer(places, host, port.number);
-                    }
+    /// With every name given out: who is pointed to by which.
+    fn ask_last(&mut self, by: u32, manner: Manner) {
+        let mut member = std::mem::take(&mut self.members[by as usize]);
+        for key in std::mem::take(&mut member.asked_ports) {
+            self.names.withdraw(&key, by, PORTS..=PORTS);
+        }
+        for key in std::mem::take(&mut member.asked_reverse) {
+            self.elsewhere.withdraw(&key, by, REVERSE);
+        }
+        member.faults[2].clear();
+        if let Some(service) = member.service.clone() {
+            self.judge_tasks(by, &mut member, &service);
+            let hosts: Vec<Option<Arc<Host>>> =
+                (0..service.endpoints.len()).map(|at| self.host(by, &member, &service, at)).collect();
+            self.ask_ports(by, &mut member, &service, &hosts, manner);
+            self.ask_reverse(by, &mut member, &service, &hosts, manner);
+        }
+        self.members[by as usize] = member;
+    }
+
+    /// Tells of the names below its own that it did not get.
+    fn judge_tasks(&self, by: u32, member: &mut Member, service: &Service) {
+        for (name, label) in
+            member.held.iter().flat_map(|name| [(name, &b"\x05tasks"[..]), (name, b"\x03all")])
+        {
+            let reason = match names::below(label, name, self.room) {
+                Ok(key) if self.names.holder(&key).is_none_or(|claim| claim.by == by) => continue,
+                Ok(_) => "a service is called so".to_owned(),
+                // Said once: what has no room for `all` has none for `tasks`.
+                Err(_) if label == b"\x03all" => continue,
+                Err(error) => error.to_string(),
+            };
+            let label = String::from_utf8_lossy(&label[1..]);
+            member.faults[2].push(Fault::new(
+                format!("service {}", service.name),
+                name_source(&service.key),
+                format!("it gets no name under `{label}`: {reason}"),
+            ));
+        }
+    }
+
+    /// The container by a name that means it and nothing else: its own, else its id.
+    fn host(&self, by: u32, member: &Member, service: &Service, at: usize) -> Option<Arc<Host>> {
+        let instance = &service.endpoints[at].instance;
+        let node = member.containers.get(at)?;
+        let is_this = |claim: &Claim| {
+            claim.by == by
+                && claim.seniority.of.as_ref().is_some_and(|(_, endpoint)| *endpoint as usize == at)
+        };
+        for (name, rank) in [(&*instance.name, Rank::Container), (instance.id.short(), Rank::Id)] {
+            let Ok(key) = names::key(name, self.room) else { continue };
+            match self.names.holder(&key) {
+                Some(claim) if claim.rank == rank && is_this(claim) => {
+                    return Some(Arc::new(Host { name: key, node: Arc::clone(node) }));
                 }
+                // Taken by its own service, with no other replica: then that name means this container just as well.
+                Some(claim)
+                    if claim.rank == Rank::Service && claim.by == by && service.endpoints.len() == 1 =>
+                {
+                    return Some(Arc::new(Host { name: key, node: Arc::clone(&member.node) }));
+                }
+                _ => {}
             }
         }
-        for (labels, places) in offered {
-            let services = Arc::new(RrSet::rotated(places, self.turn));
-            for name in &holder.names {
-                match self.draft.below(&labels, name) {
+        None
+    }
+
+    /// `_NAME._proto` and `_NUMBER._proto` below every name of the service.
+    fn ask_ports(
+        &mut self,
+        by: u32,
+        member: &mut Member,
+        service: &Arc<Service>,
+        hosts: &[Option<Arc<Host>>],
+        manner: Manner,
+    ) {
+        let (sets, faulty) = manner.ports(service, hosts, &self.apex.origin);
+        let origin = format!("service {}", service.name);
+        for (labels, set) in sets {
+            // Without a place the name exists all the same.
+            let what = set.map_or_else(|| What::Node(Arc::default()), |set| What::Beside(Arc::new(set)));
+            for name in &member.held {
+                match names::below(&labels, name, self.room) {
                     Ok(key) => {
-                        self.draft.nodes.entry(key).or_default().services = Some(Arc::clone(&services));
+                        let (seniority, what) = (member::eldest(service), what.clone());
+                        self.names.claim(&key, Claim { rank: PORTS, seniority, by, what });
+                        member.asked_ports.push(key);
                     }
                     Err(error) => {
                         let message = format!("a port gets no SRV record: {error}");
-                        self.draft.fault(format!("service {}", holder.service.name), "port", message);
+                        member.faults[2].push(Fault::new(&*origin, "port", message));
                     }
                 }
             }
@@ -291,46 +444,30 @@ impl<'s> Compiler<'s> {
         for name in faulty {
             let message =
                 format!("`{name}` can't be a port's name in DNS: use 1 to 62 letters, digits, `-` and `_`");
-            self.draft.fault(format!("service {}", holder.service.name), "port", message);
+            member.faults[2].push(Fault::new(&*origin, "port", message));
         }
     }
 
-    /// We are `ns`, at the address we listen on, where that is one.
-    fn name_server(&mut self, settings: &Dns) {
-        let ip = settings.address.ip.filter(|ip| !ip.is_unspecified());
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        match ip {
-            Some(IpAddr::V4(ip)) => v4.push(ip),
-            Some(IpAddr::V6(ip)) => v6.push(ip),
-            None => {}
+    /// Its addresses lead back to its name, as long as it has them: also while it can't be given new work.
+    fn ask_reverse(
+        &mut self,
+        by: u32,
+        member: &mut Member,
+        service: &Arc<Service>,
+        hosts: &[Option<Arc<Host>>],
+        manner: Manner,
+    ) {
+        for (at, (endpoint, host)) in service.endpoints.iter().zip(hosts).enumerate() {
+            let Some(host) = host.as_ref().filter(|_| endpoint.state != State::Stopped) else { continue };
+            let node = manner.reverse(endpoint, &host.name, &self.apex.origin);
+            let ips: Vec<IpAddr> = member::every_address(endpoint);
+            for key in ips.into_iter().map(names::reverse_key) {
+                let (seniority, what) = (member::age(service, at), What::Node(Arc::clone(&node)));
+                self.elsewhere.claim(&key, Claim { rank: Rank::Alias, seniority, by, what });
+                member.asked_reverse.push(key);
+            }
         }
-        self.draft.claim(NAME_SERVER.into(), &ordered(v4, v6));
     }
-
-    fn rotated(
-        &self,
-        v4: impl IntoIterator<Item = Ipv4Addr>,
-        v6: impl IntoIterator<Item = Ipv6Addr>,
-    ) -> Arc<Addresses> {
-        Arc::new(Addresses {
-            v4: RrSet::rotated(distinct(v4), self.turn),
-            v6: RrSet::rotated(distinct(v6), self.turn),
-        })
-    }
-}
-
-fn ordered(v4: Vec<Ipv4Addr>, v6: Vec<Ipv6Addr>) -> Arc<Addresses> {
-    Arc::new(Addresses { v4: RrSet::ordered(v4), v6: RrSet::ordered(v6) })
-}
-
-fn available(service: &Service) -> impl Iterator<Item = &Arc<Endpoint>> {
-    service.endpoints.iter().filter(|endpoint| endpoint.is_available())
-}
-
-/// The service's age, by its oldest instance; without any, it is the youngest.
-fn eldest(service: &Service) -> (bool, Option<(SystemTime, &str)>) {
-    let eldest = service.endpoints.iter().map(|e| (e.instance.created, &*e.instance.name)).min();
-    (eldest.is_none(), eldest)
 }
 
 /// Where the operator wrote the service's name.
@@ -343,90 +480,7 @@ fn name_source(key: &ServiceKey) -> &'static str {
     }
 }
 
-/// What the container's own names give: nothing while it can't be given work.
-fn own_addresses(endpoint: &Endpoint) -> Arc<Addresses> {
-    if endpoint.is_available() {
-        let (v4, v6) = every_address(endpoint);
-        ordered(v4, v6)
-    } else {
-        ordered(Vec::new(), Vec::new())
-    }
-}
-
-/// Every address of the instance, the one it is reached at first.
-fn every_address(endpoint: &Endpoint) -> (Vec<Ipv4Addr>, Vec<Ipv6Addr>) {
-    let networks = &endpoint.instance.networks;
-    (
-        distinct(endpoint.ipv4.into_iter().chain(networks.iter().filter_map(|network| network.ipv4))),
-        distinct(endpoint.ipv6.into_iter().chain(networks.iter().filter_map(|network| network.ipv6))),
-    )
-}
-
-/// Each alias of the instance once, with its address: where it is reached if the alias is on that network, else on the
-/// first network that has it.
-fn aliases(endpoint: &Endpoint) -> Vec<(&str, Option<Ipv4Addr>, Option<Ipv6Addr>)> {
-    let is_chosen = |id: &str| id == &*endpoint.key.attachment;
-    let (chosen, others): (Vec<_>, Vec<_>) =
-        endpoint.instance.networks.iter().partition(|network| is_chosen(&network.endpoint_id));
-    let mut found: Vec<(&str, Option<Ipv4Addr>, Option<Ipv6Addr>)> = Vec::new();
-    for network in chosen.into_iter().chain(others) {
-        let (v4, v6) = if is_chosen(&network.endpoint_id) {
-            (endpoint.ipv4, endpoint.ipv6)
-        } else {
-            (network.ipv4, network.ipv6)
-        };
-        for alias in &network.aliases {
-            if !found.iter().any(|(known, ..)| known.eq_ignore_ascii_case(alias)) {
-                found.push((alias, v4, v6));
-            }
-        }
-    }
-    found
-}
-
-fn port_names(port: &NamedPort) -> impl Iterator<Item = String> {
-    [Some(port.number.to_string()), port.name.clone()].into_iter().flatten()
-}
-
-/// `_http._tcp` (RFC 2782).
-fn port_labels(name: &str, port: &NamedPort) -> Result<Vec<u8>, names::NameError> {
-    if name.is_empty() {
-        return Err(names::NameError::EmptyLabel);
-    }
-    let mut labels = Vec::with_capacity(name.len() + 7);
-    names::push_label(&mut labels, &format!("_{name}"))?;
-    names::push_label(&mut labels, &format!("_{}", port.protocol))?;
-    Ok(labels)
-}
-
-/// Adds a place unless it is there: a port may be listed both with and without its name.
-fn offer(places: &mut Vec<Srv>, host: &Arc<Host>, port: u16) {
-    let mut same_host = places.iter().rev().take_while(|place| Arc::ptr_eq(&place.host, host));
-    if !same_host.any(|place| place.port == port) {
-        places.push(Srv { host: Arc::clone(host), port });
-    }
-}
-
-/// The addresses, each once, in their order.
-fn distinct<T: Copy + Eq + std::hash::Hash>(addresses: impl IntoIterator<Item = T>) -> Vec<T> {
-    let mut found: Vec<T> = Vec::new();
-    let mut seen = HashSet::new();
-    for address in addresses {
-        // A handful, which most names have, is searched faster than a table is made.
-        let known = if found.len() < 8 {
-            found.contains(&address)
-        } else {
-            if seen.is_empty() {
-                seen.extend(found.iter().copied());
-            }
-            !seen.insert(address)
-        };
-        if !known {
-            found.push(address);
-        }
-    }
-    found
-}
-
+#[cfg(test)]
+mod incremental;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,207 @@
+//! What one service has for names to give: its addresses, its containers' and its ports, whatever names it gets.
+//!
+//! It knows one service. It must not know of others, nor who gets a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use hickory_proto::rr::RecordType;
+use portolan_discovery::{Endpoint, NamedPort, Service, State};
+
+use super::book::Seniority;
+use crate::names;
+use crate::records::{About, Builder, Host, Node, RrSet, addresses};
+
+/// How records are made: how long they may be kept, and where rotations start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) ttl: u32,
+    /// It moves with every zone, or the first replica would get the first query after each change.
+    pub(super) turn: u32,
+}
+
+impl Manner {
+    fn node(self, ips: &[IpAddr], turn: Option<u32>, about: About) -> Arc<Node> {
+        let set = |kind| addresses(kind, ips.iter().copied(), self.ttl, turn);
+        Arc::new(Node::new([set(RecordType::A), set(RecordType::AAAA)], about))
+    }
+
+    /// The replicas that may be given work, in rotation.
+    pub(super) fn service(self, service: &Arc<Service>) -> Arc<Node> {
+        let ips = reached(service.endpoints.iter().filter(|endpoint| endpoint.is_available()));
+        self.node(&ips, Some(self.turn), About::Service(Arc::clone(service)))
+    }
+
+    /// All replicas that have an address, ready or not: those of a cluster must find each other before they are.
+    pub(super) fn all(self, service: &Arc<Service>) -> Arc<Node> {
+        let ips = reached(service.endpoints.iter().filter(|endpoint| endpoint.state != State::Stopped));
+        self.node(&ips, Some(self.turn), About::All(Arc::clone(service)))
+    }
+
+    /// Every address of a container, the one it is reached at first: nothing while it can't be given work.
+    pub(super) fn container(self, endpoint: &Arc<Endpoint>) -> Arc<Node> {
+        let ips = if endpoint.is_available() { every_address(endpoint) } else { Vec::new() };
+        self.node(&ips, None, About::Container(Arc::clone(endpoint)))
+    }
+
+    /// One address of a container, which an alias gives.
+    pub(super) fn alias(
+        self,
+        endpoint: &Arc<Endpoint>,
+        v4: Option<Ipv4Addr>,
+        v6: Option<Ipv6Addr>,
+    ) -> Arc<Node> {
+        let ips: Vec<IpAddr> = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)).collect();
+        let ips = if endpoint.is_available() { ips } else { Vec::new() };
+        self.node(&ips, Some(self.turn), About::Alias([Arc::clone(endpoint)].into()))
+    }
+
+    /// What the reverse name of a container's address has.
+    pub(super) fn reverse(self, endpoint: &Arc<Endpoint>, name: &[u8], origin: &[u8]) -> Arc<Node> {
+        let mut builder = Builder::new(RecordType::PTR, self.ttl);
+        builder.push(&[name, origin]);
+        Arc::new(Node::new([builder.build()], About::Container(Arc::clone(endpoint))))
+    }
+
+    /// The SRV records of a service: for each `_NAME._proto` and `_NUMBER._proto` the places, and the names that can't
+    /// be asked for.
+    pub(super) fn ports(
+        self,
+        service: &Service,
+        hosts: &[Option<Arc<Host>>],
+        origin: &[u8],
+    ) -> (Vec<Offer>, BTreeSet<String>) {
+        let mut offered: BTreeMap<Vec<u8>, Vec<(&Arc<Host>, u16)>> = BTreeMap::new();
+        let mut faulty = BTreeSet::new();
+        for (endpoint, host) in service.endpoints.iter().zip(hosts) {
+            for port in &endpoint.ports {
+                for name in port_names(port) {
+                    let Ok(labels) = port_labels(&name, port) else {
+                        faulty.insert(name);
+                        continue;
+                    };
+                    let places = offered.entry(labels).or_default();
+                    if let Some(host) = host.as_ref().filter(|_| endpoint.is_available()) {
+                        offer(places, host, port.number);
+                    }
+                }
+            }
+        }
+        let sets = offered.into_iter().map(|(labels, places)| {
+            let mut builder = Builder::new(RecordType::SRV, self.ttl).rotated(self.turn);
+            for (host, port) in places {
+                builder.host(host);
+                // One priority; weight 1, for with 0 the first one would always be chosen (RFC 2782). The target is
+                // never compressed (RFC 2782).
+                builder.push(&[&[0, 0, 0, 1], &port.to_be_bytes(), &host.name, origin]);
+            }
+            (labels, builder.build())
+        });
+        (sets.collect(), faulty)
+    }
+}
+
+/// The labels of a port below a name, and the records; none where nobody can take work there.
+pub(super) type Offer = (Vec<u8>, Option<RrSet>);
+
+/// The service's age, by its oldest instance; without any, it is the youngest.
+pub(super) fn eldest(service: &Arc<Service>) -> Seniority {
+    let ages = service.endpoints.iter().zip(0..);
+    let eldest = ages.min_by_key(|(endpoint, _)| (endpoint.instance.created, &*endpoint.instance.name));
+    Seniority {
+        created: eldest.map(|(endpoint, _)| endpoint.instance.created),
+        of: Some((Arc::clone(service), eldest.map_or(0, |(_, at)| at))),
+    }
+}
+
+/// The age of one of the service's containers.
+pub(super) fn age(service: &Arc<Service>, at: usize) -> Seniority {
+    Seniority {
+        created: service.endpoints.get(at).map(|endpoint| endpoint.instance.created),
+        of: Some((Arc::clone(service), at as u32)),
+    }
+}
+
+/// Where these are reached, each address once.
+fn reached<'e>(endpoints: impl Iterator<Item = &'e Arc<Endpoint>> + Clone) -> Vec<IpAddr> {
+    let v4 = endpoints.clone().filter_map(|endpoint| endpoint.ipv4.map(IpAddr::V4));
+    distinct(v4.chain(endpoints.filter_map(|endpoint| endpoint.ipv6.map(IpAddr::V6))))
+}
+
+/// Every address of the instance, the one it is reached at first.
+pub(crate) fn every_address(endpoint: &Endpoint) -> Vec<IpAddr> {
+    let networks = &endpoint.instance.networks;
+    let v4 = endpoint.ipv4.into_iter().chain(networks.iter().filter_map(|network| network.ipv4));
+    let v6 = endpoint.ipv6.into_iter().chain(networks.iter().filter_map(|network| network.ipv6));
+    distinct(v4.map(IpAddr::V4).chain(v6.map(IpAddr::V6)))
+}
+
+/// An alias, and the address it gives of either family.
+pub(super) type Alias<'e> = (&'e str, Option<Ipv4Addr>, Option<Ipv6Addr>);
+
+/// Each alias of the instance once, with its address: where it is reached if the alias is on that network, else on the
+/// first network that has it.
+pub(super) fn aliases(endpoint: &Endpoint) -> Vec<Alias<'_>> {
+    let is_chosen = |id: &str| id == &*endpoint.key.attachment;
+    let (chosen, others): (Vec<_>, Vec<_>) =
+        endpoint.instance.networks.iter().partition(|network| is_chosen(&network.endpoint_id));
+    let mut found: Vec<Alias<'_>> = Vec::new();
+    for network in chosen.into_iter().chain(others) {
+        let (v4, v6) = if is_chosen(&network.endpoint_id) {
+            (endpoint.ipv4, endpoint.ipv6)
+        } else {
+            (network.ipv4, network.ipv6)
+        };
+        for alias in &network.aliases {
+            if !found.iter().any(|(known, ..)| known.eq_ignore_ascii_case(alias)) {
+                found.push((alias, v4, v6));
+            }
+        }
+    }
+    found
+}
+
+fn port_names(port: &NamedPort) -> impl Iterator<Item = String> {
+    [Some(port.number.to_string()), port.name.clone()].into_iter().flatten()
+}
+
+/// `_http._tcp` (RFC 2782).
+fn port_labels(name: &str, port: &NamedPort) -> Result<Vec<u8>, names::NameError> {
+    if name.is_empty() {
+        return Err(names::NameError::EmptyLabel);
+    }
+    let mut labels = Vec::with_capacity(name.len() + 7);
+    names::push_label(&mut labels, &format!("_{name}"))?;
+    names::push_label(&mut labels, &format!("_{}", port.protocol))?;
+    Ok(labels)
+}
+
+/// Adds a place unless it is there: a port may be listed both with and without its name.
+fn offer<'h>(places: &mut Vec<(&'h Arc<Host>, u16)>, host: &'h Arc<Host>, port: u16) {
+    let mut same_host = places.iter().rev().take_while(|(place, _)| Arc::ptr_eq(place, host));
+    if !same_host.any(|(_, number)| *number == port) {
+        places.push((host, port));
+    }
+}
+
+/// The addresses, each once, in their order.
+fn distinct(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    let mut seen = foldhash::HashSet::default();
+    for address in addresses {
+        // A handful, which most names have, is searched faster than a table is made.
+        let known = if found.len() < 8 {
+            found.contains(&address)
+        } else {
+            if seen.is_empty() {
+                seen.extend(found.iter().copied());
+            }
+            !seen.insert(address)
+        };
+        if !known {
+            found.push(address);
+        }
+    }
+    found
+}
