@@ -167,12 +167,15 @@ pub struct Target {
     pub port: u16,
     /// How it is spoken to.
     pub scheme: Scheme,
+    /// The host that the server goes by where it does not see the client's, with a port that is not the scheme's own;
+    /// empty where it has no name but its address.
+    pub host: Arc<str>,
 }
 
 impl Target {
     /// One that is spoken to in the clear.
     pub fn new(endpoint: Arc<Endpoint>, port: u16) -> Self {
-        Self { endpoint, port, scheme: Scheme::Http }
+        Self { endpoint, port, scheme: Scheme::Http, host: Arc::from("") }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use portolan_config::tls::Scheme;
 use portolan_discovery::{self as discovery, EndpointKey};
 
 use crate::metrics::{EndpointCounters, Metrics, Scope};
@@ -45,6 +46,7 @@ struct RouterAccount {
 pub(crate) struct TargetAccount {
     endpoint: EndpointKey,
     port: u16,
+    scheme: Scheme,
     /// Stands for it for as long as the process runs; no two lives share one.
     pub(crate) id: u64,
     pub(crate) counters: EndpointCounters,
@@ -86,7 +88,10 @@ impl Ledger {
         };
         account.generation = generation;
         if !Arc::ptr_eq(&account.drawn, drawn) {
-            let targets = self.targets(drawn, &account.targets);
+            // Connections that were made in another way are not used again: as other targets they are not found.
+            let is_same_way = account.drawn.transport == drawn.transport;
+            let known = if is_same_way { account.targets.as_slice() } else { &[] };
+            let targets = self.targets(drawn, known);
             let kept = Kept {
                 cursor: account.compiled.cursor.clone(),
                 scope: account.compiled.scope.clone(),
@@ -145,12 +150,15 @@ impl Ledger {
     /// The accounts of an upstream's targets: those there are, and new ones for new lives.
     fn targets(&self, drawn: &discovery::Upstream, before: &[TargetAccount]) -> Vec<TargetAccount> {
         let account = |target: &discovery::Target| {
-            let known = before
-                .iter()
-                .find(|account| account.port == target.port && account.endpoint == target.endpoint.key);
+            let known = before.iter().find(|account| {
+                account.port == target.port
+                    && account.scheme == target.scheme
+                    && account.endpoint == target.endpoint.key
+            });
             known.cloned().unwrap_or_else(|| TargetAccount {
                 endpoint: target.endpoint.key.clone(),
                 port: target.port,
+                scheme: target.scheme,
                 id: self.next_target.fetch_add(1, Ordering::Relaxed),
                 counters: self.metrics.endpoint(&drawn.name, &target.endpoint.instance.name),
             })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
+use portolan_config::tls::Scheme;
 use portolan_config::{ListenAddress, Protocol};
 use portolan_discovery::State;
 
@@ -88,6 +89,8 @@ pub struct Upstream {
     pub available: Vec<Arc<Target>>,
     /// How many there are in each state; for saying why none is available.
     pub states: Vec<(State, usize)>,
+    /// Whether the server sees the host that the client asked for.
+    pub pass_host_header: bool,
     /// Where the rotation stands.
     pub cursor: Arc<Cursor>,
     /// What it counts into.
@@ -124,6 +127,10 @@ pub struct Target {
     pub id: u64,
     /// Where it is now.
     pub address: SocketAddr,
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// The host that the server goes by; empty where it has no name but its address.
+    pub host: Arc<str>,
     /// The endpoint's name.
     pub endpoint: String,
     /// What it counts into.
@@ -141,6 +148,8 @@ pub(crate) mod tests {
         let target = |index: usize| Target {
             id: index as u64,
             address: SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16)),
+            scheme: Scheme::Http,
+            host: Arc::from(""),
             endpoint: format!("endpoint-{index}"),
             counters: metrics.endpoint("test", &format!("endpoint-{index}")),
         };
@@ -151,6 +160,7 @@ pub(crate) mod tests {
                 .map(|i| Arc::new(target(i)))
                 .collect(),
             states: vec![(State::Stopped, available.iter().filter(|available| !**available).count())],
+            pass_host_header: true,
             cursor: Arc::default(),
             scope: Arc::new(metrics.service("test")),
         }

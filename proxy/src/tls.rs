@@ -23,16 +23,19 @@ use rustls::ServerConfig;
 mod accept;
 mod certificate;
 mod clients;
+mod connect;
 mod files;
 mod keeper;
 mod metrics;
 mod options;
 mod selfmade;
+mod servers;
 mod store;
 
 pub(crate) use accept::{Failure, begins_handshake, hello, kind, version};
 pub(crate) use keeper::Keeper;
 pub(crate) use metrics::Metrics;
+use servers::Speaker;
 
 /// The protocols that are offered in a handshake, where options ask for them.
 pub(crate) const PROTOCOLS: &[&str] = &["http/1.1"];
@@ -42,11 +45,18 @@ pub(crate) const PROTOCOLS: &[&str] = &["http/1.1"];
 pub(crate) struct Front {
     /// By the name of the options; those that can't be met are not here.
     servers: HashMap<String, Arc<ServerConfig>, RandomState>,
+    /// By the name of the upstream.
+    speakers: HashMap<String, Arc<Speaker>, RandomState>,
 }
 
 impl Front {
     /// What these options come to, unless they can't be met.
     pub(crate) fn server(&self, options: &str) -> Option<&Arc<ServerConfig>> {
         self.servers.get(options)
+    }
+
+    /// How the endpoints of an upstream are spoken to, unless that can't be done as asked for.
+    pub(crate) fn speaker(&self, upstream: &str) -> Option<&Arc<Speaker>> {
+        self.speakers.get(upstream)
     }
 }

@@ -239,7 +239,8 @@ impl Connection {
             return Ok(Some((head.length, Err(turned))));
         }
         let mut out = self.worker.buffers.take();
-        request::write(&head, &path, &self.peer, &self.worker.host_name, &mut out);
+        let keep_host = route.upstream.pass_host_header;
+        let host_at = request::write(&head, &path, keep_host, &self.peer, &self.worker.host_name, &mut out);
         let exchange = Exchange {
             method: head.method,
             framing: head.framing,
@@ -250,6 +251,7 @@ impl Connection {
             deadlines: limits.deadlines(),
             body_bytes_max: limits.body_bytes_max,
             head: out,
+            host_at,
             upstream: route.upstream.clone(),
         };
         Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked }))))

@@ -46,8 +46,26 @@ pub(crate) struct Exchange {
     pub(crate) body_bytes_max: u64,
     /// The head as the endpoint gets it.
     pub(crate) head: Buffer,
+    /// Where the server's own host is to be put into it, unless the client's is in it.
+    pub(crate) host_at: Option<usize>,
     /// Where it goes.
     pub(crate) upstream: Arc<Upstream>,
+}
+
+impl Exchange {
+    /// The head for this target, where that is another than for the others.
+    fn addressed_to(&self, target: &Target, worker: &Worker) -> Option<Buffer> {
+        let (before, after) = self.head.filled().split_at(self.host_at?);
+        let mut head = worker.buffers.take();
+        head.put(before);
+        if target.host.is_empty() {
+            head.put(target.address.to_string().as_bytes());
+        } else {
+            head.put(target.host.as_bytes());
+        }
+        head.put(after);
+        Some(head)
+    }
 }
 
 /// How an exchange ended.
@@ -206,7 +224,10 @@ async fn send(
     let answered = {
         let (mut from_endpoint, mut to_endpoint) = leg.endpoint.split();
         let (mut from_client, mut to_client) = client.split();
-        let written = timeout(BODY_IDLE, to_endpoint.write_all(request.head.filled())).await;
+        let addressed = request.addressed_to(&leg.target, worker);
+        let head = addressed.as_ref().unwrap_or(&request.head);
+        let written = timeout(BODY_IDLE, to_endpoint.write_all(head.filled())).await;
+        drop(addressed);
         // A failed write is not yet the end: the endpoint may have answered before it stopped reading.
         let mut pumping = !upload.whole.get() && matches!(written, Ok(Ok(())));
         let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, request, &upload));

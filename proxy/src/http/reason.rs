@@ -48,6 +48,8 @@ pub(crate) enum Reason {
     ConnectRefused,
     /// No endpoint answered to a connection in time.
     ConnectTimeout,
+    /// No TLS handshake with an endpoint came to its end.
+    EndpointTls,
     /// The endpoint broke the connection off before it had answered.
     EndpointReset,
     /// The endpoint answered what can't be read.
@@ -85,6 +87,7 @@ impl Reason {
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::EndpointTls => "endpoint_tls",
             Self::EndpointReset => "endpoint_reset",
             Self::BadResponse => "bad_response",
             Self::ResponseTimeout => "response_timeout",
@@ -119,9 +122,11 @@ impl Reason {
             Self::ConnectionLimit | Self::ClientConnectionLimit => (429, "Too Many Requests"),
             Self::NoRoute => (404, "Not Found"),
             Self::NoEndpoint => (503, "Service Unavailable"),
-            Self::ConnectRefused | Self::EndpointReset | Self::BadResponse | Self::ResponseTruncated => {
-                (502, "Bad Gateway")
-            }
+            Self::ConnectRefused
+            | Self::EndpointTls
+            | Self::EndpointReset
+            | Self::BadResponse
+            | Self::ResponseTruncated => (502, "Bad Gateway"),
             Self::ConnectTimeout | Self::ResponseTimeout | Self::AnswerTimeout => (504, "Gateway Timeout"),
         }
     }
@@ -148,6 +153,7 @@ impl Reason {
             Self::NoEndpoint => "no available server",
             Self::ConnectRefused => "no server accepted a connection",
             Self::ConnectTimeout => "no server accepted a connection in time",
+            Self::EndpointTls => "the TLS handshake with the server failed",
             Self::EndpointReset => "the server broke the connection off",
             Self::BadResponse => "the server's answer can't be read",
             Self::ResponseTimeout => "the server did not answer in time",

@@ -6,14 +6,23 @@ use super::head::{RequestHead, is_nominated};
 use super::peer::Peer;
 use crate::worker::Buffer;
 
-/// Writes the head for the endpoint. The Host is kept; `path` is the one that was routed by.
-pub(super) fn write(head: &RequestHead, path: &str, peer: &Peer, host_name: &str, out: &mut Buffer) {
+/// Writes the head for the endpoint; `path` is the one that was routed by. The Host is kept, or left out for each
+/// server's own; then this gives the place for it.
+pub(super) fn write(
+    head: &RequestHead,
+    path: &str,
+    keep_host: bool,
+    peer: &Peer,
+    host_name: &str,
+    out: &mut Buffer,
+) -> Option<usize> {
     out.put(head.method_text.as_bytes());
     out.put(b" ");
     out.put(path.as_bytes());
     out.put(query(head.target).as_bytes());
     out.put(b" HTTP/1.1\r\n");
-    write_field("Host", head.authority.as_bytes(), out);
+    let host_at = (!keep_host).then(|| out.filled().len() + "Host: ".len());
+    write_field("Host", if keep_host { head.authority.as_bytes() } else { b"" }, out);
     let mut claims = false;
     for field in head.fields {
         if forwarded::is_forwarding_field(field.name) {
@@ -27,6 +36,7 @@ pub(super) fn write(head: &RequestHead, path: &str, peer: &Peer, host_name: &str
     }
     forwarded::write(head, claims, peer, host_name, out);
     out.put(b"\r\n");
+    host_at
 }
 
 /// The path of a target, without its query.
@@ -77,7 +87,7 @@ mod tests {
         let mut out = Rc::new(Buffers::default()).take();
         let path = routing_path(path(head.target));
         let peer = Peer::new("192.0.2.7:1234".parse().unwrap(), false, &Forwarded::default());
-        write(&head, &path, &peer, "portolan-1", &mut out);
+        write(&head, &path, true, &peer, "portolan-1", &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 

@@ -111,6 +111,7 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     deadlines: Deadlines::default(),
                     body_bytes_max: u64::MAX,
                     head: sent_on,
+                    host_at: None,
                     upstream,
                 };
                 inbound.consume(length);

@@ -64,11 +64,20 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
         available.push(Arc::new(Target {
             id: account.id,
             address: SocketAddr::new(address, target.port),
+            scheme: target.scheme,
+            host: target.host.clone(),
             endpoint: endpoint.instance.name.clone(),
             counters: account.counters,
         }));
     }
-    Upstream { name: upstream.name.clone(), available, states, cursor: kept.cursor, scope: kept.scope }
+    Upstream {
+        name: upstream.name.clone(),
+        available,
+        states,
+        pass_host_header: upstream.pass_host_header,
+        cursor: kept.cursor,
+        scope: kept.scope,
+    }
 }
 
 /// An entry point while its routes are filed.

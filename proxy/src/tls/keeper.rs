@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use portolan_config::Fault;
-use portolan_config::tls::{KeyPair, Pem, Tls, TlsOptions};
+use portolan_config::tls::{KeyPair, Pem, Scheme, ServersTransport, Tls, TlsOptions};
 use portolan_discovery::Snapshot;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
@@ -18,6 +18,7 @@ use rustls::server::ProducesTickets;
 use super::certificate::{Certificate, Wrong, certificates};
 use super::files::Files;
 use super::options::{self, Parts, Problem};
+use super::servers::{self, Speaker};
 use super::store::{Resolver, Store};
 use super::{Front, Metrics, PROTOCOLS, clients, selfmade};
 use crate::table::DEFAULT_OPTIONS;
@@ -40,6 +41,12 @@ pub(crate) struct Keeper {
     files: Files,
     /// What is asked for.
     wanted: Arc<Tls>,
+    /// How servers are to be spoken to, by the name of the upstream; where that is by TLS.
+    transports: BTreeMap<String, Arc<ServersTransport>>,
+    /// What came of that, so that sessions go on when something else changes.
+    spoken: Vec<Spoken>,
+    /// What the system trusts, once somebody asked.
+    system: Option<Authorities>,
     /// The last that could be read of each pair that is asked for.
     pairs: BTreeMap<KeyPair, Arc<Certificate>>,
     /// The same for authorities.
@@ -58,6 +65,15 @@ struct Tickets {
     made_by: Arc<dyn ProducesTickets>,
 }
 
+/// One way to speak to servers, and what it was made of.
+#[derive(Debug)]
+struct Spoken {
+    transport: Arc<ServersTransport>,
+    roots: Authorities,
+    papers: Vec<CertificateDer<'static>>,
+    speaker: Arc<Speaker>,
+}
+
 impl Keeper {
     /// Begins with a self-made certificate and the default options.
     pub(crate) fn new(metrics: Metrics) -> Result<Self, Unusable> {
@@ -71,6 +87,9 @@ impl Keeper {
             front: Arc::default(),
             files: Files::default(),
             wanted: Arc::default(),
+            transports: BTreeMap::new(),
+            spoken: Vec::new(),
+            system: None,
             pairs: BTreeMap::new(),
             authorities: BTreeMap::new(),
             tickets: BTreeMap::new(),
@@ -87,8 +106,14 @@ impl Keeper {
 
     /// Follows a snapshot.
     pub(crate) fn follow(&mut self, snapshot: &Snapshot) {
-        if !Arc::ptr_eq(&self.wanted, &snapshot.tls) && self.wanted != snapshot.tls {
+        let by_tls = snapshot
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.targets.iter().any(|target| target.scheme == Scheme::Https));
+        let transports = by_tls.map(|upstream| (upstream.name.clone(), upstream.transport.clone())).collect();
+        if self.transports != transports || self.wanted != snapshot.tls {
             self.wanted = snapshot.tls.clone();
+            self.transports = transports;
             self.compile();
         }
     }
@@ -112,7 +137,8 @@ impl Keeper {
             .and_then(|pair| self.pair(pair, "tls.stores.default.defaultCertificate"));
         let default = default.unwrap_or_else(|| self.selfmade.clone());
         let store = Arc::new(Store::new(&shown, &default));
-        let mut front = Front { servers: HashMap::default() };
+        let mut front = Front { servers: HashMap::default(), speakers: HashMap::default() };
+        self.speakers(&mut front);
         let usual = TlsOptions::default();
         let named = wanted.options.iter().map(|(name, options)| (name.as_str(), options));
         let usual = (!wanted.options.contains_key(DEFAULT_OPTIONS)).then_some((DEFAULT_OPTIONS, &usual));
@@ -136,6 +162,11 @@ impl Keeper {
         self.pairs.retain(|pair, _| {
             wanted.certificates.iter().any(|(known, _)| known == pair)
                 || wanted.default_certificates.values().any(|known| known == pair)
+                || self.transports.values().any(|transport| transport.certificates.contains(pair))
+        });
+        self.authorities.retain(|pems, _| {
+            wanted.options.values().any(|options| options.client_auth.authorities == *pems)
+                || self.transports.values().any(|transport| transport.root_cas == *pems)
         });
         self.tickets.retain(|name, _| name == DEFAULT_OPTIONS || wanted.options.contains_key(name));
         self.front.store(Arc::new(front));
@@ -189,7 +220,8 @@ impl Keeper {
         store: &Arc<Store>,
         problems: &mut Vec<Problem>,
     ) -> Result<rustls::ServerConfig, Problem> {
-        let authorities = self.authorities(&wanted.client_auth.authorities, problems)?;
+        let authorities =
+            self.authorities("clientAuth.caFiles", &wanted.client_auth.authorities, problems)?;
         let provider = Arc::new(options::provider(wanted, problems));
         let verifier = clients::verifier(&wanted.client_auth, authorities.clone(), &provider)
             .map_err(|why| ("clientAuth", why))?;
@@ -203,9 +235,86 @@ impl Keeper {
         options::server_config(wanted, parts)
     }
 
+    /// Makes what endpoints are spoken to by.
+    fn speakers(&mut self, front: &mut Front) {
+        let before = std::mem::take(&mut self.spoken);
+        for (upstream, transport) in self.transports.clone() {
+            let now = |spoken: &&Spoken| spoken.transport == transport;
+            let speaker = match self.spoken.iter().find(now) {
+                Some(spoken) => Ok(spoken.speaker.clone()),
+                None => self.speaker(&transport, &before),
+            };
+            match speaker {
+                Ok(speaker) => {
+                    front.speakers.insert(upstream, speaker);
+                }
+                Err((key, why)) => self.faults.push(Fault::new(
+                    format!("service {upstream}"),
+                    format!("serversTransport.{key}"),
+                    format!("{why}; no request is sent there"),
+                )),
+            }
+        }
+    }
+
+    fn speaker(
+        &mut self,
+        transport: &Arc<ServersTransport>,
+        before: &[Spoken],
+    ) -> Result<Arc<Speaker>, Problem> {
+        let mut problems = Vec::new();
+        let name = transport.server_name.as_deref().map(servers::name).transpose();
+        let name = name.map_err(|why| ("serverName", why))?;
+        let roots = match (transport.insecure_skip_verify, transport.root_cas.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => self.system_roots()?,
+            (false, false) => self.authorities("rootCAs", &transport.root_cas, &mut problems)?,
+        };
+        for (key, why) in problems {
+            self.faults.push(Fault::new("servers' transports", format!("serversTransport.{key}"), why));
+        }
+        let mut papers = Vec::new();
+        for pair in &transport.certificates {
+            let shown = self.pair(pair, "serversTransport.certificates");
+            papers.push(shown.ok_or_else(|| ("certificates", "they can't be shown".to_owned()))?);
+        }
+        let shown: Vec<_> = papers.iter().flat_map(|papers| papers.key.cert.clone()).collect();
+        let same = |spoken: &&Spoken| {
+            spoken.transport == *transport && spoken.roots == roots && spoken.papers == shown
+        };
+        let speaker = match before.iter().find(same) {
+            Some(spoken) => spoken.speaker.clone(),
+            None => {
+                let config =
+                    servers::client_config(transport, &roots, papers).map_err(|why| ("rootCAs", why))?;
+                Arc::new(Speaker { config: Arc::new(config), name })
+            }
+        };
+        let transport = transport.clone();
+        self.spoken.push(Spoken { transport, roots, papers: shown, speaker: speaker.clone() });
+        Ok(speaker)
+    }
+
+    fn system_roots(&mut self) -> Result<Authorities, Problem> {
+        if let Some(known) = &self.system {
+            return Ok(known.clone());
+        }
+        let found = rustls_native_certs::load_native_certs();
+        if found.certs.is_empty() {
+            let why = found.errors.first().map_or_else(|| "it has none".to_owned(), ToString::to_string);
+            return Err(("rootCAs", format!("none are given, and the system's can't be had: {why}")));
+        }
+        self.system = Some(found.certs.clone());
+        Ok(found.certs)
+    }
+
     /// The certificates of authorities, as their files have them, or as they had them last.
-    fn authorities(&mut self, pems: &[Pem], problems: &mut Vec<Problem>) -> Result<Authorities, Problem> {
-        const KEY: &str = "clientAuth.caFiles";
+    fn authorities(
+        &mut self,
+        key: &'static str,
+        pems: &[Pem],
+        problems: &mut Vec<Problem>,
+    ) -> Result<Authorities, Problem> {
         let mut read = Vec::new();
         let mut wrong = None;
         for pem in pems {
@@ -218,8 +327,8 @@ impl Keeper {
             self.authorities.insert(pems.to_vec(), read.clone());
             return Ok(read);
         };
-        let Some(before) = self.authorities.get(pems) else { return Err((KEY, why)) };
-        problems.push((KEY, format!("{why}; what was there before still counts")));
+        let Some(before) = self.authorities.get(pems) else { return Err((key, why)) };
+        problems.push((key, format!("{why}; what was there before still counts")));
         Ok(before.clone())
     }
 

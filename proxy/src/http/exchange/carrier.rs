@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use portolan_config::tls::Scheme;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use crate::balancer::{Tried, pick};
-use crate::deadline::timeout;
 use crate::http::Reason;
 use crate::http::pool::Care;
 use crate::limits::CONNECT_TIMEOUT;
@@ -68,7 +69,12 @@ impl Carrier<'_> {
         {
             return Ok(Leg { target, endpoint, reused: true });
         }
-        match connect(&target).await {
+        // Published ports are passed on unread: there it is the client who speaks TLS, or nobody.
+        let connected = match self {
+            Self::Pooled => connect_by_scheme(&target, &upstream.name, worker).await,
+            Self::Pinned(_) => connect(&target).await,
+        };
+        match connected {
             Ok(endpoint) => Ok(Leg { target, endpoint, reused: false }),
             Err(reason) => Err(Unobtainable::Failed(target, reason)),
         }
@@ -83,12 +89,35 @@ impl Carrier<'_> {
     }
 }
 
-/// Opens a connection to a target.
+/// Opens a connection to a target, in the clear.
 pub(crate) async fn connect(target: &Target) -> Result<Stream, Reason> {
-    match timeout(CONNECT_TIMEOUT, TcpStream::connect(target.address)).await {
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    connect_tcp(target, deadline).await.map(Stream::from)
+}
+
+/// Opens a connection to a target, in the way it is spoken to. A handshake must be done by the same deadline.
+async fn connect_by_scheme(target: &Target, upstream: &str, worker: &Worker) -> Result<Stream, Reason> {
+    if target.scheme != Scheme::Https {
+        return connect(target).await;
+    }
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let Some(speaker) = worker.tls().speaker(upstream).cloned() else { return Err(Reason::EndpointTls) };
+    let tcp = connect_tcp(target, deadline).await?;
+    match timeout_at(deadline, Box::pin(speaker.connect(tcp, &target.host, target.address.ip()))).await {
+        Ok(Ok(endpoint)) => Ok(endpoint),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, upstream, endpoint = target.endpoint, "no TLS handshake with the endpoint");
+            Err(Reason::EndpointTls)
+        }
+        Err(_) => Err(Reason::ConnectTimeout),
+    }
+}
+
+async fn connect_tcp(target: &Target, deadline: Instant) -> Result<TcpStream, Reason> {
+    match timeout_at(deadline, TcpStream::connect(target.address)).await {
         Ok(Ok(endpoint)) => {
             let _ = endpoint.set_nodelay(true);
-            Ok(endpoint.into())
+            Ok(endpoint)
         }
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(Reason::ConnectTimeout),
         Ok(Err(_)) => Err(Reason::ConnectRefused),

@@ -39,6 +39,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         deadlines: Deadlines::default(),
         body_bytes_max: u64::MAX,
         head,
+        host_at: None,
         upstream,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

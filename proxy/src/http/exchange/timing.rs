@@ -42,6 +42,7 @@ async fn upload_by<C: Future<Output = TcpStream>>(
         deadlines,
         body_bytes_max: u64::MAX,
         head,
+        host_at: None,
         upstream: Arc::new(upstream),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
