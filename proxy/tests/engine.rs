@@ -43,5 +43,9 @@ mod routing;
 mod support;
 #[path = "engine/tls.rs"]
 mod tls;
+#[path = "engine/tls_handshakes.rs"]
+mod tls_handshakes;
+#[path = "engine/tls_options.rs"]
+mod tls_options;
 #[path = "engine/upgrade.rs"]
 mod upgrade;
