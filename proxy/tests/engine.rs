@@ -43,6 +43,8 @@ mod routing;
 mod support;
 #[path = "engine/tls.rs"]
 mod tls;
+#[path = "engine/tls_endpoints.rs"]
+mod tls_endpoints;
 #[path = "engine/tls_handshakes.rs"]
 mod tls_handshakes;
 #[path = "engine/tls_options.rs"]

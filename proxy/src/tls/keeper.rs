@@ -286,7 +286,7 @@ impl Keeper {
             Some(spoken) => spoken.speaker.clone(),
             None => {
                 let config =
-                    servers::client_config(transport, &roots, papers).map_err(|why| ("rootCAs", why))?;
+                    servers::client_config(transport, &roots, &papers).map_err(|why| ("rootCAs", why))?;
                 Arc::new(Speaker { config: Arc::new(config), name })
             }
         };

@@ -46,7 +46,7 @@ pub(super) fn name(written: &str) -> Result<ServerName<'static>, String> {
 pub(super) fn client_config(
     transport: &ServersTransport,
     roots: &[CertificateDer<'static>],
-    papers: Vec<Arc<Certificate>>,
+    papers: &[Arc<Certificate>],
 ) -> Result<ClientConfig, String> {
     let mut provider = aws_lc_rs::default_provider();
     // The key is agreed on by what costs least; what a server can't do without, it asks for.

@@ -7,7 +7,7 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::*;
-use crate::limits::{CLIENT_IDLE_TIMEOUT, REQUEST_HEAD_TIMEOUT};
+use crate::limits::{CLIENT_IDLE_TIMEOUT, REQUEST_HEAD_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 
 /// What became of a client.
 struct Served {
@@ -62,6 +62,20 @@ async fn a_head_that_trickles_is_cut_off_and_told_so() {
     .await;
     assert!(received.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{received}");
     assert!(took < REQUEST_HEAD_TIMEOUT * 3, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_trickles_is_cut_off() {
+    let (received, took) = served(|mut client| async {
+        for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01" {
+            let _ = client.write_all(&[*byte]).await;
+            sleep(TLS_HANDSHAKE_TIMEOUT / 4).await;
+        }
+        client
+    })
+    .await;
+    assert_eq!(received, "");
+    assert!(took < TLS_HANDSHAKE_TIMEOUT * 3, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

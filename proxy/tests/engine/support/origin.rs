@@ -1,12 +1,14 @@
 //! A server behind the proxy: one that answers by a script, or one whose connections the test takes itself.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Wire, soon};
+use super::{Link, Wire, soon};
 
 /// A request as it reached an origin.
 #[derive(Clone, Debug)]
@@ -78,11 +80,26 @@ impl Drop for Origin {
 impl Origin {
     /// One that reads each request whole and answers by `script`.
     pub(crate) async fn answering(script: impl Fn(&Seen) -> Reply + Clone + Send + 'static) -> Self {
+        Self::serving(None, script).await
+    }
+
+    /// The same, by TLS.
+    pub(crate) async fn secured(
+        config: ServerConfig,
+        script: impl Fn(&Seen) -> Reply + Clone + Send + 'static,
+    ) -> Self {
+        Self::serving(Some(Arc::new(config)), script).await
+    }
+
+    async fn serving(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&Seen) -> Reply + Clone + Send + 'static,
+    ) -> Self {
         let mut origin = Self::manual().await;
         let listener = origin.accepts.take().expect("just bound");
         let (report, seen) = unbounded_channel();
         origin.seen = seen;
-        origin.task = Some(tokio::spawn(serve(listener, script, report)).abort_handle());
+        origin.task = Some(tokio::spawn(serve(listener, tls, script, report)).abort_handle());
         origin
     }
 
@@ -101,6 +118,13 @@ impl Origin {
     pub(crate) async fn accept(&mut self) -> Wire {
         let listener = self.accepts.as_ref().expect("a manual origin that was not stopped");
         Wire::over(soon("a connection to the origin", listener.accept()).await.expect("a connection").0)
+    }
+
+    /// The same, by TLS.
+    pub(crate) async fn accept_tls(&mut self, config: Arc<ServerConfig>) -> Wire {
+        let listener = self.accepts.as_ref().expect("a manual origin that was not stopped");
+        let (stream, _) = soon("a connection to the origin", listener.accept()).await.expect("a connection");
+        Wire::by(Link::accept(stream, config).await.expect("a handshake"))
     }
 
     /// The next request.
@@ -124,6 +148,7 @@ impl Origin {
 
 async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     script: impl Fn(&Seen) -> Reply + Clone + Send + 'static,
     report: UnboundedSender<Seen>,
 ) {
@@ -131,8 +156,16 @@ async fn serve(
     let mut connections = JoinSet::new();
     for connection in 0.. {
         let Ok((stream, _)) = listener.accept().await else { return };
-        let (script, report) = (script.clone(), report.clone());
-        connections.spawn(converse(Wire::over(stream), connection, script, report));
+        let (tls, script, report) = (tls.clone(), script.clone(), report.clone());
+        connections.spawn(async move {
+            let link = match tls {
+                None => Ok(stream.into()),
+                Some(tls) => Link::accept(stream, tls).await,
+            };
+            if let Ok(link) = link {
+                converse(Wire::by(link), connection, script, report).await;
+            }
+        });
     }
 }
 

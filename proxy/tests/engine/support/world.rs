@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
 use portolan_config::settings::EntryPoint;
-use portolan_config::tls::{RouterTls, Tls};
+use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{Fault, Protocol, Publish, Rule};
 use portolan_discovery::{
     Endpoint, EndpointKey, Instance, InstanceId, ProviderName, Publication, Router, ServiceKey, Snapshot,
@@ -105,6 +105,25 @@ impl World {
         self.snapshot.upstreams.retain(|known| known.name != upstream);
         self.snapshot.upstreams.push(Arc::new(Upstream::new(upstream.to_owned(), targets)));
         self.apply();
+    }
+
+    /// From now on, `app@test` is at these places, which are spoken to by TLS like this. Gives what can't be done.
+    pub(crate) fn serve_tls(
+        &mut self,
+        mut targets: Vec<Target>,
+        transport: ServersTransport,
+        tune: impl FnOnce(&mut Upstream),
+    ) -> Vec<Fault> {
+        for target in &mut targets {
+            target.scheme = Scheme::Https;
+        }
+        let mut upstream = Upstream::new("app@test".to_owned(), targets);
+        upstream.transport = Arc::new(transport);
+        tune(&mut upstream);
+        self.snapshot.upstreams.retain(|known| known.name != upstream.name);
+        self.snapshot.upstreams.push(Arc::new(upstream));
+        self.apply();
+        self.look()
     }
 
     /// Adds a router; it counts from the next [`World::serve`].
