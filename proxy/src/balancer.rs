@@ -17,6 +17,11 @@ impl Tried {
         self.0.len()
     }
 
+    /// Whether there is no other.
+    pub(crate) fn are_all(&self, upstream: &Upstream) -> bool {
+        upstream.available.iter().all(|target| self.contains(target))
+    }
+
     fn contains(&self, target: &Target) -> bool {
         self.0.contains(&target.id)
     }

@@ -22,6 +22,11 @@ impl Moment {
     /// One that never comes.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
+    /// How long after an earlier one; nothing, if that is later.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
     /// The present, as far as the coarse clock knows: some milliseconds late.
     #[cfg(not(test))]
     pub(crate) fn now() -> Self {

@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use portolan_config::tls::Scheme;
 use portolan_discovery::{self as discovery, EndpointKey};
 
+use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::table::{Cursor, Route, Upstream};
 
@@ -55,6 +56,7 @@ pub(crate) struct TargetAccount {
 /// What an upstream is compiled with, besides what the chart shows of it.
 pub(crate) struct Kept {
     pub(crate) cursor: Arc<Cursor>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) scope: Arc<Scope>,
     /// In the order of the chart's targets.
     pub(crate) targets: Vec<TargetAccount>,
@@ -76,6 +78,7 @@ impl Ledger {
         let Some(mut account) = self.upstreams.get_mut(&drawn.name) else {
             let kept = Kept {
                 cursor: Arc::default(),
+                budget: Arc::new(Budget::new()),
                 scope: Arc::new(self.metrics.service(&drawn.name)),
                 targets: self.targets(drawn, &[]),
             };
@@ -94,6 +97,7 @@ impl Ledger {
             let targets = self.targets(drawn, known);
             let kept = Kept {
                 cursor: account.compiled.cursor.clone(),
+                budget: account.compiled.budget.clone(),
                 scope: account.compiled.scope.clone(),
                 targets: targets.clone(),
             };

@@ -12,6 +12,7 @@
 
 pub mod access_log;
 mod balancer;
+mod budget;
 mod census;
 mod deadline;
 mod http;

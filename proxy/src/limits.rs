@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// Where there is no limit: longer than anything runs, and short enough to be added to any time.
+pub(crate) const UNLIMITED: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// From the first byte of a request head to its end; then 408. A slow *body* is not meant: see [`BODY_IDLE`].
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the last byte of the request that moved to the head of the answer; then 504. Generous, for those who poll
 /// long.
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// From when an answer is waited for until its client is watched: one that breaks its connection off is not waited for.
+/// Most answers come sooner, and watching costs.
+pub const CLIENT_WATCHED_AFTER: Duration = Duration::from_secs(1);
 
 /// A body, either way, of which not one byte moves. One that trickles is never cut off.
 pub const BODY_IDLE: Duration = Duration::from_secs(60);
@@ -71,6 +78,16 @@ pub const BULK_KEPT: usize = 64;
 
 /// Endpoints tried for one request or connection.
 pub const ATTEMPTS_MAX: usize = 4;
+
+/// Requests of an upstream that may be sent again, of a hundred: enough for a replica that stops, too few to bury those
+/// that are left.
+pub const RETRY_BUDGET_PERCENT: usize = 20;
+
+/// Those that may be in any case, within [`RETRY_BUDGET_WINDOW`].
+pub const RETRY_BUDGET_FLOOR: usize = 100;
+
+/// How long requests count for the budget of those that are sent again.
+pub const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
 
 /// A tunnel (WebSocket and other upgrades) through which nothing moves either way, as long-lived kernels need it.
 pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -60,8 +60,9 @@ impl Listeners {
             }
             match bind(port.address, port.protocol, self.workers.len()) {
                 Ok(sockets) => {
+                    let first = table.upstreams.get(&published.upstream);
                     let id = self.send(sockets, |socket| match port.protocol {
-                        Protocol::Tcp => Socket::Tcp(socket.into(), *port),
+                        Protocol::Tcp => Socket::Tcp(socket.into(), *port, first.cloned()),
                         Protocol::Udp => Socket::Udp(socket.into(), *port),
                     });
                     self.published.insert(*port, id);

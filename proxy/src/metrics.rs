@@ -34,6 +34,7 @@ pub struct Metrics {
     retries: IntCounterVec,
     /// What is counted of TLS.
     pub(crate) tls: tls::Metrics,
+    retries_refused: IntCounterVec,
     /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
     pub(crate) last_compile: prometheus::Gauge,
 }
@@ -114,6 +115,11 @@ impl Metrics {
                 &["service"],
             )?,
             tls: tls::Metrics::register(registry)?,
+            retries_refused: counter(
+                "portolan_service_retries_refused_total",
+                "Requests not sent to another endpoint, because too many had been already",
+                &["service"],
+            )?,
             last_compile: registered(
                 registry,
                 prometheus::Gauge::new(
@@ -160,9 +166,14 @@ impl Metrics {
         self.retries.with_label_values(&[service]).inc();
     }
 
+    pub(crate) fn retry_refused(&self, service: &str) {
+        self.retries_refused.with_label_values(&[service]).inc();
+    }
+
     pub(crate) fn forget_retries(&self, service: &str) {
         // Most services never had any.
         let _ = self.retries.remove_label_values(&[service]);
+        let _ = self.retries_refused.remove_label_values(&[service]);
     }
 
     pub(crate) fn forget_endpoint(&self, counters: &EndpointCounters) {

@@ -7,9 +7,10 @@ mod udp;
 pub(crate) use tcp::serve as serve_tcp;
 pub(crate) use udp::serve as serve_udp;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::metrics::{Metrics, Scope, published_name};
+use crate::metrics::{Scope, published_name};
 use crate::table::{Port, Upstream};
 use crate::worker::Worker;
 
@@ -19,12 +20,15 @@ pub(crate) struct Listening {
     port: Port,
     /// What it counts into.
     scope: Scope,
+    /// Where it led last.
+    last: RefCell<Option<Arc<Upstream>>>,
 }
 
 impl Listening {
-    pub(crate) fn new(port: Port, metrics: &Metrics) -> Self {
+    /// A port that leads to `first` to begin with.
+    pub(crate) fn new(port: Port, first: Option<Arc<Upstream>>, worker: &Worker) -> Self {
         let name = published_name(port.address.port, port.protocol);
-        Self { port, scope: metrics.entry_point(&name) }
+        Self { port, scope: worker.metrics.entry_point(&name), last: RefCell::new(first) }
     }
 
     /// Where the port leads now.
@@ -32,5 +36,18 @@ impl Listening {
         let table = worker.table();
         let published = table.publications.get(&self.port)?;
         table.upstreams.get(&published.upstream).cloned()
+    }
+
+    /// Where a new connection goes. One that the kernel took before the port was withdrawn still goes where the port led:
+    /// it was accepted as far as its client knows.
+    fn upstream_of_new(&self, worker: &Worker) -> Option<Arc<Upstream>> {
+        let now = self.upstream(worker);
+        let mut last = self.last.borrow_mut();
+        if now.is_some() {
+            last.clone_from(&now);
+            return now;
+        }
+        let last = last.as_ref()?;
+        worker.table().upstreams.get(&last.name).or(Some(last)).cloned()
     }
 }

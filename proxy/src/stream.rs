@@ -176,6 +176,24 @@ impl ReadHalf<'_> {
     }
 }
 
+impl WriteHalf<'_> {
+    /// Resolves when the other side breaks the connection off; never once it has ended its side in peace, or has sent
+    /// something that nobody has read.
+    pub(crate) async fn broken_off(&self) {
+        let mut room = [MaybeUninit::uninit()];
+        let peeked = poll_fn(|context| {
+            let mut room = ReadBuf::uninit(&mut room);
+            match self {
+                Self::Tcp(tcp) => tcp.as_ref().poll_peek(context, &mut room),
+                Self::Tls(tls) => tls.borrow().session.get_ref().0.poll_peek(context, &mut room),
+            }
+        });
+        if peeked.await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl AsyncWrite for WriteHalf<'_> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {

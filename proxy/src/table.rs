@@ -10,15 +10,18 @@ use portolan_config::tls::Scheme;
 use portolan_config::{ListenAddress, Protocol};
 use portolan_discovery::State;
 
+use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Scope};
 
 mod compile;
 mod path;
+mod reach;
 mod routes;
 mod secure;
 
 pub use compile::compile;
 pub(crate) use path::routing_path;
+pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use secure::{Choice, DEFAULT as DEFAULT_OPTIONS};
 
@@ -93,6 +96,8 @@ pub struct Upstream {
     pub pass_host_header: bool,
     /// Where the rotation stands.
     pub cursor: Arc<Cursor>,
+    /// How much may be sent again.
+    pub(crate) budget: Arc<Budget>,
     /// What it counts into.
     pub scope: Arc<Scope>,
 }
@@ -118,6 +123,11 @@ impl Cursor {
     pub(crate) fn next(&self) -> usize {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// How many turns were taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// One place to send traffic to.
@@ -133,6 +143,8 @@ pub struct Target {
     pub host: Arc<str>,
     /// The endpoint's name.
     pub endpoint: String,
+    /// Deadlines and limits of connections to it.
+    pub(crate) reach: Reach,
     /// What it counts into.
     pub counters: EndpointCounters,
 }
@@ -151,6 +163,7 @@ pub(crate) mod tests {
             scheme: Scheme::Http,
             host: Arc::from(""),
             endpoint: format!("endpoint-{index}"),
+            reach: Reach::default(),
             counters: metrics.endpoint("test", &format!("endpoint-{index}")),
         };
         Upstream {
@@ -162,6 +175,7 @@ pub(crate) mod tests {
             states: vec![(State::Stopped, available.iter().filter(|available| !**available).count())],
             pass_host_header: true,
             cursor: Arc::default(),
+            budget: Arc::new(Budget::new()),
             scope: Arc::new(metrics.service("test")),
         }
     }

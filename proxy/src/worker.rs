@@ -23,7 +23,7 @@ use crate::http::{self, EntryPoint, Pool};
 use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
 use crate::published;
-use crate::table::{Port, Table};
+use crate::table::{Port, Table, Upstream};
 use crate::tls::Front;
 
 mod accept;
@@ -47,8 +47,8 @@ pub(crate) enum Command {
 pub(crate) enum Socket {
     /// HTTP, routed request by request.
     EntryPoint(std::net::TcpListener, Arc<settings::EntryPoint>, Arc<Census>),
-    /// A published TCP port.
-    Tcp(std::net::TcpListener, Port),
+    /// A published TCP port, and where it leads to begin with.
+    Tcp(std::net::TcpListener, Port, Option<Arc<Upstream>>),
     /// A published UDP port.
     Udp(std::net::UdpSocket, Port),
 }
@@ -106,6 +106,12 @@ impl Worker {
             host_name: "here".to_owned(),
         };
         (Rc::new(worker), drain)
+    }
+
+    /// Puts a table in place.
+    #[cfg(test)]
+    pub(crate) fn put_in_place(&self, table: Table) {
+        self.table.store(Arc::new(table));
     }
 
     /// Resolves when draining begins.
@@ -223,15 +229,15 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
-        Socket::Tcp(listener, port) => {
-            let port = Rc::new(published::Listening::new(port, &worker.metrics));
+        Socket::Tcp(listener, port, first) => {
+            let port = Rc::new(published::Listening::new(port, first, worker));
             let connection = move |worker: Rc<Worker>, client: TcpStream, _peer| {
                 published::serve_tcp(client.into(), port.clone(), worker)
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
         Socket::Udp(socket, port) => {
-            let port = Rc::new(published::Listening::new(port, &worker.metrics));
+            let port = Rc::new(published::Listening::new(port, None, worker));
             spawn_counted(worker, published::serve_udp(socket, port, worker.clone(), closed));
         }
     }

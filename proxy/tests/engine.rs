@@ -37,6 +37,12 @@ mod random_requests;
 mod refusals;
 #[path = "engine/retries.rs"]
 mod retries;
+#[path = "engine/rfc6455.rs"]
+mod rfc6455;
+#[path = "engine/rfc9110.rs"]
+mod rfc9110;
+#[path = "engine/rfc9112.rs"]
+mod rfc9112;
 #[path = "engine/routing.rs"]
 mod routing;
 #[path = "engine/support.rs"]
@@ -51,3 +57,5 @@ mod tls_handshakes;
 mod tls_options;
 #[path = "engine/upgrade.rs"]
 mod upgrade;
+#[path = "engine/vanishing.rs"]
+mod vanishing;

@@ -59,15 +59,23 @@ enum State {
     /// Behind a chunk's data: CR, then LF.
     DataEnd,
     DataEndLf,
-    /// Within the trailers: bytes so far, and whether a line has begun.
+    /// Within the trailers: bytes so far, and where in a line.
     Trailer {
         bytes: u16,
-        line_is_empty: bool,
+        at: Line,
     },
     TrailerLf {
         bytes: u16,
-        line_is_empty: bool,
+        at: Line,
     },
+}
+
+/// Where in a field line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Start,
+    Name,
+    Value,
 }
 
 const SIZE_START: State = State::Size { size: 0, digits: 0, line: 0 };
@@ -154,20 +162,34 @@ fn step(state: State, byte: u8) -> Result<State, Malformed> {
         {
             State::Extension { size, line: line + 1 }
         }
-        (State::SizeEnd { size: 0 }, b'\n') => State::Trailer { bytes: 0, line_is_empty: true },
+        (State::SizeEnd { size: 0 }, b'\n') => State::Trailer { bytes: 0, at: Line::Start },
         (State::SizeEnd { size }, b'\n') => State::Data(size),
         (State::DataEnd, b'\r') => State::DataEndLf,
         (State::DataEndLf, b'\n') => SIZE_START,
-        (State::Trailer { bytes, line_is_empty }, b'\r') => State::TrailerLf { bytes, line_is_empty },
-        (State::Trailer { bytes, .. }, byte)
-            if usize::from(bytes) < TRAILER_BYTES_MAX && byte != b'\n' && byte != 0 =>
-        {
-            State::Trailer { bytes: bytes + 1, line_is_empty: false }
+        (State::Trailer { bytes, at: at @ (Line::Start | Line::Value) }, b'\r') => {
+            State::TrailerLf { bytes, at }
         }
-        (State::TrailerLf { line_is_empty: true, .. }, b'\n') => State::Done,
-        (State::TrailerLf { bytes, .. }, b'\n') => State::Trailer { bytes, line_is_empty: true },
+        (State::Trailer { bytes, at }, byte) if usize::from(bytes) < TRAILER_BYTES_MAX => {
+            State::Trailer { bytes: bytes + 1, at: in_line(at, byte).ok_or(Malformed)? }
+        }
+        (State::TrailerLf { at: Line::Start, .. }, b'\n') => State::Done,
+        (State::TrailerLf { bytes, .. }, b'\n') => State::Trailer { bytes, at: Line::Start },
         _ => return Err(Malformed),
     })
+}
+
+/// Where in a field line this byte leads, if it may stand there (RFC 9112 §5): a line is folded nowhere, and has a name.
+fn in_line(at: Line, byte: u8) -> Option<Line> {
+    match (at, byte) {
+        (Line::Name, b':') => Some(Line::Value),
+        (
+            Line::Start | Line::Name,
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~',
+        ) => Some(Line::Name),
+        (Line::Start | Line::Name, byte) if byte.is_ascii_alphanumeric() => Some(Line::Name),
+        (Line::Value, b'\t' | b' '..=b'~' | 0x80..) => Some(Line::Value),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +248,11 @@ mod tests {
             b"5\rhello\r\n",
             b"0\r\n\n",
             b"0\r\nA: b\nC: d\r\n\r\n",
+            b"0\r\nA: b\r\n c\r\n\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n\r\n",
+            b"0\r\nno-colon\r\n\r\n",
+            b"0\r\nA: b\rc\r\n\r\n",
+            b"0\r\nA : b\r\n\r\n",
         ] {
             for piece in [1, 3, 64] {
                 assert_eq!(

@@ -247,6 +247,7 @@ impl Connection {
             is_http10: head.is_http10,
             keep_alive: head.keep_alive && !self.is_spent(),
             upgrade: head.upgrade,
+            expects_continue: head.expects_continue,
             verbatim: false,
             deadlines: limits.deadlines(),
             body_bytes_max: limits.body_bytes_max,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portolan_config::settings::{self, EntryPointLimits};
 
 use crate::deadline::Moment;
-use crate::limits::{CLIENT_IDLE_TIMEOUT, HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT};
+use crate::limits::{CLIENT_IDLE_TIMEOUT, HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, UNLIMITED};
 use crate::metrics::Scope;
 
 /// A place where HTTP is taken.
@@ -82,7 +82,7 @@ impl Limits {
             answer: some(written.write_timeout),
             idle: match written.idle_timeout {
                 None => CLIENT_IDLE_TIMEOUT,
-                Some(Duration::ZERO) => Duration::MAX,
+                Some(Duration::ZERO) => UNLIMITED,
                 Some(idle) => idle,
             },
             requests_max: written.keep_alive_max_requests.filter(|max| *max > 0).unwrap_or(u32::MAX),
@@ -101,6 +101,11 @@ impl Limits {
         let after = |duration: Option<Duration>| duration.map(|duration| now + duration);
         Deadlines { request: after(self.request), answer: after(self.answer) }
     }
+}
+
+/// A limit, shortened to end by a deadline that there may be.
+pub(crate) fn within(limit: Duration, deadline: Option<Moment>) -> Duration {
+    deadline.map_or(limit, |deadline| limit.min(deadline.since(Moment::now())))
 }
 
 /// The earlier of a deadline and another one that there may be.
@@ -131,7 +136,7 @@ mod tests {
             keep_alive_max_time: Some(Duration::ZERO),
             ..EntryPointLimits::default()
         };
-        assert_eq!(Limits::of(&zero), Limits { idle: Duration::MAX, ..limits });
+        assert_eq!(Limits::of(&zero), Limits { idle: UNLIMITED, ..limits });
         let short = EntryPointLimits { read_timeout: Some(Duration::from_secs(1)), ..zero };
         assert_eq!(Limits::of(&short).head, Duration::from_secs(1));
     }

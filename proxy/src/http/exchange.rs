@@ -7,15 +7,16 @@
 use std::cell::Cell;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
 use super::body::{Body, Framing};
-use super::entry_point::{Deadlines, earlier, is_over};
+use super::entry_point::{Deadlines, is_over, within};
 use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::Tried;
-use crate::deadline::{Moment, timeout, timeout_at};
+use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Target, Upstream};
@@ -38,6 +39,8 @@ pub(crate) struct Exchange {
     pub(crate) keep_alive: bool,
     /// Whether it asks for another protocol.
     pub(crate) upgrade: bool,
+    /// Whether the client waits to be told to go on (`Expect: 100-continue`) before it sends the body.
+    pub(crate) expects_continue: bool,
     /// Whether heads are passed on as they came.
     pub(crate) verbatim: bool,
     /// By when it and its answer must be done.
@@ -127,11 +130,12 @@ pub(crate) async fn exchange(
                 target.counters.failures.inc();
                 tried.add(&target);
                 last_target = Some(target);
-                if tried.count() >= ATTEMPTS_MAX {
+                // One that refuses at once was not given anything to do.
+                let free = reason == Reason::ConnectRefused;
+                if !goes_on(&mut upstream, &tried, free, worker) {
                     break;
                 }
                 retries += 1;
-                retrying(&mut upstream, worker);
                 continue;
             }
         };
@@ -154,11 +158,10 @@ pub(crate) async fn exchange(
                     target.counters.failures.inc();
                     tried.add(&target);
                 }
-                if !failure.may_retry || tried.count() >= ATTEMPTS_MAX {
+                if !failure.may_retry || !goes_on(&mut upstream, &tried, false, worker) {
                     break;
                 }
                 retries += 1;
-                retrying(&mut upstream, worker);
             }
         }
     }
@@ -184,12 +187,21 @@ fn take_inline(request: &mut Exchange, body: &mut Body, inbound: &mut Buffer) ->
     length as u64
 }
 
-/// Another endpoint is chosen from what is known by now; it may be more than when the request came.
-fn retrying(upstream: &mut Arc<Upstream>, worker: &Worker) {
-    worker.metrics.retried(&upstream.name);
+/// Whether a request may go to another endpoint, chosen from what is known by now: that may be more than when the request
+/// came. Unless it is `free`, the upstream's budget pays for it.
+fn goes_on(upstream: &mut Arc<Upstream>, tried: &Tried, free: bool, worker: &Worker) -> bool {
     if let Some(newer) = worker.table().upstreams.get(&upstream.name) {
-        *upstream = newer.clone();
+        upstream.clone_from(newer);
     }
+    if tried.count() >= ATTEMPTS_MAX || tried.are_all(upstream) {
+        return false;
+    }
+    if free || upstream.budget.spend(upstream.cursor.taken()) {
+        worker.metrics.retried(&upstream.name);
+        return true;
+    }
+    worker.metrics.retry_refused(&upstream.name);
+    false
 }
 
 /// How far a request got.
@@ -202,6 +214,19 @@ struct Upload {
     received: Cell<u64>,
     /// When a byte of it was sent last.
     moved: Cell<Moment>,
+    /// Whether the client has no reason to wait with its body.
+    invited: Cell<bool>,
+    /// How long after that the head of the answer is waited for.
+    answered_within: Duration,
+}
+
+impl Upload {
+    /// The client was told to go on.
+    fn invite(&self) {
+        if !self.invited.replace(true) {
+            self.moved.set(Moment::now());
+        }
+    }
 }
 
 /// Sends the request over this connection and its answer back.
@@ -219,6 +244,8 @@ async fn send(
         begun: Cell::new(false),
         received: Cell::new(0),
         moved: Cell::new(Moment::now()),
+        invited: Cell::new(!request.expects_continue),
+        answered_within: leg.target.reach.response_head,
     };
     let delivery = answer::Delivery::default();
     let answered = {
@@ -304,13 +331,15 @@ async fn pump(
     let mut content = 0_u64;
     while !body.is_done() {
         if inbound.is_empty() {
-            let deadline = earlier(Moment::now() + BODY_IDLE, request.deadlines.request);
-            match timeout_at(deadline, inbound.read_bulk_from(client)).await {
-                Ok(Ok(1..)) => {}
+            let limit = within(BODY_IDLE, request.deadlines.request);
+            match timeout(limit, inbound.read_bulk_from(client)).await {
+                Ok(Ok(1..)) => upload.invited.set(true),
                 Ok(Ok(0) | Err(_)) => return Err(PumpError::Client(Reason::ClientGone)),
                 Err(_) if is_over(request.deadlines.request) => {
                     return Err(PumpError::Client(Reason::RequestTimeout));
                 }
+                // It is the endpoint that is waited for, or was until just now.
+                Err(_) if !upload.invited.get() || Moment::now() < upload.moved.get() + BODY_IDLE => continue,
                 Err(_) => return Err(PumpError::Client(Reason::BodyIdle)),
             }
         }

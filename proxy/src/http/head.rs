@@ -52,6 +52,8 @@ pub(crate) struct RequestHead<'h, 'b> {
     pub keep_alive: bool,
     /// Whether it asks for another protocol that may be passed on.
     pub upgrade: bool,
+    /// Whether the client waits to be told to go on before it sends the body (RFC 9110 §10.1.1).
+    pub expects_continue: bool,
     /// Whether `Connection` names fields beside the usual ones.
     pub nominates: bool,
 }
@@ -111,12 +113,13 @@ pub(super) fn parse_request_within<'h, 'b>(
     let (target, absolute) = split_target(method_text, raw_target)?;
     let authority = match (absolute, known.host) {
         // An absolute target wins over the field (RFC 9112 §3.2.2).
-        (Some(authority), _) => authority,
+        (Some(authority), host) if host.is_some() || is_http10 => authority,
         (None, Some(host)) => host,
         (None, None) if is_http10 => "",
-        (None, None) => return Err(bad("no Host field")),
+        (_, None) | (Some(_), _) => return Err(bad("no Host field")),
     };
-    if !authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)) {
+    // The field of an absolute target is not used, and still has to be one.
+    if !is_authority(authority) || !(absolute.is_none() || known.host.is_none_or(is_authority)) {
         return Err(bad("invalid host"));
     }
     let framing = known.request_framing(is_http10)?;
@@ -132,6 +135,7 @@ pub(super) fn parse_request_within<'h, 'b>(
         keep_alive: known.keep_alive(is_http10),
         // "h2c" is never passed on: behind the tunnel no router would see the requests.
         upgrade: known.connection_upgrade && known.upgrade.is_some_and(|to| !to.eq_ignore_ascii_case("h2c")),
+        expects_continue: known.expects_continue && !is_http10,
         nominates: known.nominates,
     }))
 }
@@ -208,6 +212,26 @@ fn no_bare_lf(head: &[u8]) -> Result<(), Refused> {
     if lone { Err(bad("bare LF")) } else { Ok(()) }
 }
 
+/// Whether this is a host, with a port or without one (RFC 3986 §3.2.2): a name, an IPv4 address, or an IPv6 one in
+/// brackets. A client need not know the name, so that it may be empty. No user, and nothing percent-encoded, which is not
+/// resolved by all alike.
+fn is_authority(text: &str) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    let name_ends = text.bytes().position(|byte| !is_name(&byte));
+    let Some(end) = name_ends else { return true };
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else { return false };
+        (address.parse::<std::net::Ipv6Addr>().is_ok(), port)
+    } else {
+        (end > 0, &text[end..])
+    };
+    let digits = port.strip_prefix(':');
+    let is_port = |digits: &str| {
+        digits.is_empty() || digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+    };
+    host && (port.is_empty() || digits.is_some_and(is_port))
+}
+
 /// Path and query of the target, and the authority of an absolute one (RFC 9112 §3.2).
 fn split_target<'b>(method: &str, target: &'b str) -> Result<(&'b str, Option<&'b str>), Refused> {
     if memchr::memchr(b'#', target.as_bytes()).is_some() {
@@ -245,6 +269,7 @@ struct Known<'b> {
     connection_close: bool,
     connection_keep_alive: bool,
     connection_upgrade: bool,
+    expects_continue: bool,
     nominates: bool,
     upgrade: Option<&'b str>,
 }
@@ -271,6 +296,9 @@ impl<'b> Known<'b> {
                     if known.host.replace(host).is_some() {
                         return Err(bad("several Host fields"));
                     }
+                }
+                6 if is(field, "expect") => {
+                    known.expects_continue = field.value.eq_ignore_ascii_case(b"100-continue");
                 }
                 7 if is(field, "upgrade") => known.upgrade = text(field.value),
                 10 if is(field, "connection") => known.connection(field.value),
@@ -339,22 +367,19 @@ impl<'b> Known<'b> {
     }
 }
 
+/// What the value of `Transfer-Encoding` says. Only the one word is passed on as chunked: an empty member of the list, or a
+/// parameter, is read in one way here and in another there.
 fn transfer_encoding(value: &[u8]) -> TransferEncoding {
-    let mut chunked_at = None;
-    let mut count = 0;
-    for token in tokens(value) {
-        if token.eq_ignore_ascii_case(b"chunked") {
-            if chunked_at.is_some() {
-                return TransferEncoding::Bad;
-            }
-            chunked_at = Some(count);
-        }
-        count += 1;
+    if value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        return TransferEncoding::Chunked;
     }
-    match chunked_at {
-        Some(0) if count == 1 => TransferEncoding::Chunked,
-        Some(at) if at + 1 == count => TransferEncoding::Unknown,
-        _ => TransferEncoding::Bad,
+    let is_chunked = |member: &[u8]| member.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let mut members = value.rsplit(|byte| *byte == b',');
+    let ends_in_chunked = members.next().is_some_and(is_chunked);
+    if ends_in_chunked && members.all(|member| !is_chunked(member) && !member.trim_ascii().is_empty()) {
+        TransferEncoding::Unknown
+    } else {
+        TransferEncoding::Bad
     }
 }
 

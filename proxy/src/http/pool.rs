@@ -9,7 +9,6 @@ use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 
 use crate::deadline::Moment;
-use crate::limits::{POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX};
 use crate::stream::Stream;
 use crate::table::{Table, Target};
 
@@ -45,8 +44,9 @@ impl Pool {
     pub(crate) fn put(&self, target: &Target, connection: Stream) {
         let mut waiting = self.waiting.borrow_mut();
         let connections = waiting.entry(target.id).or_default();
-        if connections.len() < POOL_PER_TARGET_MAX {
-            connections.push(Waiting { connection, until: Moment::now() + POOL_IDLE_TIMEOUT });
+        if connections.len() < target.reach.pool_max {
+            let until = Moment::now() + target.reach.pool_idle;
+            connections.push(Waiting { connection, until });
         }
     }
 
@@ -97,7 +97,63 @@ fn is_silent_to_the_kernel(connection: &TcpStream) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::limits::{POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX};
+    use crate::table::tests::upstream;
+
+    /// Puts `count` connections to a target into the pool; gives the ends they lead to.
+    async fn fill(pool: &Pool, target: &Target, count: usize) -> Vec<std::net::TcpStream> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ends = Vec::new();
+        for _ in 0..count {
+            let connection = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            ends.push(listener.accept().unwrap().0);
+            pool.put(target, connection.into());
+        }
+        ends
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_waits_no_longer_than_it_may() {
+        let mut upstream = upstream(&[true]);
+        for idle in [POOL_IDLE_TIMEOUT, Duration::from_secs(3)] {
+            Arc::get_mut(&mut upstream.available[0]).unwrap().reach.pool_idle = idle;
+            let target = &upstream.available[0];
+            let pool = Pool::default();
+            let _ends = fill(&pool, target, 3).await;
+            tokio::time::advance(idle * 9 / 10).await;
+            assert!(pool.take(target, Care::Usual).is_some());
+            tokio::time::advance(idle / 5).await;
+            assert!(pool.take(target, Care::Usual).is_none());
+            let mut ends = fill(&pool, target, 1).await;
+            tokio::time::advance(idle * 2).await;
+            let table = Table {
+                upstreams: [("test".to_owned(), Arc::new(crate::table::tests::upstream(&[true])))]
+                    .into_iter()
+                    .collect(),
+                ..Table::default()
+            };
+            pool.sweep(&table);
+            let end = std::io::Read::read(&mut ends[0], &mut [0]).unwrap();
+            assert_eq!(end, 0, "swept is closed");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_connections_wait_than_may() {
+        let mut upstream = upstream(&[true]);
+        for max in [0, 2, POOL_PER_TARGET_MAX] {
+            Arc::get_mut(&mut upstream.available[0]).unwrap().reach.pool_max = max;
+            let target = &upstream.available[0];
+            let pool = Pool::default();
+            let _ends = fill(&pool, target, max + 1).await;
+            let kept = std::iter::from_fn(|| pool.take(target, Care::Usual)).count();
+            assert_eq!(kept, max);
+        }
+    }
 
     #[tokio::test]
     async fn the_kernel_knows_of_an_end_before_the_runtime_has_heard_of_it() {

@@ -107,6 +107,7 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     is_http10: false,
                     keep_alive: head.keep_alive,
                     upgrade: true,
+                    expects_continue: head.expects_continue,
                     verbatim: true,
                     deadlines: Deadlines::default(),
                     body_bytes_max: u64::MAX,

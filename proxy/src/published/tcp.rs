@@ -20,7 +20,7 @@ use crate::worker::{Buffer, Worker, relay};
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Worker>) {
     let _open = port.scope.open();
-    let Some(mut upstream) = port.upstream(&worker) else { return };
+    let Some(mut upstream) = port.upstream_of_new(&worker) else { return };
     let _open_at_service = upstream.scope.open();
     let mut tried = Tried::default();
     let mut silent: Option<Pinned> = None;

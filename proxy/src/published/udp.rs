@@ -8,12 +8,13 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::Listening;
 use crate::balancer::{Tried, pick};
@@ -36,7 +37,7 @@ pub(crate) async fn serve(
         Ok(socket) => Rc::new(socket),
         Err(error) => return tracing::error!(%error, "a UDP socket can't be watched"),
     };
-    let mut sessions = Sessions { open: HashMap::default(), socket: socket.clone(), port, worker };
+    let mut sessions = Sessions::new(socket.clone(), port, worker);
     let mut datagram = vec![0; DATAGRAM_BYTES];
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -57,6 +58,7 @@ struct Sessions {
     socket: Rc<UdpSocket>,
     port: Rc<Listening>,
     worker: Rc<Worker>,
+    max: usize,
 }
 
 struct Session {
@@ -74,6 +76,10 @@ impl Drop for Session {
 }
 
 impl Sessions {
+    fn new(socket: Rc<UdpSocket>, port: Rc<Listening>, worker: Rc<Worker>) -> Self {
+        Self { open: HashMap::default(), socket, port, worker, max: UDP_SESSIONS_MAX }
+    }
+
     async fn pass_on(&mut self, client: SocketAddr, datagram: &[u8]) {
         let Some(upstream) = self.port.upstream(&self.worker) else { return };
         let stays =
@@ -101,7 +107,7 @@ impl Sessions {
     }
 
     async fn begin(&mut self, client: SocketAddr, target: Arc<Target>) -> io::Result<Session> {
-        if self.open.len() >= UDP_SESSIONS_MAX {
+        if self.open.len() >= self.max {
             self.give_way();
         }
         let any: SocketAddr = match target.address {
@@ -132,7 +138,7 @@ impl Sessions {
         let mut by_idleness: Vec<(Instant, SocketAddr)> =
             self.open.iter().map(|(client, session)| (session.moved.get(), *client)).collect();
         by_idleness.sort_unstable();
-        for (_, client) in by_idleness.into_iter().take(UDP_SESSIONS_MAX / 16) {
+        for (_, client) in by_idleness.into_iter().take(self.max.div_ceil(16)) {
             self.open.remove(&client);
         }
     }
@@ -158,5 +164,68 @@ async fn answer(
         if socket.try_send_to(&datagram[..length], client).is_ok() {
             port.scope.count_bytes(0, length as u64);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_config::Protocol;
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::table::tests::upstream;
+    use crate::table::{Port, Published, Table};
+
+    /// The sessions of a port that leads to one endpoint.
+    async fn sessions() -> Sessions {
+        let (worker, _) = Worker::alone();
+        let port = Port { address: "127.0.0.1:1".parse().unwrap(), protocol: Protocol::Udp };
+        let published = Published { upstream: "test".to_owned(), origin: "a test".to_owned() };
+        worker.put_in_place(Table {
+            upstreams: [("test".to_owned(), Arc::new(upstream(&[true])))].into_iter().collect(),
+            publications: [(port, published)].into(),
+            ..Table::default()
+        });
+        let socket = Rc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        Sessions::new(socket, Rc::new(Listening::new(port, None, &worker)), worker)
+    }
+
+    fn client(number: u16) -> SocketAddr {
+        ([127, 0, 0, 1], 10_000 + number).into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_through_which_nothing_moves_is_forgotten() {
+        let test = async {
+            let mut sessions = sessions().await;
+            sessions.pass_on(client(1), b"x").await;
+            tokio::time::advance(UDP_SESSION_IDLE * 9 / 10).await;
+            sessions.pass_on(client(2), b"x").await;
+            sessions.sweep();
+            assert_eq!(sessions.open.len(), 2);
+            tokio::time::advance(UDP_SESSION_IDLE / 5).await;
+            sessions.sweep();
+            assert_eq!(sessions.open.keys().copied().collect::<Vec<_>>(), [client(2)]);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_are_too_many_the_one_idle_longest_gives_way() {
+        let test = async {
+            let mut sessions = sessions().await;
+            assert_eq!(sessions.max, UDP_SESSIONS_MAX);
+            sessions.max = 8;
+            for number in 0..8 {
+                sessions.pass_on(client(number), b"x").await;
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+            sessions.pass_on(client(0), b"x").await;
+            sessions.pass_on(client(9), b"x").await;
+            assert_eq!(sessions.open.len(), 8);
+            assert!(!sessions.open.contains_key(&client(1)), "it was idle longest");
+            assert!(sessions.open.contains_key(&client(0)) && sessions.open.contains_key(&client(9)));
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

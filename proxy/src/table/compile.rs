@@ -9,7 +9,7 @@ use portolan_config::{Fault, ListenAddress};
 use portolan_discovery::{self as discovery, Snapshot, State};
 
 use super::secure::{self, Choice, Wishes};
-use super::{Entry, Port, Published, Route, Routes, Table, Target, Upstream};
+use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream};
 use crate::ledger::{Kept, Ledger};
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
@@ -52,6 +52,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
 }
 
 fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
+    let reach = Reach::of(&upstream.transport);
     let mut available = Vec::with_capacity(upstream.targets.len());
     let mut states: Vec<(State, usize)> = Vec::new();
     for (target, account) in upstream.targets.iter().zip(kept.targets) {
@@ -67,6 +68,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
             scheme: target.scheme,
             host: target.host.clone(),
             endpoint: endpoint.instance.name.clone(),
+            reach,
             counters: account.counters,
         }));
     }
@@ -76,6 +78,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
         states,
         pass_host_header: upstream.pass_host_header,
         cursor: kept.cursor,
+        budget: kept.budget,
         scope: kept.scope,
     }
 }

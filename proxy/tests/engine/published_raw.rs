@@ -133,3 +133,18 @@ async fn connections_and_bytes_are_counted() {
         world.metric_becomes(&format!("portolan_service_{name}_bytes_total"), &[], value).await;
     }
 }
+
+/// The kernel took it, so that its client believes it is connected; closing it unanswered would lose a request.
+#[tokio::test]
+async fn who_was_accepted_when_a_port_is_withdrawn_is_still_served() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    let at = world.publish(Protocol::Tcp);
+    world.withdraw_from_table();
+    let mut client = Wire::connect(at).await;
+    client.send("hello").await;
+    let mut wire = origin.accept().await;
+    wire.expect("hello").await;
+    wire.send("you too").await;
+    client.expect("you too").await;
+}

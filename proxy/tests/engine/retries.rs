@@ -135,3 +135,32 @@ async fn another_try_knows_the_newest_snapshot() {
     wire.reset();
     assert_eq!(client.answer().await.body, "fine");
 }
+
+/// A server that falls over under its load must not get several times of it.
+#[tokio::test]
+async fn only_so_many_requests_are_sent_again() {
+    let origins = [resetting().await, resetting().await];
+    let world = World::of(&[origins[0].at, origins[1].at]);
+    let sent = 150;
+    for _ in 0..sent {
+        let mut client = world.client().await;
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, 502);
+    }
+    let retries = world.metric("portolan_service_retries_total", &["app@test"]);
+    let refused = world.metric("portolan_service_retries_refused_total", &["app@test"]);
+    assert!((retries - 100.0).abs() < 0.5, "{retries} sent again");
+    assert!((retries + refused - f64::from(sent)).abs() < 0.5, "{retries} sent again, {refused} not");
+}
+
+/// It was not given anything to do: passing it over buries nobody.
+#[tokio::test]
+async fn endpoints_that_refuse_connections_are_passed_over_however_many_requests_meet_them() {
+    let origin = Origin::answering(|_| ok("fine")).await;
+    let world = World::of(&[Origin::nobody().await, origin.at]);
+    let mut client = world.client().await;
+    for _ in 0..400 {
+        client.send(GET).await;
+        assert_eq!(client.answer().await.body, "fine");
+    }
+}

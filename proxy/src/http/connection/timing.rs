@@ -143,3 +143,35 @@ async fn a_connection_takes_as_many_requests_and_grows_as_old_as_was_said() {
     assert_eq!(served.received.matches("Connection: close\r\n").count(), 1, "{}", served.received);
     assert!(served.took < CLIENT_IDLE_TIMEOUT, "{:?}", served.took);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_through_which_nothing_moves_is_closed_in_the_end() {
+    let (mut near, mut client) = pair().await;
+    let (mut far, mut endpoint) = pair().await;
+    let begun = tokio::time::Instant::now();
+    let talking = async {
+        client.write_all(b"x").await.unwrap();
+        sleep(TUNNEL_IDLE_TIMEOUT * 9 / 10).await;
+        endpoint.write_all(b"y").await.unwrap();
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        received
+    };
+    let buffers = Rc::default();
+    let relaying = async {
+        let relayed = relay(&mut near, &mut far, Some(TUNNEL_IDLE_TIMEOUT), &buffers).await;
+        drop((near, far));
+        relayed
+    };
+    let (received, relayed) = tokio::join!(talking, relaying);
+    assert_eq!((received.as_slice(), relayed.received, relayed.sent), (&b"y"[..], 1, 1));
+    assert_eq!(relayed.error.unwrap().kind(), std::io::ErrorKind::TimedOut);
+    let took = begun.elapsed();
+    assert!((TUNNEL_IDLE_TIMEOUT * 19 / 10..TUNNEL_IDLE_TIMEOUT * 3).contains(&took), "{took:?}");
+}
+
+async fn pair() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (listener.accept().await.unwrap().0.into(), other)
+}

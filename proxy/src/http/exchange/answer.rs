@@ -5,13 +5,13 @@ use std::cell::Cell;
 use tokio::io::AsyncWriteExt;
 
 use super::{Exchange, Upload};
-use crate::deadline::{Moment, timeout_at};
+use crate::deadline::{timeout, timeout_at};
 use crate::http::body::{Body, Framing};
-use crate::http::entry_point::{earlier, is_over};
+use crate::http::entry_point::{earlier, is_over, within};
 use crate::http::head::{fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
-use crate::limits::{BODY_IDLE, RESPONSE_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
+use crate::limits::{BODY_IDLE, CLIENT_WATCHED_AFTER, TUNNEL_IDLE_TIMEOUT};
 use crate::stream::{ReadHalf, WriteHalf};
 use crate::worker::{Buffer, Worker};
 
@@ -48,8 +48,8 @@ impl Delivery {
     ) -> Result<(), Reason> {
         while !bytes.is_empty() {
             self.begun.set(true);
-            let deadline = earlier(Moment::now() + BODY_IDLE, request.deadlines.answer);
-            match timeout_at(deadline, client.write(bytes)).await {
+            let limit = within(BODY_IDLE, request.deadlines.answer);
+            match timeout(limit, client.write(bytes)).await {
                 Ok(Ok(count @ 1..)) => {
                     self.sent.set(self.sent.get() + count as u64);
                     bytes = &bytes[count..];
@@ -85,7 +85,7 @@ pub(super) async fn answer(
     let mut input = worker.buffers.take();
     let mut output = worker.buffers.take();
     let head = loop {
-        let head = match read_head(endpoint, &mut input, &mut output, request, upload, worker).await {
+        let head = match read_head(endpoint, client, &mut input, &mut output, request, upload, worker).await {
             Ok(head) => head,
             // Not HTTP after all, and nobody asked us to judge: it is passed on as it is.
             Err(Reason::BadResponse) if request.verbatim => {
@@ -103,6 +103,9 @@ pub(super) async fn answer(
         if !request.is_http10 {
             delivery.send(client, output.filled(), request).await?;
         }
+        if head.status == 100 {
+            upload.invite();
+        }
         output.clear();
     };
     delivery.status.set(Some(head.status));
@@ -118,12 +121,14 @@ pub(super) async fn answer(
 /// Reads until the head is whole, and writes it as the client gets it into `output`.
 async fn read_head(
     endpoint: &mut ReadHalf<'_>,
+    client: &WriteHalf<'_>,
     input: &mut Buffer,
     output: &mut Buffer,
     request: &Exchange,
     upload: &Upload,
     worker: &Worker,
 ) -> Result<Head, Reason> {
+    let mut watched = false;
     loop {
         if !input.is_empty()
             && let Some(head) =
@@ -131,14 +136,23 @@ async fn read_head(
         {
             return Ok(head);
         }
-        let deadline = upload.moved.get() + RESPONSE_HEAD_TIMEOUT;
-        match timeout_at(earlier(deadline, request.deadlines.answer), input.read_from(endpoint)).await {
+        let moved = upload.moved.get();
+        let last = earlier(moved + upload.answered_within, request.deadlines.answer);
+        let deadline = if watched { last } else { last.min(moved + CLIENT_WATCHED_AFTER) };
+        let read = tokio::select! {
+            biased;
+            read = timeout_at(deadline, input.read_from(endpoint)) => read,
+            // Whoever still sends is read from, and seen to break off by that.
+            () = client.broken_off(), if watched && upload.whole.get() => return Err(Reason::ClientGone),
+        };
+        match read {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) if input.is_empty() => return Err(Reason::EndpointReset),
             Ok(Ok(0) | Err(_)) => return Err(Reason::BadResponse),
             Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
             // A slow request that makes progress is waited for.
-            Err(_) if upload.moved.get() + RESPONSE_HEAD_TIMEOUT > deadline => {}
+            Err(_) if upload.moved.get() > moved => {}
+            Err(_) if !watched => watched = true,
             Err(_) => return Err(Reason::ResponseTimeout),
         }
     }
@@ -200,6 +214,7 @@ async fn pass_body(
     delivery: &Delivery,
 ) -> Result<(), Reason> {
     let mut body = Body::new(head.framing);
+    let mut watched = false;
     let strip_chunks = head.manner.is_http10 && head.framing == Framing::Chunked;
     loop {
         let scanned = if strip_chunks {
@@ -220,8 +235,20 @@ async fn pass_body(
             return Ok(());
         }
         // Streams (server-sent events among them) may be silent for long.
-        let deadline = earlier(Moment::now() + TUNNEL_IDLE_TIMEOUT, request.deadlines.answer);
-        match timeout_at(deadline, input.read_bulk_from(endpoint)).await {
+        let read = loop {
+            let limit = if watched { TUNNEL_IDLE_TIMEOUT } else { CLIENT_WATCHED_AFTER };
+            let limit = within(limit, request.deadlines.answer);
+            let read = tokio::select! {
+                biased;
+                read = timeout(limit, input.read_bulk_from(endpoint)) => read,
+                () = client.broken_off(), if watched => return Err(Reason::ClientGone),
+            };
+            match read {
+                Err(_) if !watched => watched = true,
+                read => break read,
+            }
+        };
+        match read {
             Ok(Ok(1..)) => {}
             Ok(Ok(0)) if body.ends_with_connection() => return Ok(()),
             Ok(Ok(0) | Err(_)) => return Err(Reason::ResponseTruncated),

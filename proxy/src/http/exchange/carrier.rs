@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::balancer::{Tried, pick};
 use crate::http::Reason;
 use crate::http::pool::Care;
-use crate::limits::CONNECT_TIMEOUT;
 use crate::stream::Stream;
 use crate::table::{Target, Upstream};
 use crate::worker::Worker;
@@ -91,7 +90,7 @@ impl Carrier<'_> {
 
 /// Opens a connection to a target, in the clear.
 pub(crate) async fn connect(target: &Target) -> Result<Stream, Reason> {
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let deadline = Instant::now() + target.reach.connect;
     connect_tcp(target, deadline).await.map(Stream::from)
 }
 
@@ -100,7 +99,7 @@ async fn connect_by_scheme(target: &Target, upstream: &str, worker: &Worker) -> 
     if target.scheme != Scheme::Https {
         return connect(target).await;
     }
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let deadline = Instant::now() + target.reach.connect;
     let Some(speaker) = worker.tls().speaker(upstream).cloned() else { return Err(Reason::EndpointTls) };
     let tcp = connect_tcp(target, deadline).await?;
     match timeout_at(deadline, Box::pin(speaker.connect(tcp, &target.host, target.address.ip()))).await {

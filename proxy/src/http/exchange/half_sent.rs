@@ -35,6 +35,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         is_http10: false,
         keep_alive: true,
         upgrade: false,
+        expects_continue: false,
         verbatim: false,
         deadlines: Deadlines::default(),
         body_bytes_max: u64::MAX,

@@ -1,7 +1,5 @@
 //! How long each side is waited for. The clock is the tests' own.
 
-use std::time::Duration;
-
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
@@ -16,13 +14,26 @@ async fn upload<C: Future<Output = TcpStream>>(
     answers: bool,
     behave: impl FnOnce(TcpStream) -> C,
 ) -> (Outcome, Duration) {
-    upload_by(Deadlines::default(), answers, behave).await
+    let endpoint = async move |mut connection: TcpStream| {
+        if read_whole(&mut connection).await && answers {
+            connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        }
+        connection
+    };
+    upload_to(endpoint, |_| {}, behave).await
 }
 
-/// The same, with these deadlines.
-async fn upload_by<C: Future<Output = TcpStream>>(
-    deadlines: Deadlines,
-    answers: bool,
+const HEAD: &[u8] = b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\n";
+
+/// Reads the head and ten bytes; gives whether they came.
+async fn read_whole(connection: &mut TcpStream) -> bool {
+    connection.read_exact(&mut vec![0; HEAD.len() + 10]).await.is_ok()
+}
+
+/// The same, with this to be said of the request and an endpoint that does as it likes.
+async fn upload_to<C: Future<Output = TcpStream>>(
+    endpoint: impl AsyncFnOnce(TcpStream) -> TcpStream,
+    tune: impl FnOnce(&mut Exchange),
     behave: impl FnOnce(TcpStream) -> C,
 ) -> (Outcome, Duration) {
     let (worker, _drain) = Worker::alone();
@@ -30,21 +41,22 @@ async fn upload_by<C: Future<Output = TcpStream>>(
     let mut upstream = upstream(&[true]);
     Arc::get_mut(&mut upstream.available[0]).unwrap().address = origin.local_addr().unwrap();
     let mut head = worker.buffers.take();
-    head.put(b"PUT / HTTP/1.1\r\nContent-Length: 10\r\n\r\n");
-    let expected = head.filled().len() + 10;
-    let request = Exchange {
+    head.put(HEAD);
+    let mut request = Exchange {
         method: Method::Put,
         framing: Framing::Length(10),
         is_http10: false,
         keep_alive: true,
         upgrade: false,
+        expects_continue: false,
         verbatim: false,
-        deadlines,
+        deadlines: Deadlines::default(),
         body_bytes_max: u64::MAX,
         head,
         host_at: None,
         upstream: Arc::new(upstream),
     };
+    tune(&mut request);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
@@ -56,12 +68,8 @@ async fn upload_by<C: Future<Output = TcpStream>>(
         (outcome, begun.elapsed())
     };
     let endpoint = async {
-        let (mut connection, _) = origin.accept().await.unwrap();
-        let mut received = vec![0; expected];
-        if connection.read_exact(&mut received).await.is_ok() && answers {
-            connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-        }
-        connection
+        let (connection, _) = origin.accept().await.unwrap();
+        endpoint(connection).await
     };
     let together = async { tokio::join!(exchanged, endpoint, behave(client)).0 };
     LocalSet::new().run_until(together).await
@@ -107,14 +115,18 @@ async fn an_endpoint_that_does_not_answer_is_given_up() {
 async fn a_request_that_has_to_be_done_by_then_is_cut_off_though_it_makes_progress() {
     let allowed = BODY_IDLE * 3;
     let deadlines = Deadlines { request: Some(Moment::now() + allowed), answer: None };
-    let (outcome, took) = upload_by(deadlines, true, |mut client| async {
-        for _ in 0..5 {
-            // It may be cut off meanwhile.
-            let _ = client.write_all(b"x").await;
-            sleep(BODY_IDLE * 9 / 10).await;
-        }
-        client
-    })
+    let (outcome, took) = upload_to(
+        async |connection| connection,
+        |request| request.deadlines = deadlines,
+        |mut client| async {
+            for _ in 0..5 {
+                // It may be cut off meanwhile.
+                let _ = client.write_all(b"x").await;
+                sleep(BODY_IDLE * 9 / 10).await;
+            }
+            client
+        },
+    )
     .await;
     assert_eq!((outcome.status, outcome.failure), (None, Some(Reason::RequestTimeout)));
     assert!((allowed..allowed + BODY_IDLE).contains(&took), "{took:?}");
@@ -124,10 +136,14 @@ async fn a_request_that_has_to_be_done_by_then_is_cut_off_though_it_makes_progre
 async fn an_answer_that_has_to_be_done_by_then_is_not_waited_for_longer() {
     let allowed = Duration::from_secs(7);
     let deadlines = Deadlines { request: None, answer: Some(Moment::now() + allowed) };
-    let (outcome, took) = upload_by(deadlines, false, |mut client| async {
-        client.write_all(b"0123456789").await.unwrap();
-        client
-    })
+    let (outcome, took) = upload_to(
+        async |connection| connection,
+        |request| request.deadlines = deadlines,
+        |mut client| async {
+            client.write_all(b"0123456789").await.unwrap();
+            client
+        },
+    )
     .await;
     assert_eq!((outcome.status, outcome.failure), (None, Some(Reason::AnswerTimeout)));
     assert!((allowed..allowed * 2).contains(&took), "{took:?}");
@@ -153,4 +169,67 @@ async fn an_endpoint_that_does_not_accept_is_given_up() {
     assert_eq!(reason, Reason::ConnectTimeout);
     let took = begun.elapsed();
     assert!((CONNECT_TIMEOUT..CONNECT_TIMEOUT * 2).contains(&took), "{took:?}");
+    target.reach.connect = Duration::from_millis(100);
+    let begun = Instant::now();
+    assert_eq!(connect(&target).await.unwrap_err(), Reason::ConnectTimeout);
+    assert!(begun.elapsed() < Duration::from_secs(1), "the target's own deadline counts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_waits_to_be_told_to_go_on_is_not_cut_off_for_that() {
+    let slow = async |mut connection: TcpStream| {
+        connection.read_exact(&mut vec![0; HEAD.len()]).await.unwrap();
+        sleep(BODY_IDLE * 5 / 2).await;
+        connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        connection.read_exact(&mut [0; 10]).await.unwrap();
+        connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        connection
+    };
+    let (outcome, _) = upload_to(
+        slow,
+        |request| request.expects_continue = true,
+        |mut client| async {
+            client.read_exact(&mut [0; "HTTP/1.1 100 Continue\r\n\r\n".len()]).await.unwrap();
+            // It may take its time with the body, as anybody may.
+            sleep(BODY_IDLE * 9 / 10).await;
+            client.write_all(b"0123456789").await.unwrap();
+            client
+        },
+    )
+    .await;
+    assert_eq!((outcome.status, outcome.failure, outcome.keep_alive), (Some(204), None, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_told_to_go_on_and_does_not_is_given_up() {
+    let inviting = async |mut connection: TcpStream| {
+        connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        connection
+    };
+    let tune = |request: &mut Exchange| request.expects_continue = true;
+    let (outcome, took) = upload_to(inviting, tune, |client| async { client }).await;
+    assert_eq!(outcome.failure, Some(Reason::BodyIdle));
+    assert!((BODY_IDLE..BODY_IDLE * 3).contains(&took), "{took:?}");
+}
+
+/// Only who breaks off is gone: who has said all may wait as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ended_its_side_is_answered_however_late() {
+    let late = async |mut connection: TcpStream| {
+        assert!(read_whole(&mut connection).await);
+        sleep(crate::limits::CLIENT_WATCHED_AFTER * 5).await;
+        connection.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        connection
+    };
+    let (outcome, _) = upload_to(
+        late,
+        |_| {},
+        |mut client| async {
+            client.write_all(b"0123456789").await.unwrap();
+            client.shutdown().await.unwrap();
+            client
+        },
+    )
+    .await;
+    assert_eq!((outcome.status, outcome.failure), (Some(204), None));
 }

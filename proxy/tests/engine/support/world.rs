@@ -182,10 +182,15 @@ impl World {
         at
     }
 
-    /// Publishes nothing any more.
-    pub(crate) fn withdraw(&mut self) {
+    /// Publishes nothing any more, and has not closed anything yet.
+    pub(crate) fn withdraw_from_table(&mut self) {
         self.snapshot.publications.clear();
         self.apply();
+    }
+
+    /// Publishes nothing any more.
+    pub(crate) fn withdraw(&mut self) {
+        self.withdraw_from_table();
         assert!(self.proxy.open_ports().is_empty());
     }
 
