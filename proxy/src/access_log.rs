@@ -21,7 +21,7 @@ use prometheus::IntCounter;
 mod format;
 mod record;
 
-pub(crate) use record::{Asked, Record};
+pub(crate) use record::{Agreed, Asked, Record};
 
 /// Bytes of lines that a worker gathers before it hands them over.
 const LINES_BYTES: usize = 32 * 1024;

@@ -12,6 +12,9 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 use tokio_rustls::TlsStream;
+use tokio_rustls::rustls::ProtocolVersion;
+
+use crate::access_log::Agreed;
 
 /// A connection.
 #[derive(Debug)]
@@ -55,6 +58,21 @@ impl Stream {
     /// Whether it speaks TLS.
     pub(crate) fn is_secure(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// The version and the cipher suite that were agreed on, for the log.
+    pub(crate) fn agreed(&self) -> Option<Agreed> {
+        let Self::Tls(tls) = self else { return None };
+        let tls = tls.borrow();
+        let (_, session) = tls.session.get_ref();
+        let version = match session.protocol_version()? {
+            ProtocolVersion::TLSv1_3 => "1.3",
+            _ => "1.2",
+        };
+        let suite = session.negotiated_cipher_suite()?.suite();
+        // rustls marks those of TLS 1.3, which have no such mark where they are registered.
+        let cipher = suite.as_str().unwrap_or_default().replace("TLS13_", "TLS_");
+        Some(Agreed { version, cipher })
     }
 
     /// Both halves, for one task.

@@ -42,10 +42,7 @@ pub(super) fn write(format: Format, record: &Record, line: &mut Vec<u8>) {
 fn common(record: &Record, line: &mut Vec<u8>) {
     let nothing = Asked::default();
     let asked = record.asked.unwrap_or(&nothing);
-    let request = match record.asked {
-        Some(asked) => format!("{} {} {}", asked.method, asked.target, asked.protocol),
-        None => "-".to_owned(),
-    };
+    let request = record.asked.map_or_else(|| "-".to_owned(), request_line);
     let time = OffsetDateTime::from(record.started).format(CLF_TIME).unwrap_or_default();
     let _ = write!(
         line,
@@ -57,6 +54,18 @@ fn common(record: &Record, line: &mut Vec<u8>) {
         quoted(&asked.referer),
         quoted(&asked.user_agent),
     );
+}
+
+fn request_line(asked: &Asked) -> String {
+    format!("{} {} {}", asked.method, asked.target, asked.protocol)
+}
+
+/// The host and the port that were asked for; `-` where no port was.
+fn host_and_port(authority: &str) -> (&str, &str) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, "-"),
+    }
 }
 
 /// Text that can't end its quotes or its line: what a client sent must not look like another record.
@@ -84,24 +93,37 @@ struct JsonLine<'a> {
     client_addr: SocketAddr,
     client_host: IpAddr,
     client_port: u16,
+    /// No user is known here: those who ask for passwords are the servers.
+    client_username: &'a str,
     downstream_content_size: u64,
     downstream_status: u16,
     /// Nanoseconds.
     duration: u64,
     endpoint_name: Option<&'a str>,
+    /// The status that an endpoint gave, where it was one.
+    origin_status: Option<u16>,
     reason: Option<&'static str>,
     request_addr: &'a str,
     request_content_size: u64,
+    request_host: &'a str,
+    request_line: String,
     request_method: &'a str,
     request_path: &'a str,
+    request_port: &'a str,
     request_protocol: &'a str,
     request_scheme: &'a str,
     retry_attempts: u32,
     router_name: Option<&'a str>,
     service_addr: Option<SocketAddr>,
     service_name: Option<&'a str>,
+    #[serde(rename = "ServiceURL")]
+    service_url: Option<String>,
     #[serde(rename = "StartUTC")]
     start_utc: &'a str,
+    #[serde(rename = "TLSCipher", skip_serializing_if = "Option::is_none")]
+    tls_cipher: Option<&'a str>,
+    #[serde(rename = "TLSVersion", skip_serializing_if = "Option::is_none")]
+    tls_version: Option<&'a str>,
     #[serde(rename = "entryPointName")]
     entry_point_name: &'a str,
     #[serde(rename = "level")]
@@ -120,26 +142,35 @@ fn json_line(record: &Record, line: &mut Vec<u8>) {
     let nothing = Asked::default();
     let asked = record.asked.unwrap_or(&nothing);
     let time = OffsetDateTime::from(record.started).format(JSON_TIME).unwrap_or_default();
+    let (host, port) = host_and_port(&asked.host);
     let shown = JsonLine {
         client_addr: SocketAddr::new(record.client.ip().to_canonical(), record.client.port()),
         client_host: record.client.ip().to_canonical(),
         client_port: record.client.port(),
+        client_username: "-",
         downstream_content_size: record.sent,
         downstream_status: record.status,
         duration: u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX),
         endpoint_name: record.endpoint.map(|(name, _)| name),
+        origin_status: record.endpoint.map(|_| record.status).filter(|_| record.reason.is_none()),
         reason: record.reason.map(Reason::as_str),
         request_addr: &asked.host,
         request_content_size: record.received,
+        request_host: host,
+        request_line: record.asked.map_or_else(String::new, request_line),
         request_method: &asked.method,
         request_path: &asked.target,
+        request_port: port,
         request_protocol: asked.protocol,
-        request_scheme: "http",
+        request_scheme: if record.tls.is_some() { "https" } else { "http" },
         retry_attempts: record.retries,
         router_name: record.router,
         service_addr: record.endpoint.map(|(_, address)| address),
         service_name: record.service,
+        service_url: record.endpoint.map(|(_, address)| format!("http://{address}")),
         start_utc: &time,
+        tls_cipher: record.tls.map(|tls| tls.cipher.as_str()),
+        tls_version: record.tls.map(|tls| tls.version),
         entry_point_name: record.entry_point,
         level: "info",
         message: "",
@@ -156,12 +187,14 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::access_log::Agreed;
 
     fn line(format: Format, asked: Option<&Asked>, reason: Option<Reason>) -> String {
         let record = Record {
             started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123),
             took: Duration::from_micros(1500),
             client: "[::ffff:192.0.2.7]:1234".parse().unwrap(),
+            tls: None,
             entry_point: "web",
             asked,
             status: 200,
@@ -221,5 +254,62 @@ mod tests {
         assert_eq!(value["Duration"], 1_500_000);
         assert_eq!(value["StartUTC"], "2001-09-09T01:46:40.123000000Z");
         assert_eq!(value["ClientHost"], "192.0.2.7");
+        assert_eq!(value["RequestScheme"], "http");
+        assert_eq!(
+            (&value["OriginStatus"], &value["TLSVersion"]),
+            (&serde_json::Value::Null, &serde_json::Value::Null)
+        );
+        let value: serde_json::Value =
+            serde_json::from_str(&line(Format::Json, Some(&asked("x")), None)).unwrap();
+        for (field, expected) in [
+            ("RequestHost", "app.test"),
+            ("RequestPort", "-"),
+            ("RequestLine", "GET /a?b HTTP/1.1"),
+            ("ServiceURL", "http://10.0.0.2:80"),
+            ("ClientUsername", "-"),
+        ] {
+            assert_eq!(value[field], expected, "{field}");
+        }
+        assert_eq!((&value["OriginStatus"], &value["RetryAttempts"]), (&200.into(), &1.into()));
+    }
+
+    #[test]
+    fn a_host_is_told_from_its_port() {
+        for (authority, expected) in [
+            ("a.test", ("a.test", "-")),
+            ("a.test:81", ("a.test", "81")),
+            ("[::1]", ("[::1]", "-")),
+            ("[::1]:81", ("[::1]", "81")),
+            ("", ("", "-")),
+        ] {
+            assert_eq!(host_and_port(authority), expected, "{authority}");
+        }
+    }
+
+    #[test]
+    fn what_was_agreed_on_is_in_the_json_form() {
+        let agreed = Agreed { version: "1.3", cipher: "TLS_AES_128_GCM_SHA256".to_owned() };
+        let record = Record {
+            started: SystemTime::UNIX_EPOCH,
+            took: Duration::ZERO,
+            client: "192.0.2.7:1".parse().unwrap(),
+            tls: Some(&agreed),
+            entry_point: "web",
+            asked: None,
+            status: 400,
+            received: 0,
+            sent: 0,
+            router: None,
+            service: None,
+            endpoint: None,
+            retries: 0,
+            reason: Some(Reason::BadRequest),
+        };
+        let mut line = Vec::new();
+        write(Format::Json, &record, &mut line);
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["TLSVersion"], "1.3");
+        assert_eq!(value["TLSCipher"], "TLS_AES_128_GCM_SHA256");
+        assert_eq!(value["RequestScheme"], "https");
     }
 }

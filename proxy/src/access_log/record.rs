@@ -34,6 +34,15 @@ impl Asked {
     }
 }
 
+/// What a client and Portolan have agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    /// The version: `1.3`.
+    pub(crate) version: &'static str,
+    /// The cipher suite, by its IANA name.
+    pub(crate) cipher: String,
+}
+
 /// One request, from its first byte to the last of its answer.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
@@ -42,6 +51,8 @@ pub(crate) struct Record<'a> {
     /// Until the answer's last byte was sent.
     pub(crate) took: Duration,
     pub(crate) client: SocketAddr,
+    /// What its TLS is, if it speaks it.
+    pub(crate) tls: Option<&'a Agreed>,
     pub(crate) entry_point: &'a str,
     /// `None` where the head was not understood.
     pub(crate) asked: Option<&'a Asked>,

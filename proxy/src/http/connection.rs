@@ -313,10 +313,12 @@ impl Connection {
         let Some(log) = &self.worker.log else { return };
         let took = started.elapsed();
         let (route, outcome) = routed.unzip();
+        let agreed = self.client.agreed();
         log.add(&Record {
             started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             took,
             client: self.peer.address(),
+            tls: agreed.as_ref(),
             entry_point: &self.entry_point.settings.name,
             asked,
             status,
