@@ -55,7 +55,8 @@ fn passes(head: &RequestHead, name: &str) -> bool {
     let stays_behind = match name.len() {
         2 => name.eq_ignore_ascii_case("te"),
         4 => name.eq_ignore_ascii_case("host"),
-        7 => name.eq_ignore_ascii_case("upgrade") && !head.upgrade,
+        // `Connection` names it, as it must, and says by that that it is for this hop: the next one asks anew.
+        7 if name.eq_ignore_ascii_case("upgrade") => return head.upgrade,
         10 => name.eq_ignore_ascii_case("connection") || is_alias(name, "keep-alive"),
         16 => is_alias(name, "proxy-connection"),
         // These two say how the body ends: they go with it, whatever `Connection` says.
@@ -130,6 +131,16 @@ mod tests {
         let sent = sent_on("GET http://b.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n");
         assert!(sent.starts_with("GET /x HTTP/1.1\r\nHost: b.test\r\n"), "{sent}");
         assert_eq!(sent.matches("Host: ").count() - sent.matches("-Host: ").count(), 1);
+    }
+
+    #[test]
+    fn an_upgrade_is_passed_on_whatever_else_connection_names() {
+        let sent =
+            sent_on("GET / HTTP/1.1\r\nHost: a\r\nConnection: X, Upgrade\r\nUpgrade: other\r\nX: 1\r\n\r\n");
+        assert!(
+            sent.contains("Upgrade: other\r\nConnection: Upgrade\r\n") && !sent.contains("X: 1"),
+            "{sent}"
+        );
     }
 
     #[test]

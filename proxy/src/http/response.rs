@@ -68,7 +68,7 @@ fn write_status(status: u16, phrase: &str, out: &mut Buffer) {
 /// Whether a field is for the client, and not for this hop only (RFC 9110 §7.6.1).
 fn passes(head: &ResponseHead, name: &str, manner: Manner) -> bool {
     let hop_by_hop = match name.len() {
-        7 => name.eq_ignore_ascii_case("upgrade") && head.status != 101,
+        7 if name.eq_ignore_ascii_case("upgrade") => return head.status == 101,
         10 => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("keep-alive"),
         14 if name.eq_ignore_ascii_case("content-length") => return may_have_body(head),
         16 => name.eq_ignore_ascii_case("proxy-connection"),
@@ -109,6 +109,16 @@ mod tests {
         let head = "HTTP/1.1 404 Nope\r\nServer: nginx\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
             Content-Length: 0\r\n\r\n";
         assert_eq!(sent_back(head, KEEP), "HTTP/1.1 404 Nope\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n");
+    }
+
+    #[test]
+    fn what_was_upgraded_to_is_told_whatever_else_connection_names() {
+        let head =
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: X, Upgrade\r\nUpgrade: other\r\nX: 1\r\n\r\n";
+        assert_eq!(
+            sent_back(head, KEEP),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n"
+        );
     }
 
     #[test]

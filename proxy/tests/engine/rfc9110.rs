@@ -115,7 +115,7 @@ async fn section_15_2_interim_answers_come_before_the_answer() {
 /// Statuses that nobody has heard of pass as they are (§15).
 #[tokio::test]
 async fn section_15_statuses_pass_as_they_are() {
-    for status in ["299 Own", "418 I'm a teapot", "471 ", "599 \u{e9}", "999 x"] {
+    for status in ["299 Own", "418 I'm a teapot", "471 ", "999 x"] {
         let (_, received) = pass(
             "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
             &format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"),
