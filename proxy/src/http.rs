@@ -20,6 +20,7 @@ mod entry_point;
 mod exchange;
 mod field;
 mod forwarded;
+pub mod fuzz;
 mod handshake;
 mod head;
 mod method;

@@ -27,6 +27,8 @@ mod table;
 mod tls;
 mod worker;
 
+#[doc(hidden)]
+pub use http::fuzz;
 pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use proxy::{Proxy, ProxySettings, StartError};

@@ -1,6 +1,8 @@
 //! The data plane, from outside: real sockets on loopback, origins that do as each test tells them, and clients that
 //! say exactly the bytes they mean. One module for each thing promised.
 
+#[path = "engine/any_split.rs"]
+mod any_split;
 #[path = "engine/balance.rs"]
 mod balance;
 #[path = "engine/bodies.rs"]
@@ -9,6 +11,9 @@ mod bodies;
 mod broken_answers;
 #[path = "engine/counted.rs"]
 mod counted;
+#[allow(unreachable_pub)] // it is public where the fuzz targets are
+#[path = "../../fuzz/src/differential.rs"]
+mod differential;
 #[path = "engine/drain.rs"]
 mod drain;
 #[path = "engine/early_answers.rs"]

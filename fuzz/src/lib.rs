@@ -1,0 +1,97 @@
+//! Fuzz targets: each is a plain function of bytes, which panics where something is not as it must be.
+
+use std::collections::BTreeMap;
+
+use portolan_config::Rule;
+use portolan_config::labels::Labels;
+use portolan_proxy::fuzz::{answers as read_answers, requests};
+
+mod differential;
+
+pub use differential::differential;
+
+/// A target and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    ("heads", heads),
+    ("chunks", chunks),
+    ("answers", answers),
+    ("differential", differential),
+    ("rules", rules),
+    ("labels", labels),
+];
+
+/// Inputs longer than this teach nothing new, and meet limits that depend on how the bytes come.
+const BYTES_MAX: usize = 8 * 1024;
+
+/// The bytes in pieces, as the first of them say.
+fn pieces(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let size = usize::from(bytes.first().copied().unwrap_or(1)) % 97 + 1;
+    bytes.chunks(size)
+}
+
+/// Requests: read alike in whatever pieces, and what is sent on is read again as the same.
+pub fn heads(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    let whole = requests([bytes]);
+    assert_eq!(requests(pieces(bytes)), whole, "it depends on where the bytes are split");
+    for sent_on in &whole.requests {
+        let again = requests([sent_on.head.as_slice(), sent_on.body.as_slice()]);
+        assert!(!again.refused, "what is sent on is refused by ourselves");
+        assert_eq!(again.requests.len(), 1, "one request is sent on as several, or as none");
+        let (first, second) = (sent_on, &again.requests[0]);
+        assert_eq!(
+            (&first.method, &first.target, &first.host, &first.content),
+            (&second.method, &second.target, &second.host, &second.content),
+            "what is sent on means something else"
+        );
+    }
+}
+
+/// Chunked bodies: read alike in whatever pieces.
+pub fn chunks(bytes: &[u8]) {
+    const HEAD: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    let whole = requests([HEAD, bytes]);
+    assert_eq!(
+        requests([HEAD].into_iter().chain(pieces(bytes))),
+        whole,
+        "it depends on where the bytes are split"
+    );
+    if let Some(first) = whole.requests.first() {
+        assert!(first.body.ends_with(b"\r\n\r\n"), "a body ends with its last line");
+        assert!(first.content.len() < first.body.len(), "content is less than its framing and itself");
+    }
+}
+
+/// Answers: read alike in whatever pieces.
+pub fn answers(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    for method in ["GET", "HEAD"] {
+        let whole = read_answers(method, [bytes]);
+        assert_eq!(read_answers(method, pieces(bytes)), whole, "it depends on where the bytes are split");
+    }
+}
+
+/// Rules: whatever is written is read or refused, and what was read can be asked.
+pub fn rules(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(rule) = Rule::parse(&text) {
+        for (host, path) in [("", ""), ("a.test", "/"), ("x.a.test", "/a/b")] {
+            assert_eq!(rule.matches(host, path), rule.matches(host, path));
+        }
+    }
+}
+
+/// Labels: whatever is written, one a line, is read or is a fault.
+pub fn labels(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let labels: BTreeMap<String, String> = text
+        .lines()
+        .map(|line| line.split_once('=').unwrap_or((line, "")))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let _ = Labels::decode(&labels);
+}

@@ -1,0 +1,127 @@
+//! What fuzz targets and tests from outside are given of the engine: pure functions of bytes, which come in whatever
+//! pieces. Nothing else may use it.
+
+use std::rc::Rc;
+
+use portolan_config::settings::Forwarded;
+
+use super::body::{Body, Framing};
+use super::head::{fields, parse_request, parse_response};
+use super::peer::Peer;
+use super::{Method, request};
+use crate::table::routing_path;
+use crate::worker::Buffers;
+
+/// A request as it is sent on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentOn {
+    /// The method.
+    pub method: String,
+    /// Path and query, as sent on.
+    pub target: String,
+    /// The host and port it is for.
+    pub host: String,
+    /// The head.
+    pub head: Vec<u8>,
+    /// The body, as it was framed.
+    pub body: Vec<u8>,
+    /// The body's content.
+    pub content: Vec<u8>,
+}
+
+/// What was made of a client's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Understood {
+    /// The requests that came whole.
+    pub requests: Vec<SentOn>,
+    /// Whether what follows them was refused.
+    pub refused: bool,
+}
+
+/// Reads requests from bytes that come in these pieces.
+pub fn requests<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Understood {
+    let mut understood = Understood::default();
+    let mut left = Vec::new();
+    let mut current: Option<(SentOn, Body)> = None;
+    for piece in pieces {
+        left.extend_from_slice(piece);
+        loop {
+            if let Some((sent_on, body)) = &mut current {
+                let Ok(scanned) =
+                    body.scan_payload(&left, |content| sent_on.content.extend_from_slice(content))
+                else {
+                    return Understood { refused: true, ..understood };
+                };
+                sent_on.body.extend(left.drain(..scanned.length));
+                if !scanned.done {
+                    break;
+                }
+                understood.requests.extend(current.take().map(|(sent_on, _)| sent_on));
+            }
+            while left.starts_with(b"\r\n") {
+                left.drain(..2);
+            }
+            let (length, sent_on, framing) = match send_on(&left) {
+                Ok(Some(sent_on)) => sent_on,
+                Ok(None) => break,
+                Err(()) => return Understood { refused: true, ..understood },
+            };
+            left.drain(..length);
+            current = Some((sent_on, Body::new(framing)));
+        }
+    }
+    understood
+}
+
+/// The head at the beginning of these bytes, with its length, and how its body is framed.
+fn send_on(bytes: &[u8]) -> Result<Option<(usize, SentOn, Framing)>, ()> {
+    let mut room = fields();
+    let Some(head) = parse_request(bytes, &mut room).map_err(|_| ())? else { return Ok(None) };
+    let peer = Peer::new(([192, 0, 2, 7], 1).into(), false, &Forwarded::default());
+    let path = routing_path(request::path(head.target));
+    let mut out = Rc::new(Buffers::default()).take();
+    request::write(&head, &path, &peer, "here", &mut out);
+    let text = String::from_utf8_lossy(out.filled()).into_owned();
+    let sent_on = SentOn {
+        method: head.method_text.to_owned(),
+        target: text.split(' ').nth(1).unwrap_or_default().to_owned(),
+        host: head.authority.to_owned(),
+        head: out.filled().to_vec(),
+        ..SentOn::default()
+    };
+    Ok(Some((head.length, sent_on, head.framing)))
+}
+
+/// Reads answers to requests of this method: their statuses and contents, and whether all was understood.
+pub fn answers<'b>(method: &str, pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<(u16, Vec<u8>)>, bool) {
+    let method = Method::parse(method);
+    let mut answers = Vec::new();
+    let mut left = Vec::new();
+    let mut current: Option<(u16, Vec<u8>, Body)> = None;
+    for piece in pieces {
+        left.extend_from_slice(piece);
+        loop {
+            if let Some((_, content, body)) = &mut current {
+                let Ok(scanned) = body.scan_payload(&left, |bytes| content.extend_from_slice(bytes)) else {
+                    return (answers, false);
+                };
+                left.drain(..scanned.length);
+                if !scanned.done {
+                    break;
+                }
+                answers.extend(current.take().map(|(status, content, _)| (status, content)));
+            }
+            let (length, status, framing) = match parse_response(&left, &mut fields(), method) {
+                Ok(Some(head)) => (head.length, head.status, head.framing),
+                Ok(None) => break,
+                Err(_) => return (answers, false),
+            };
+            left.drain(..length);
+            current = Some((status, Vec::new(), Body::new(framing)));
+        }
+    }
+    // One that ends with its connection ends here.
+    answers
+        .extend(current.filter(|(.., body)| body.ends_with_connection()).map(|(s, content, _)| (s, content)));
+    (answers, true)
+}
