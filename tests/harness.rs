@@ -33,5 +33,5 @@ pub use portolan::{ADMIN, ENTRY_POINT, NAME_SERVER, Portolan};
 pub use probe::{await_addresses, await_http, await_no_name, resolve};
 pub use process::{Process, Signal};
 pub use sandbox::Sandbox;
-pub use tools::require;
+pub use tools::{python, require};
 pub use wait::{PATIENCE, eventually};

@@ -15,5 +15,6 @@ mod networks;
 mod no_request_lost;
 mod publish;
 mod readme;
+mod real_clients;
 mod routes;
 mod stopping;

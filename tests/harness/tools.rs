@@ -18,6 +18,16 @@ pub fn require(tool: &str) -> PathBuf {
         })
 }
 
+/// The Python that has `tests/clients/requirements.txt` installed. `./test` makes it, beside what cargo builds.
+#[track_caller]
+pub fn python() -> PathBuf {
+    // target/<profile>/portolan
+    let target = super::Portolan::binary().ancestors().nth(2).expect("a binary is built into a directory");
+    let python = target.join("clients/bin/python3");
+    assert!(python.is_file(), "this test needs {}: run ./test, which makes it", python.display());
+    python
+}
+
 /// Runs a command to its end: what it wrote to standard output, or what it wrote to standard error.
 pub(super) fn output(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{}: {error}", shown(command)))?;
