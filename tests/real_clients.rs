@@ -77,7 +77,8 @@ fn serve_echo() {
                     _ => break String::new(),
                 }
             };
-            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", answer.len());
             let _ = stream.write_all(format!("{head}{answer}").as_bytes());
         }
     });
@@ -108,7 +109,10 @@ fn curl_is_served_in_whatever_way_it_sends() {
         (&["-H", "X-Forwarded-For: 6.6.6.6"], "X-Forwarded-For: 127.0.0.1\r\n"),
     ] {
         let mut curl = Command::new(require("curl"));
-        let said = run(curl.args(["-sS", "--fail", "-m", "20", "-H", "Host: web.localhost"]).args(options).arg(&url));
+        let said = run(curl
+            .args(["-sS", "--fail", "-m", "20", "-H", "Host: web.localhost"])
+            .args(options)
+            .arg(&url));
         assert!(said.contains(in_request), "{options:?}: {}", &said[..said.len().min(600)]);
         if options.contains(&upload.as_str()) && !options.contains(&"Transfer-Encoding: chunked") {
             assert!(said.ends_with(&body), "{options:?}: the body is not whole");

@@ -80,7 +80,7 @@ fn send_on(bytes: &[u8]) -> Result<Option<(usize, SentOn, Framing)>, ()> {
     let peer = Peer::new(([192, 0, 2, 7], 1).into(), false, &Forwarded::default());
     let path = routing_path(request::path(head.target));
     let mut out = Rc::new(Buffers::default()).take();
-    request::write(&head, &path, &peer, "here", &mut out);
+    let _ = request::write(&head, &path, true, &peer, "here", &mut out);
     let text = String::from_utf8_lossy(out.filled()).into_owned();
     let sent_on = SentOn {
         method: head.method_text.to_owned(),

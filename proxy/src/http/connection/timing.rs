@@ -66,7 +66,7 @@ async fn a_head_that_trickles_is_cut_off_and_told_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_trickles_is_cut_off() {
-    let (received, took) = served(|mut client| async {
+    let Served { received, took, .. } = served(|mut client| async {
         for byte in b"\x16\x03\x01\x02\x00\x01\x00\x01" {
             let _ = client.write_all(&[*byte]).await;
             sleep(TLS_HANDSHAKE_TIMEOUT / 4).await;
