@@ -420,6 +420,8 @@ pub(crate) async fn linger(client: &mut Stream, buffers: &Rc<Buffers>) {
 }
 
 #[cfg(test)]
+mod reasons;
+#[cfg(test)]
 mod timing;
 
 #[cfg(test)]
