@@ -48,7 +48,7 @@ fn serve_echo() {
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut received = Vec::new();
-            let mut room = [0; 65_536];
+            let mut room = vec![0; 65_536];
             let whole = |bytes: &[u8]| {
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 let (head, body) = text.split_once("\r\n\r\n")?;

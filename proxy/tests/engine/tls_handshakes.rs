@@ -30,12 +30,13 @@ async fn garbage_is_closed_and_nobody_else_notices() {
     let mut world = World::in_front_of(&origin);
     let authority = Authority::new("one");
     world.show(authority.sign(&["a.test"]).shown());
+    let long = vec![0x16; 100_000];
     let lengths = [
         &b"\x16"[..],
         b"\x16\x03\x01\x00\x05hello",
         b"\x16\x03\x01\xff\xff\x01",
         b"\x16\x03\x01\x00\x00",
-        &[0x16; 100_000],
+        &long,
     ];
     for garbage in lengths {
         let mut client = world.client().await;

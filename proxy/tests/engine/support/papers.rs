@@ -37,11 +37,7 @@ impl Authority {
 
     /// A certificate for these names, signed.
     pub(crate) fn sign(&self, names: &[&str]) -> Papers {
-        self.sign_key(names, KeyPair::generate().expect("a key"))
-    }
-
-    /// The same, for this key.
-    pub(crate) fn sign_key(&self, names: &[&str], key: KeyPair) -> Papers {
+        let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("names");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
