@@ -19,6 +19,7 @@ use portolan_config::settings::{self, AccessLogFormat};
 use prometheus::IntCounter;
 
 mod format;
+mod json;
 mod record;
 
 pub(crate) use record::{Agreed, Asked, Record};
@@ -134,7 +135,8 @@ impl Lines {
         if gathered.lines == 0 {
             return;
         }
-        let piece = std::mem::replace(&mut *gathered, Piece::empty());
+        let next = Piece::like(&gathered);
+        let piece = std::mem::replace(&mut *gathered, next);
         if let Err(TrySendError::Full(piece) | TrySendError::Disconnected(piece)) =
             self.log.pieces.try_send(piece)
         {
@@ -152,5 +154,10 @@ impl Drop for Lines {
 impl Piece {
     fn empty() -> Self {
         Self { bytes: Vec::new(), lines: 0 }
+    }
+
+    /// Room for as much as the last one took.
+    fn like(last: &Self) -> Self {
+        Self { bytes: Vec::with_capacity(last.bytes.len() + last.bytes.len() / 8), lines: 0 }
     }
 }

@@ -1,18 +1,20 @@
 //! Deadlines that cost next to nothing as long as they are met: nearly all are.
 //!
-//! Every wait has one, most waits are over in a moment, and no limit here needs more than a tenth of a second's accuracy.
-//! So the time is read from the kernel's coarse clock, and what waits is noted in a list that a task looks through ten
-//! times a second, for as long as anything does. One list a thread: a worker's connections stay on its thread.
+//! Every wait has one, most waits are over in a moment, and no limit here needs to be kept to the hundredth of a second.
+//! So the time is read from the kernel's coarse clock, and what waits is noted in a list that a task looks through when
+//! the first of it is due, but not more than forty times a second. One list a thread: a worker's connections stay on its thread.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Add;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// How much later than its deadline a wait may end.
-const TICK: Duration = Duration::from_millis(100);
+/// How much later than its deadline a wait may end, or a little more.
+const TICK: Duration = Duration::from_millis(25);
+/// The list is looked through at least that often, also when nothing is due.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// A moment, in milliseconds. Moments mean nothing beyond the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +71,7 @@ pub(crate) fn timeout_at<F: Future>(deadline: Moment, future: F) -> Timeout<F> {
 /// Resolves at `deadline`, or soon after.
 pub(crate) async fn sleep_until(deadline: Moment) {
     let mut wait = Wait::until(deadline);
-    std::future::poll_fn(|context| wait.poll(context)).await;
+    poll_fn(|context| wait.poll(context)).await;
 }
 
 pin_project_lite::pin_project! {
@@ -133,10 +135,12 @@ impl Wait {
             }
             return Poll::Pending;
         }
-        let (place, first) = LIST.with_borrow_mut(|list| list.enter(self.deadline, context.waker().clone()));
+        let (place, looker) = LIST.with_borrow_mut(|list| list.enter(self.deadline, context.waker().clone()));
         self.place = Some(place);
-        if first {
-            tokio::spawn(look_through(Looking));
+        match looker {
+            Looker::Missing => drop(tokio::spawn(look_through(Looking))),
+            Looker::Late(waker) => waker.wake(),
+            Looker::InTime => {}
         }
         Poll::Pending
     }
@@ -167,6 +171,19 @@ struct List {
     free: u32,
     taken: usize,
     looked_through: bool,
+    /// When it is looked through next.
+    next: Moment,
+    /// Wakes whoever does.
+    looker: Option<Waker>,
+}
+
+/// Whether a new wait is seen to in time.
+enum Looker {
+    /// Nobody looks through the list.
+    Missing,
+    /// Whoever does is to come earlier.
+    Late(Waker),
+    InTime,
 }
 
 enum Place {
@@ -178,11 +195,17 @@ enum Place {
 
 impl List {
     const fn new() -> Self {
-        Self { places: Vec::new(), free: u32::MAX, taken: 0, looked_through: false }
+        Self {
+            places: Vec::new(),
+            free: u32::MAX,
+            taken: 0,
+            looked_through: false,
+            next: Moment::NEVER,
+            looker: None,
+        }
     }
 
-    /// Gives the place, and whether nobody looks through the list yet.
-    fn enter(&mut self, deadline: Moment, waker: Waker) -> (u32, bool) {
+    fn enter(&mut self, deadline: Moment, waker: Waker) -> (u32, Looker) {
         self.taken += 1;
         let waiting = Place::Waiting(deadline, waker);
         let place = if let Some(Place::Free(next)) = self.places.get(self.free as usize) {
@@ -193,7 +216,15 @@ impl List {
             self.places.push(waiting);
             (self.places.len() - 1) as u32
         };
-        (place, !std::mem::replace(&mut self.looked_through, true))
+        let looker = if !std::mem::replace(&mut self.looked_through, true) {
+            Looker::Missing
+        } else if deadline < self.next {
+            self.next = deadline;
+            self.looker.take().map_or(Looker::InTime, Looker::Late)
+        } else {
+            Looker::InTime
+        };
+        (place, looker)
     }
 
     fn is_over(&mut self, place: u32, waker: &Waker) -> bool {
@@ -219,12 +250,17 @@ impl List {
         left
     }
 
-    /// Takes out those whose time has come.
+    /// Takes out those whose time has come, and notes when the next one's does.
     fn due(&mut self, now: Moment) -> Vec<Place> {
         let mut due = Vec::new();
+        self.next = Moment::NEVER;
         for place in &mut self.places {
-            if matches!(place, Place::Waiting(deadline, _) if *deadline <= now) {
-                due.push(std::mem::replace(place, Place::Over));
+            match place {
+                Place::Waiting(deadline, _) if *deadline <= now => {
+                    due.push(std::mem::replace(place, Place::Over));
+                }
+                Place::Waiting(deadline, _) => self.next = self.next.min(*deadline),
+                Place::Free(_) | Place::Over => {}
             }
         }
         due
@@ -254,7 +290,8 @@ async fn look_through(looking: Looking) {
     let mut sleep = pin!(tokio::time::sleep(TICK));
     loop {
         sleep.as_mut().await;
-        let due = LIST.with_borrow_mut(|list| list.due(Moment::now()));
+        let now = Moment::now();
+        let due = LIST.with_borrow_mut(|list| list.due(now));
         for place in due {
             if let Place::Waiting(_, waker) = place {
                 waker.wake();
@@ -263,6 +300,21 @@ async fn look_through(looking: Looking) {
         if LIST.with_borrow(|list| list.taken == 0) {
             break;
         }
+        // Until shortly before the next one is due. Who comes in with an earlier deadline says so.
+        poll_fn(|context| {
+            let next = LIST.with_borrow_mut(|list| {
+                list.looker = Some(context.waker().clone());
+                list.next
+            });
+            let pause = next.since(Moment::now()).min(PAUSE_MAX);
+            if pause <= TICK {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(tokio::time::Instant::now() + pause - TICK);
+            sleep.as_mut().poll(context)
+        })
+        .await;
+        LIST.with_borrow_mut(|list| list.looker = None);
         sleep.as_mut().reset(tokio::time::Instant::now() + TICK);
     }
     drop(looking);
@@ -286,6 +338,18 @@ mod tests {
         assert!((LIMIT..=LIMIT + TICK * 2).contains(&took), "{took:?}");
         let until = async { sleep_until(Moment::now() + LIMIT).await };
         assert_eq!(timeout(LIMIT * 2, until).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_wait_need_not_wait_for_the_longer_one_before_it() {
+        let begun = Instant::now();
+        let mut long = pin!(timeout(LIMIT * 100, pending::<()>()));
+        assert_eq!(timeout(LIMIT, long.as_mut()).await, Err(Elapsed));
+        tokio::time::sleep(LIMIT).await;
+        assert_eq!(timeout(LIMIT, long.as_mut()).await, Err(Elapsed));
+        let took = begun.elapsed();
+        assert!((LIMIT * 3..=LIMIT * 3 + TICK * 6).contains(&took), "{took:?}");
+        assert_eq!(long.await, Err(Elapsed));
     }
 
     #[tokio::test(start_paused = true)]
@@ -316,7 +380,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_nudge_wakes_what_waits_and_ends_nothing() {
         let mut polls = 0;
-        let counting = std::future::poll_fn(|_| {
+        let counting = poll_fn(|_| {
             polls += 1;
             Poll::<()>::Pending
         });

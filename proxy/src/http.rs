@@ -16,6 +16,7 @@
 
 mod body;
 mod connection;
+mod cost;
 mod entry_point;
 mod exchange;
 mod field;
@@ -30,7 +31,9 @@ mod reason;
 mod request;
 mod response;
 
-pub(crate) use connection::{linger, serve};
+pub use cost::Way;
+
+pub(crate) use connection::{Waiting, linger, serve};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
 pub(crate) use head::{RequestHead, fields, parse_request};

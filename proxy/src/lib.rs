@@ -28,6 +28,8 @@ mod tls;
 mod worker;
 
 #[doc(hidden)]
+pub use http::Way;
+#[doc(hidden)]
 pub use http::fuzz;
 pub use ledger::Ledger;
 pub use metrics::Metrics;

@@ -28,6 +28,11 @@ pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// A client connection that waits for its next request, or has not sent its first.
 pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// A client connection that has waited this long for its next request keeps hardly any memory. Short, as many wait, and
+/// come in rushes; but not so short that one that is in use would be put away and taken out again, for some microseconds
+/// each time.
+pub const PARK_AFTER: Duration = Duration::from_millis(50);
+
 /// Establishing a connection to an endpoint; then the next endpoint is tried, and 504 when none is left.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -75,6 +80,16 @@ pub const BULK_BYTES: usize = 64 * 1024;
 
 /// Such buffers that a worker keeps for later.
 pub const BULK_KEPT: usize = 64;
+
+/// Room in a pipe through which the kernel moves much of a body. Systems give a process without privileges sixteen
+/// thousand pages of pipes in all (`fs.pipe-user-pages-soft`).
+pub const PIPE_BYTES: usize = 256 * 1024;
+
+/// Such pipes in use, for each worker; beyond, bytes are copied.
+pub const PIPES_MAX: usize = 64;
+
+/// What has to be left of a body for a pipe to be worth it.
+pub const SPLICE_BYTES_MIN: u64 = 64 * 1024;
 
 /// Endpoints tried for one request or connection.
 pub const ATTEMPTS_MAX: usize = 4;

@@ -149,6 +149,9 @@ fn bind_one(address: SocketAddr, protocol: Protocol, sharing: Sharing) -> io::Re
     if protocol == Protocol::Tcp {
         // Connections that linger from an earlier run are not in the way.
         socket.set_reuse_address(true)?;
+        // A small answer is sent at once; Nagle's algorithm would hold it back. Connections have it from their listener,
+        // which spares each a system call (tcp(7)).
+        socket.set_tcp_nodelay(true)?;
     }
     if sharing == Sharing::Shared {
         socket.set_reuse_port(true)?;
@@ -168,6 +171,18 @@ fn local_address(socket: &RawSocket) -> io::Result<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_answers_to_whoever_is_accepted_are_not_held_back() {
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), Protocol::Tcp, 1).unwrap();
+        let at = local_address(&sockets[0]).unwrap();
+        let client = RawSocket::new(Domain::for_address(at), Type::STREAM, None).unwrap();
+        client.connect(&at.into()).unwrap();
+        // Not before the connection has reached the queue, which is at once on this host.
+        sockets[0].set_nonblocking(false).unwrap();
+        let (accepted, _) = sockets[0].accept().unwrap();
+        assert!(accepted.tcp_nodelay().unwrap());
+    }
 
     #[test]
     fn all_workers_share_one_port_and_nobody_else_gets_it() {

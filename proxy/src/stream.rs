@@ -185,6 +185,14 @@ impl AsyncRead for ReadHalf<'_> {
 }
 
 impl ReadHalf<'_> {
+    /// The connection itself, where its bytes are those that are meant.
+    pub(crate) fn in_the_clear(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp.as_ref()),
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Resolves when there may be something to read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
@@ -208,6 +216,14 @@ impl WriteHalf<'_> {
         });
         if peeked.await.is_ok() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// The connection itself, where its bytes are those that are meant.
+    pub(crate) fn in_the_clear(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp.as_ref()),
+            Self::Tls(_) => None,
         }
     }
 }

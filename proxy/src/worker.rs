@@ -5,13 +5,16 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portolan_config::settings;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -28,9 +31,13 @@ use crate::tls::Front;
 
 mod accept;
 mod buffer;
+mod parking;
+mod pipe;
 mod relay;
 
 pub(crate) use buffer::{Buffer, Buffers};
+use parking::Parking;
+pub(crate) use pipe::{Pipe, Pipes};
 pub(crate) use relay::relay;
 
 /// What a worker is told.
@@ -61,6 +68,9 @@ pub(crate) struct Worker {
     pub(crate) recorder: Recorder,
     pub(crate) pool: Pool,
     pub(crate) buffers: Rc<Buffers>,
+    pub(crate) pipes: Pipes,
+    /// Client connections that have nothing to say at present.
+    pub(crate) parking: Parking<http::Waiting>,
     /// Room for one datagram on its way back to a client.
     pub(crate) datagram: RefCell<Vec<u8>>,
     pub(crate) draining: watch::Receiver<bool>,
@@ -99,6 +109,8 @@ impl Worker {
             recorder: Recorder::default(),
             pool: Pool::default(),
             buffers: Rc::default(),
+            pipes: Pipes::default(),
+            parking: Parking::new().unwrap(),
             datagram: RefCell::default(),
             draining,
             log: None,
@@ -156,6 +168,8 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         recorder: Recorder::default(),
         pool: Pool::default(),
         buffers: Rc::default(),
+        pipes: Pipes::default(),
+        parking: Parking::new()?,
         datagram: RefCell::default(),
         draining: parts.draining,
         log: parts.log.map(Lines::new),
@@ -169,6 +183,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
 async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command>) {
     let mut sockets = std::collections::HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let parked = tokio::task::spawn_local(tend_parked(worker.clone()));
     if worker.log.is_some() {
         tokio::task::spawn_local(hand_over_lines(worker.clone()));
     }
@@ -183,11 +198,25 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
                 Some(Command::Close(id)) => { sockets.remove(&id); }
                 None => break,
             },
-            _ = tick.tick() => worker.pool.sweep(&worker.table()),
+            _ = tick.tick() => {
+                worker.pool.sweep(&worker.table());
+                worker.buffers.sweep();
+                worker.pipes.sweep();
+            }
             () = worker.told_to_drain() => break,
         }
     }
     deadline::nudge();
+    parked.abort();
+    // Whoever has spoken already is served yet.
+    loop {
+        let heard = worker.parking.heard();
+        if heard.is_empty() {
+            break;
+        }
+        serve_again(&worker, heard);
+    }
+    drop(worker.parking.overdue(Moment::NEVER));
     // Sockets that were handed over at the last moment may have clients waiting, too.
     while let Ok(Command::Open(_, socket)) = commands.try_recv() {
         open(&worker, socket, watch::channel(()).1);
@@ -196,6 +225,40 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     while worker.tasks.get() > 0 {
         tick.tick().await;
+    }
+}
+
+/// Serves parked connections again that have something to say, and closes those that waited too long.
+pub(crate) async fn tend_parked(worker: Rc<Worker>) {
+    #[expect(deprecated, reason = "what it can't hold, that the descriptor stays open, the borrow does")]
+    let watched = AsyncFd::with_interest(worker.parking.watched(), Interest::READABLE);
+    let watched = match watched {
+        Ok(watched) => watched,
+        Err(error) => return tracing::error!(%error, "connections that wait can't be watched"),
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            ready = watched.readable() => {
+                let Ok(mut ready) = ready else { return };
+                let heard = worker.parking.heard();
+                if heard.is_empty() {
+                    ready.clear_ready();
+                }
+                serve_again(&worker, heard);
+            }
+            _ = tick.tick() => {
+                for waiting in worker.parking.overdue(Moment::now()) {
+                    waiting.let_go(&worker);
+                }
+            }
+        }
+    }
+}
+
+fn serve_again(worker: &Rc<Worker>, waiting: Vec<http::Waiting>) {
+    for waiting in waiting {
+        spawn_counted(worker, waiting.go_on(worker.clone()));
     }
 }
 
@@ -217,13 +280,13 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
             let scope = worker.metrics.entry_point(&settings.name);
             let entry_point = Rc::new(EntryPoint::new(settings, scope));
             let connection = move |worker: Rc<Worker>, client: TcpStream, peer: SocketAddr| {
-                let counted = census.count(peer.ip());
                 let entry_point = entry_point.clone();
-                async move {
-                    match counted {
-                        Ok(_counted) => http::serve(client.into(), peer, entry_point, worker).await,
-                        // Closed without a word: a flood must not cost an answer each.
-                        Err(reason) => worker.metrics.refused(&entry_point.settings.name, reason),
+                match census.count(peer.ip()) {
+                    Ok(counted) => Some(http::serve(client.into(), peer, entry_point, worker, Some(counted))),
+                    // Closed without a word: a flood must not cost an answer each.
+                    Err(reason) => {
+                        worker.metrics.refused(&entry_point.settings.name, reason);
+                        None
                     }
                 }
             };
@@ -232,7 +295,7 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
         Socket::Tcp(listener, port, first) => {
             let port = Rc::new(published::Listening::new(port, first, worker));
             let connection = move |worker: Rc<Worker>, client: TcpStream, _peer| {
-                published::serve_tcp(client.into(), port.clone(), worker)
+                Some(published::serve_tcp(client.into(), port.clone(), worker))
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
@@ -245,16 +308,31 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
 
 /// Runs the task of a connection or a socket, counted so that draining can wait for it. Its panic ends that task alone.
 fn spawn_counted(worker: &Rc<Worker>, task: impl Future<Output = ()> + 'static) {
-    struct Counted(Rc<Worker>);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.tasks.set(self.0.tasks.get() - 1);
-        }
-    }
     worker.tasks.set(worker.tasks.get() + 1);
-    let counted = Counted(worker.clone());
-    tokio::task::spawn_local(async move {
-        let _counted = counted;
-        task.await;
-    });
+    tokio::task::spawn_local(CountedTask { task, _counted: Counted(worker.clone()) });
+}
+
+struct Counted(Rc<Worker>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tasks.set(self.0.tasks.get() - 1);
+    }
+}
+
+pin_project_lite::pin_project! {
+    // An async block would have room for the task twice: where it is kept, and where it runs.
+    struct CountedTask<F> {
+        #[pin]
+        task: F,
+        _counted: Counted,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for CountedTask<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.project().task.poll(context)
+    }
 }

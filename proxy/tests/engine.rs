@@ -9,6 +9,8 @@ mod balance;
 mod bodies;
 #[path = "engine/broken_answers.rs"]
 mod broken_answers;
+#[path = "engine/bulk.rs"]
+mod bulk;
 #[path = "engine/counted.rs"]
 mod counted;
 #[allow(unreachable_pub)] // it is public where the fuzz targets are

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
 
-use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -12,14 +10,10 @@ use time::macros::format_description;
 use portolan_config::settings::AccessLogFormat as Format;
 
 use super::{Asked, Record};
-use crate::http::Reason;
 
 /// `10/Oct/2000:13:55:36 +0000`
 const CLF_TIME: &[BorrowedFormatItem] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-/// `2000-10-10T13:55:36.123456789Z` (RFC 3339)
-const JSON_TIME: &[BorrowedFormatItem] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 
 /// Appends the record's line.
 pub(super) fn write(format: Format, record: &Record, line: &mut Vec<u8>) {
@@ -33,7 +27,7 @@ pub(super) fn write(format: Format, record: &Record, line: &mut Vec<u8>) {
             let _ = write!(line, " - \"{router}\" \"{server}\" {}ms", record.took.as_millis());
         }
         Format::Combined => common(record, line),
-        Format::Json => json_line(record, line),
+        Format::Json => super::json::write(record, line),
     }
     line.push(b'\n');
 }
@@ -61,7 +55,7 @@ fn request_line(asked: &Asked) -> String {
 }
 
 /// The host and the port that were asked for; `-` where no port was.
-fn host_and_port(authority: &str) -> (&str, &str) {
+pub(super) fn host_and_port(authority: &str) -> (&str, &str) {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (authority, "-"),
@@ -86,108 +80,13 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// A line as an object, with Traefik's field names in their alphabetical order.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct JsonLine<'a> {
-    client_addr: SocketAddr,
-    client_host: IpAddr,
-    client_port: u16,
-    /// No user is known here: those who ask for passwords are the servers.
-    client_username: &'a str,
-    downstream_content_size: u64,
-    downstream_status: u16,
-    /// Nanoseconds.
-    duration: u64,
-    endpoint_name: Option<&'a str>,
-    /// The status that an endpoint gave, where it was one.
-    origin_status: Option<u16>,
-    reason: Option<&'static str>,
-    request_addr: &'a str,
-    request_content_size: u64,
-    request_host: &'a str,
-    request_line: String,
-    request_method: &'a str,
-    request_path: &'a str,
-    request_port: &'a str,
-    request_protocol: &'a str,
-    request_scheme: &'a str,
-    retry_attempts: u32,
-    router_name: Option<&'a str>,
-    service_addr: Option<SocketAddr>,
-    service_name: Option<&'a str>,
-    #[serde(rename = "ServiceURL")]
-    service_url: Option<String>,
-    #[serde(rename = "StartUTC")]
-    start_utc: &'a str,
-    #[serde(rename = "TLSCipher", skip_serializing_if = "Option::is_none")]
-    tls_cipher: Option<&'a str>,
-    #[serde(rename = "TLSVersion", skip_serializing_if = "Option::is_none")]
-    tls_version: Option<&'a str>,
-    #[serde(rename = "entryPointName")]
-    entry_point_name: &'a str,
-    #[serde(rename = "level")]
-    level: &'a str,
-    #[serde(rename = "msg")]
-    message: &'a str,
-    #[serde(rename = "request_Referer")]
-    referer: &'a str,
-    #[serde(rename = "request_User-Agent")]
-    user_agent: &'a str,
-    #[serde(rename = "time")]
-    time: &'a str,
-}
-
-fn json_line(record: &Record, line: &mut Vec<u8>) {
-    let nothing = Asked::default();
-    let asked = record.asked.unwrap_or(&nothing);
-    let time = OffsetDateTime::from(record.started).format(JSON_TIME).unwrap_or_default();
-    let (host, port) = host_and_port(&asked.host);
-    let shown = JsonLine {
-        client_addr: SocketAddr::new(record.client.ip().to_canonical(), record.client.port()),
-        client_host: record.client.ip().to_canonical(),
-        client_port: record.client.port(),
-        client_username: "-",
-        downstream_content_size: record.sent,
-        downstream_status: record.status,
-        duration: u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX),
-        endpoint_name: record.endpoint.map(|(name, _)| name),
-        origin_status: record.endpoint.map(|_| record.status).filter(|_| record.reason.is_none()),
-        reason: record.reason.map(Reason::as_str),
-        request_addr: &asked.host,
-        request_content_size: record.received,
-        request_host: host,
-        request_line: record.asked.map_or_else(String::new, request_line),
-        request_method: &asked.method,
-        request_path: &asked.target,
-        request_port: port,
-        request_protocol: asked.protocol,
-        request_scheme: if record.tls.is_some() { "https" } else { "http" },
-        retry_attempts: record.retries,
-        router_name: record.router,
-        service_addr: record.endpoint.map(|(_, address)| address),
-        service_name: record.service,
-        service_url: record.endpoint.map(|(_, address)| format!("http://{address}")),
-        start_utc: &time,
-        tls_cipher: record.tls.map(|tls| tls.cipher.as_str()),
-        tls_version: record.tls.map(|tls| tls.version),
-        entry_point_name: record.entry_point,
-        level: "info",
-        message: "",
-        referer: &asked.referer,
-        user_agent: &asked.user_agent,
-        time: &time,
-    };
-    // Writing to memory does not fail.
-    let _ = serde_json::to_writer(line, &shown);
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::access_log::Agreed;
+    use crate::http::Reason;
 
     fn line(format: Format, asked: Option<&Asked>, reason: Option<Reason>) -> String {
         let record = Record {
@@ -311,5 +210,15 @@ mod tests {
         assert_eq!(value["TLSVersion"], "1.3");
         assert_eq!(value["TLSCipher"], "TLS_AES_128_GCM_SHA256");
         assert_eq!(value["RequestScheme"], "https");
+        assert_eq!((&value["ClientAddr"], &value["RequestPath"]), (&"192.0.2.7:1".into(), &"".into()));
+    }
+
+    #[test]
+    fn what_a_client_sends_is_in_the_json_form_as_it_was() {
+        let every: String = ('\0'..'\u{180}').chain(['\u{2028}', '\u{1f600}']).collect();
+        let text = line(Format::Json, Some(&asked(&every)), None);
+        assert_eq!(text.lines().count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["request_User-Agent"], every.as_str());
     }
 }

@@ -97,6 +97,23 @@ impl Body {
         self.state == State::Done
     }
 
+    /// Bytes that are next, whatever they are: content whose end need not be looked for among them.
+    pub(super) fn ahead(&self) -> u64 {
+        match self.state {
+            State::Length(left) | State::Data(left) => left,
+            State::UntilClose => u64::MAX,
+            _ => 0,
+        }
+    }
+
+    /// Passes over so many of the bytes that are [ahead](Self::ahead).
+    pub(super) fn pass_over(&mut self, count: u64) {
+        debug_assert!(count <= self.ahead(), "there is something to look at");
+        if let State::Length(left) | State::Data(left) = self.state {
+            self.state = after_data(self.state, left - count);
+        }
+    }
+
     /// Whether the end of the connection is the end of the body.
     pub(super) fn ends_with_connection(&self) -> bool {
         self.state == State::UntilClose
@@ -219,6 +236,24 @@ mod tests {
             assert_eq!(content, b"hello world");
             assert_eq!(scan(Framing::Length(7), b"1234567GET", piece).unwrap().0, 7);
         }
+    }
+
+    #[test]
+    fn what_is_ahead_can_be_passed_over_unseen() {
+        let mut body = Body::new(Framing::Chunked);
+        assert_eq!(body.ahead(), 0);
+        body.scan(b"5\r\nh").unwrap();
+        assert_eq!(body.ahead(), 4);
+        body.pass_over(3);
+        body.pass_over(1);
+        assert_eq!(body.ahead(), 0);
+        assert!(body.scan(b"\r\n0\r\n\r\n").unwrap().done);
+        let mut body = Body::new(Framing::Length(7));
+        body.pass_over(7);
+        assert!(body.is_done());
+        let mut body = Body::new(Framing::UntilClose);
+        body.pass_over(7);
+        assert_eq!(body.ahead(), u64::MAX);
     }
 
     #[test]

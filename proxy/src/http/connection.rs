@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::body::Framing;
 use super::entry_point::EntryPoint;
@@ -18,47 +21,94 @@ use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, Reason, handshake, request};
 use crate::access_log::{Asked, Record};
+use crate::census::Counted;
 use crate::deadline::{Moment, Wait, timeout, timeout_at};
-use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, TUNNEL_IDLE_TIMEOUT};
+use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_IDLE_TIMEOUT};
+use crate::metrics::OpenGuard;
 use crate::stream::Stream;
 use crate::table::{Route, routing_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
 
 /// Serves a client for as long as it stays.
-pub(crate) async fn serve(client: Stream, peer: SocketAddr, entry_point: Rc<EntryPoint>, worker: Rc<Worker>) {
-    let _open = entry_point.scope.open();
+pub(crate) fn serve(
+    client: Stream,
+    peer: SocketAddr,
+    entry_point: Rc<EntryPoint>,
+    worker: Rc<Worker>,
+    counted: Option<Counted>,
+) -> impl Future<Output = ()> {
     let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
     let since = entry_point.limits.age_max.map(|_| Moment::now());
-    let mut connection = Connection { client, peer, entry_point, worker, requests: 0, since, secured: None };
-    let Some(first) = connection.wait_for_bytes(None).await else { return };
-    let mut rest = Some(first);
-    if connection.begins_tls(rest.as_ref()) {
-        match Box::pin(connection.secure(rest.take())).await {
-            Some(secured) => connection = secured,
-            None => return,
-        }
-    }
-    while let Some(inbound) = connection.wait_for_bytes(rest.take()).await {
-        // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
-        match Box::pin(connection.serve_one(inbound)).await {
-            Some(next) => rest = next,
-            None => break,
-        }
-    }
-    handshake::part(&mut connection.client).await;
+    let (open, requests) = (entry_point.scope.open(), 0);
+    let history =
+        History { peer, entry_point, requests, since, secured: None, _open: open, _counted: counted };
+    Box::new(Connection { client, history, worker }).go_on()
 }
 
 struct Connection {
     client: Stream,
+    history: History,
+    worker: Rc<Worker>,
+}
+
+/// What is known of a connection between its requests.
+#[derive(Debug)]
+struct History {
     peer: Peer,
     entry_point: Rc<EntryPoint>,
-    worker: Rc<Worker>,
     /// How many requests came.
     requests: u32,
     /// When it was opened, where that matters.
     since: Option<Moment>,
     /// By what it is safe, unless it is in the clear.
     secured: Option<Box<handshake::Secured>>,
+    _open: OpenGuard,
+    _counted: Option<Counted>,
+}
+
+impl Deref for Connection {
+    type Target = History;
+
+    fn deref(&self) -> &History {
+        &self.history
+    }
+}
+
+/// A connection that waits for its next request, and is watched by nobody.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    socket: std::net::TcpStream,
+    history: History,
+}
+
+impl AsFd for Waiting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Waiting {
+    /// Serves the client on.
+    pub(crate) async fn go_on(self, worker: Rc<Worker>) {
+        let Self { socket, history } = self;
+        if let Ok(client) = TcpStream::from_std(socket) {
+            Box::new(Connection { client: client.into(), history, worker }).go_on().await;
+        }
+    }
+
+    /// Closes it: it waited too long.
+    pub(crate) fn let_go(self, worker: &Worker) {
+        worker.metrics.refused(&self.history.entry_point.settings.name, Reason::ClientIdle);
+    }
+}
+
+/// How a wait ended.
+enum Waited {
+    Spoke(Buffer),
+    /// There is nothing more to wait for.
+    Ended,
+    /// Nothing came for a while; it may be waited for until then.
+    Silent(Moment),
 }
 
 /// A request that was understood and routed.
@@ -81,28 +131,61 @@ struct Turned {
 }
 
 impl Connection {
-    fn begins_tls(&self, first: Option<&Buffer>) -> bool {
-        matches!(self.client, Stream::Tcp(_))
-            && first.is_some_and(|first| handshake::begins_handshake(first.filled()))
+    /// Serves the client until it leaves, or has nothing to say for a while.
+    async fn go_on(mut self: Box<Self>) {
+        let mut rest = None;
+        loop {
+            let inbound = match self.wait_for_bytes(rest.take()).await {
+                Waited::Spoke(inbound) => inbound,
+                Waited::Ended => break,
+                Waited::Silent(until) => return (*self).park(until),
+            };
+            if self.begins_tls(&inbound) {
+                match Box::pin(self.secure(inbound)).await {
+                    Some(secured) => self = secured,
+                    None => return,
+                }
+                continue;
+            }
+            // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
+            match Box::pin(self.serve_one(inbound)).await {
+                Some(next) => rest = next,
+                None => break,
+            }
+        }
+        handshake::part(&mut self.client).await;
+    }
+
+    /// Lets the worker wait for the next request. Where that can't be had, the connection is closed, as may happen to
+    /// any that waits.
+    fn park(self, until: Moment) {
+        let Self { client: Stream::Tcp(client), history, worker } = self else { return };
+        if let Ok(socket) = client.into_std() {
+            let _ = worker.parking.park(Waiting { socket, history }, until);
+        }
+    }
+
+    fn begins_tls(&self, first: &Buffer) -> bool {
+        self.requests == 0
+            && matches!(self.client, Stream::Tcp(_))
+            && handshake::begins_handshake(first.filled())
     }
 
     /// Goes on by TLS. `None` is a handshake that failed.
-    async fn secure(self, first: Option<Buffer>) -> Option<Self> {
-        let Self { client: Stream::Tcp(client), peer, entry_point, worker, since, .. } = self else {
-            return None;
-        };
-        let first = first.unwrap_or_else(|| worker.buffers.take());
+    async fn secure(self: Box<Self>, first: Buffer) -> Option<Box<Self>> {
+        let Self { client: Stream::Tcp(client), history, worker } = *self else { return None };
+        let address = history.peer.address();
         let (client, secured) =
-            handshake::secure(client, first, peer.address(), &entry_point, &worker).await?;
-        let peer = Peer::new(peer.address(), true, &entry_point.settings.forwarded);
-        let secured = Some(Box::new(secured));
-        Some(Self { client, peer, entry_point, worker, requests: 0, since, secured })
+            handshake::secure(client, first, address, &history.entry_point, &worker).await?;
+        let peer = Peer::new(address, true, &history.entry_point.settings.forwarded);
+        let history = History { peer, secured: Some(Box::new(secured)), ..history };
+        Some(Box::new(Self { client, history, worker }))
     }
 
     /// Serves one request. `None` ends the connection; otherwise it gives what the client sent of the next one.
     async fn serve_one(&mut self, mut inbound: Buffer) -> Option<Option<Buffer>> {
         let started = Instant::now();
-        self.requests = self.requests.saturating_add(1);
+        self.history.requests = self.requests.saturating_add(1);
         let go_on = match self.read_head(&mut inbound).await {
             Ok(None) => false,
             Ok(Some(admitted)) => self.pass_on(admitted, &mut inbound, started).await,
@@ -153,32 +236,37 @@ impl Connection {
     }
 
     /// Waits for the first bytes of a request, holding no buffer meanwhile.
-    async fn wait_for_bytes(&mut self, rest: Option<Buffer>) -> Option<Buffer> {
+    async fn wait_for_bytes(&mut self, rest: Option<Buffer>) -> Waited {
         if let Some(rest) = rest {
-            return Some(rest);
+            return Waited::Spoke(rest);
         }
-        let mut wait = None;
+        let until = Moment::now() + self.entry_point.limits.idle;
+        // What has not spoken yet will soon, and a session is more than a socket.
+        let may_park = self.requests > 0 && matches!(self.client, Stream::Tcp(_));
+        let mut wait = Wait::until(if may_park { until.min(Moment::now() + PARK_AFTER) } else { until });
         poll_fn(|context| {
             let mut inbound = self.worker.buffers.take();
             match inbound.poll_read_from(&mut self.client, context) {
-                Poll::Ready(Ok(1..)) => return Poll::Ready(Some(inbound)),
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(1..)) => return Poll::Ready(Waited::Spoke(inbound)),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Waited::Ended),
                 Poll::Pending => {}
             }
-            let wait = wait.get_or_insert_with(|| Wait::until(Moment::now() + self.entry_point.limits.idle));
             if self.worker.is_draining() {
                 // Nothing more is to be expected. But whoever connected before is given the time to send a first
                 // request: it was promised to be served.
                 if self.requests > 0 {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Waited::Ended);
                 }
                 wait.at_most_until(Moment::now() + DRAIN_FIRST_REQUEST);
             }
             ready!(wait.poll(context));
+            if may_park && until > Moment::now() {
+                return Poll::Ready(Waited::Silent(until));
+            }
             if !self.worker.is_draining() {
                 self.worker.metrics.refused(&self.entry_point.settings.name, Reason::ClientIdle);
             }
-            Poll::Ready(None)
+            Poll::Ready(Waited::Ended)
         })
         .await
     }
@@ -360,8 +448,7 @@ impl Connection {
         }
         drop(early);
         inbound.clear();
-        let buffers = &self.worker.buffers;
-        let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT), buffers).await;
+        let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT), &self.worker).await;
         if relayed.error.as_ref().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
             self.worker.metrics.refused(&self.entry_point.settings.name, Reason::TunnelIdle);
         }
@@ -397,7 +484,7 @@ fn skip_empty_lines(inbound: &mut Buffer) {
 }
 
 /// The host as rules are compared with it: lower case, without port or trailing dot.
-fn routing_host(authority: &str) -> Cow<'_, str> {
+pub(super) fn routing_host(authority: &str) -> Cow<'_, str> {
     let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
     let host = &authority[..port_at.unwrap_or(authority.len())];
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -450,7 +537,8 @@ mod tests {
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = client.local_addr().unwrap();
         let entry_point = Rc::new(EntryPoint::alone(&worker));
-        let bytes = size_of_val(&serve(client.into(), peer, entry_point, worker));
-        assert!(bytes <= 1024, "{bytes} bytes");
+        let bytes = size_of_val(&serve(client.into(), peer, entry_point, worker, None));
+        let whole = bytes + size_of::<Connection>();
+        assert!(whole <= 512, "{bytes} of {whole} bytes");
     }
 }

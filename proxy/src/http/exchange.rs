@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::body::{Body, Framing};
 use super::entry_point::{Deadlines, is_over, within};
@@ -17,10 +18,10 @@ use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::Tried;
 use crate::deadline::{Moment, timeout};
-use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES};
+use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Target, Upstream};
-use crate::worker::{Buffer, Worker};
+use crate::worker::{Buffer, Pipe, Worker};
 
 mod answer;
 mod carrier;
@@ -257,7 +258,8 @@ async fn send(
         drop(addressed);
         // A failed write is not yet the end: the endpoint may have answered before it stopped reading.
         let mut pumping = !upload.whole.get() && matches!(written, Ok(Ok(())));
-        let mut pump = pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, request, &upload));
+        let mut pump =
+            pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, request, &upload, worker));
         let mut answer =
             pin!(answer::answer(&mut from_endpoint, &mut to_client, request, &upload, &delivery, worker));
         loop {
@@ -327,9 +329,22 @@ async fn pump(
     endpoint: &mut WriteHalf<'_>,
     request: &Exchange,
     upload: &Upload,
+    worker: &Worker,
 ) -> Result<(), PumpError> {
     let mut content = 0_u64;
     while !body.is_done() {
+        // Much was there, and more is to come: the kernel moves it.
+        if inbound.is_empty()
+            && inbound.is_crowded()
+            && body.ahead() >= SPLICE_BYTES_MIN
+            && content.saturating_add(body.ahead()) <= request.body_bytes_max
+            && let (Some(from), Some(to)) = (client.in_the_clear(), endpoint.in_the_clear())
+            && let Some(pipe) = worker.pipes.take()
+        {
+            content += pump_unseen(from, to, pipe, body, request, upload).await?;
+            inbound.clear();
+            continue;
+        }
         if inbound.is_empty() {
             let limit = within(BODY_IDLE, request.deadlines.request);
             match timeout(limit, inbound.read_bulk_from(client)).await {
@@ -366,6 +381,45 @@ async fn pump(
     // Not when its end was seen, but when that was sent: what is behind it is the next request only then.
     upload.whole.set(true);
     Ok(())
+}
+
+/// Passes on what is ahead of the body without looking at it, for as long as much comes at a time. Gives how much it was.
+async fn pump_unseen(
+    client: &TcpStream,
+    endpoint: &TcpStream,
+    mut pipe: Pipe<'_>,
+    body: &mut Body,
+    request: &Exchange,
+    upload: &Upload,
+) -> Result<u64, PumpError> {
+    let before = upload.received.get();
+    while body.ahead() > 0 {
+        let limit = within(BODY_IDLE, request.deadlines.request);
+        let count = match timeout(limit, pipe.fill(client, body.ahead())).await {
+            Ok(Ok(count @ 1..)) => count,
+            Ok(Ok(0) | Err(_)) => return Err(PumpError::Client(Reason::ClientGone)),
+            Err(_) if is_over(request.deadlines.request) => {
+                return Err(PumpError::Client(Reason::RequestTimeout));
+            }
+            Err(_) => return Err(PumpError::Client(Reason::BodyIdle)),
+        };
+        upload.invited.set(true);
+        upload.begun.set(true);
+        body.pass_over(count as u64);
+        while pipe.held() > 0 {
+            match timeout(BODY_IDLE, pipe.drain(endpoint)).await {
+                Ok(Ok(count @ 1..)) => {
+                    upload.received.set(upload.received.get() + count as u64);
+                    upload.moved.set(Moment::now());
+                }
+                Ok(Ok(0) | Err(_)) | Err(_) => return Err(PumpError::Endpoint),
+            }
+        }
+        if count < BUFFER_BYTES {
+            break;
+        }
+    }
+    Ok(upload.received.get() - before)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(super) fn write(
 
 /// The path of a target, without its query.
 pub(super) fn path(target: &str) -> &str {
-    target.split('?').next().unwrap_or(target)
+    memchr::memchr(b'?', target.as_bytes()).map_or(target, |end| &target[..end])
 }
 
 /// The query of a target, with its question mark; empty where there is none.

@@ -169,7 +169,7 @@ pub(super) async fn pass(
         return;
     }
     drop(early);
-    let relayed = relay(&mut client, &mut endpoint, None, &worker.buffers).await;
+    let relayed = relay(&mut client, &mut endpoint, None, worker).await;
     if let Some(error) = &relayed.error {
         tracing::debug!(%error, port = port.scope.name(), service = upstream.name, "connection broken off");
     }

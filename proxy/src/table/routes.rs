@@ -36,7 +36,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// Files a route. Routes are added by descending priority.
-    pub(super) fn add(&mut self, rank: u32, route: &Arc<Route>) {
+    pub(crate) fn add(&mut self, rank: u32, route: &Arc<Route>) {
         match hosts(&route.router.rule) {
             None => self.any_host.push((rank, route.clone())),
             Some(patterns) => {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::{Worker, spawn_counted};
 use crate::limits::ACCEPT_RETRY;
 
-/// Accepts until the other end of `closed` is dropped, and gives each connection a task of its own.
+/// Accepts until the other end of `closed` is dropped, and gives each connection that is to be served a task of its own.
 ///
 /// Connections that wait in the socket's queue at that moment are taken first: closing the socket would reset them.
 pub(super) async fn accept<F, C>(
@@ -19,7 +19,7 @@ pub(super) async fn accept<F, C>(
     mut closed: watch::Receiver<()>,
     connection: F,
 ) where
-    F: Fn(Rc<Worker>, TcpStream, SocketAddr) -> C,
+    F: Fn(Rc<Worker>, TcpStream, SocketAddr) -> Option<C>,
     C: Future<Output = ()> + 'static,
 {
     let listener = match TcpListener::from_std(listener) {
@@ -34,9 +34,9 @@ pub(super) async fn accept<F, C>(
         };
         match accepted {
             Ok((client, peer)) => {
-                // A small answer is sent at once; Nagle's algorithm would hold it back.
-                let _ = client.set_nodelay(true);
-                spawn_counted(&worker, connection(worker.clone(), client, peer));
+                if let Some(connection) = connection(worker.clone(), client, peer) {
+                    spawn_counted(&worker, connection);
+                }
             }
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -50,9 +50,9 @@ pub(super) async fn accept<F, C>(
     while let Ok((client, peer)) = listener.accept() {
         if client.set_nonblocking(true).is_ok()
             && let Ok(client) = TcpStream::from_std(client)
+            && let Some(connection) = connection(worker.clone(), client, peer)
         {
-            let _ = client.set_nodelay(true);
-            spawn_counted(&worker, connection(worker.clone(), client, peer));
+            spawn_counted(&worker, connection);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Buffers, and the pool they go back to when a connection is idle.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -17,6 +17,8 @@ pub(crate) struct Buffers {
     free: RefCell<Vec<Vec<u8>>>,
     /// Those for bodies.
     bulk: RefCell<Vec<Vec<u8>>>,
+    /// How many of each were to spare at any time since the last look.
+    spare: Cell<[usize; 2]>,
 }
 
 /// Bytes on their way through: put in at the end, taken from the front. Returned to its pool when dropped.
@@ -41,12 +43,32 @@ impl Buffers {
         Buffer { bytes: self.take_bulk(), start: 0, end: 0, crowded: false, pool: self.clone() }
     }
 
+    /// Lets go of what was not needed since this was called last: after a rush, its memory is of use to others.
+    pub(crate) fn sweep(&self) {
+        let [small, bulk] = self.spare.take();
+        for (buffers, spare) in [(&self.free, small), (&self.bulk, bulk)] {
+            let mut buffers = buffers.borrow_mut();
+            let kept = buffers.len().saturating_sub(spare);
+            buffers.truncate(kept);
+            buffers.shrink_to(kept);
+        }
+        self.spare.set([self.free.borrow().len(), self.bulk.borrow().len()]);
+    }
+
     fn take_small(&self) -> Vec<u8> {
-        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_BYTES])
+        let mut free = self.free.borrow_mut();
+        let taken = free.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES]);
+        let [small, bulk] = self.spare.get();
+        self.spare.set([small.min(free.len()), bulk]);
+        taken
     }
 
     fn take_bulk(&self) -> Vec<u8> {
-        self.bulk.borrow_mut().pop().unwrap_or_else(|| vec![0; BULK_BYTES])
+        let mut free = self.bulk.borrow_mut();
+        let taken = free.pop().unwrap_or_else(|| vec![0; BULK_BYTES]);
+        let [small, bulk] = self.spare.get();
+        self.spare.set([small, bulk.min(free.len())]);
+        taken
     }
 
     fn give_back(&self, bytes: Vec<u8>) {
@@ -96,14 +118,24 @@ impl Buffer {
     }
 
     pub(crate) fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
+        (self.start, self.end, self.crowded) = (0, 0, false);
     }
 
     /// Puts bytes in at the end, growing as needed.
+    #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
-        self.bytes[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
+        self.extend(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// Takes `count` more bytes in at the end, for the caller to write.
+    #[inline]
+    pub(crate) fn extend(&mut self, count: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < count {
+            self.reserve(count);
+        }
+        let start = self.end;
+        self.end += count;
+        &mut self.bytes[start..self.end]
     }
 
     /// Reads once into the free part, making room first if there is none; 0 is the end of the input.
@@ -222,6 +254,20 @@ mod tests {
         assert_eq!(pool.free.borrow().len(), 1);
         buffer.put(b"again");
         assert_eq!(buffer.filled(), b"again");
+    }
+
+    #[test]
+    fn what_a_rush_took_is_let_go_of_but_not_what_is_used() {
+        let pool = Rc::new(Buffers::default());
+        let rush: Vec<Buffer> = (0..8).map(|_| pool.take()).collect();
+        drop(rush);
+        pool.sweep();
+        assert_eq!(pool.free.borrow().len(), 8);
+        drop([pool.take(), pool.take(), pool.take()]);
+        pool.sweep();
+        assert_eq!(pool.free.borrow().len(), 3);
+        pool.sweep();
+        assert_eq!(pool.free.borrow().len(), 0);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::Buffers;
+use super::Worker;
 use crate::deadline::{Moment, sleep_until};
+use crate::limits::BUFFER_BYTES;
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 
 /// What was passed on, and how it ended.
@@ -29,10 +29,10 @@ pub(crate) async fn relay(
     client: &mut Stream,
     endpoint: &mut Stream,
     idle: Option<Duration>,
-    buffers: &Rc<Buffers>,
+    worker: &Worker,
 ) -> Relayed {
     let (received, sent) = (Cell::new(0), Cell::new(0));
-    let state = State { moved: Cell::new(Moment::now()), reset: Cell::new(false), buffers };
+    let state = State { moved: Cell::new(Moment::now()), reset: Cell::new(false), worker };
     let outcome = {
         let (mut client_read, mut client_write) = client.split();
         let (mut endpoint_read, mut endpoint_write) = endpoint.split();
@@ -56,12 +56,12 @@ pub(crate) async fn relay(
 }
 
 /// What both directions share.
-struct State<'b> {
+struct State<'w> {
     /// When a byte moved last.
     moved: Cell<Moment>,
     /// Whether one side broke off.
     reset: Cell<bool>,
-    buffers: &'b Rc<Buffers>,
+    worker: &'w Worker,
 }
 
 impl State<'_> {
@@ -82,7 +82,8 @@ async fn copy(
     let mut crowded = false;
     loop {
         from.readable().await?;
-        let mut buffer = if crowded { state.buffers.take_for_bulk() } else { state.buffers.take() };
+        let mut buffer =
+            if crowded { state.worker.buffers.take_for_bulk() } else { state.worker.buffers.take() };
         let Some(read) = buffer.read_now(from).await else { continue };
         if read.map_err(|error| state.failed(error))? == 0 {
             // It may be gone already, having said all it had to say.
@@ -97,7 +98,43 @@ async fn copy(
         crowded = buffer.is_crowded();
         count.set(count.get() + buffer.filled().len() as u64);
         state.moved.set(Moment::now());
+        drop(buffer);
+        if crowded && !copy_unseen(from, to, count, state).await? {
+            return Ok(());
+        }
     }
+}
+
+/// Lets the kernel pass on what is there already, for as long as that is much. Gives whether there may be more.
+async fn copy_unseen(
+    from: &ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    count: &Cell<u64>,
+    state: &State<'_>,
+) -> io::Result<bool> {
+    let (Some(source), Some(sink)) = (from.in_the_clear(), to.in_the_clear()) else { return Ok(true) };
+    let Some(mut pipe) = state.worker.pipes.take() else { return Ok(true) };
+    while let Some(filled) = pipe.fill_now(source).await {
+        let filled = filled.map_err(|error| state.failed(error))?;
+        if filled == 0 {
+            let _ = to.shutdown().await;
+            return Ok(false);
+        }
+        while pipe.held() > 0 {
+            match pipe.drain(sink).await {
+                Ok(drained) => count.set(count.get() + drained as u64),
+                Err(error) => {
+                    state.failed(error);
+                    return Ok(false);
+                }
+            }
+            state.moved.set(Moment::now());
+        }
+        if filled < BUFFER_BYTES {
+            break;
+        }
+    }
+    Ok(true)
 }
 
 /// Resolves when nothing moved for `idle`; never, without a limit.

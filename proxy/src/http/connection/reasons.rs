@@ -88,7 +88,7 @@ async fn refused<C: Future<Output = TcpStream>, E: Future<Output = TcpStream>>(
         String::from_utf8(received).unwrap()
     };
     let answering = async { endpoint(origin.accept().await.unwrap().0).await };
-    let serving = serve(accepted.into(), peer, entry_point, worker.clone());
+    let serving = serve(accepted.into(), peer, entry_point, worker.clone(), None);
     let together = async { tokio::join!(received, serving, answering).0 };
     let received = LocalSet::new().run_until(together).await;
     (received, worker.metrics.refusals("web", reason))

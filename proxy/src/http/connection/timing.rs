@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::*;
 use crate::limits::{CLIENT_IDLE_TIMEOUT, REQUEST_HEAD_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
+use crate::worker::tend_parked;
 
 /// What became of a client.
 struct Served {
@@ -44,8 +45,13 @@ async fn served_within<C: Future<Output = TcpStream>>(
         client.read_to_end(&mut received).await.unwrap();
         String::from_utf8(received).unwrap()
     };
-    let serving = serve(accepted.into(), peer, entry_point, worker.clone());
-    let (received, ()) = LocalSet::new().run_until(async { tokio::join!(received, serving) }).await;
+    let serving = serve(accepted.into(), peer, entry_point, worker.clone(), None);
+    let together = async {
+        // It goes on serving when what is parked is heard of.
+        tokio::task::spawn_local(tend_parked(worker.clone()));
+        tokio::join!(received, serving).0
+    };
+    let received = LocalSet::new().run_until(together).await;
     Served { received, took: begun.elapsed(), worker }
 }
 
@@ -145,6 +151,38 @@ async fn a_connection_takes_as_many_requests_and_grows_as_old_as_was_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_paused_is_served_as_any_other_and_let_go_of_in_time() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: nowhere\r\n\r\n";
+    let paused = CLIENT_IDLE_TIMEOUT * 9 / 10;
+    let served = served(|mut client| async {
+        for _ in 0..3 {
+            client.write_all(REQUEST).await.unwrap();
+            sleep(paused).await;
+        }
+        client
+    })
+    .await;
+    assert_eq!(served.received.matches("HTTP/1.1 404 ").count(), 3, "{}", served.received);
+    assert!(served.took >= paused * 2 + CLIENT_IDLE_TIMEOUT, "{:?}", served.took);
+    assert_eq!(served.refusals(Reason::ClientIdle), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_is_parked_and_keeps_little() {
+    let (worker, _drain) = Worker::alone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (accepted, peer) = listener.accept().await.unwrap();
+    let entry_point = Rc::new(EntryPoint::alone(&worker));
+    client.write_all(b"GET / HTTP/1.1\r\nHost: nowhere\r\n\r\n").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    serve(accepted.into(), peer, entry_point, worker.clone(), None).await;
+    assert!((PARK_AFTER..PARK_AFTER * 4).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(worker.parking.len(), 1);
+    assert!(size_of::<Waiting>() <= 208, "{} bytes", size_of::<Waiting>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tunnel_through_which_nothing_moves_is_closed_in_the_end() {
     let (mut near, mut client) = pair().await;
     let (mut far, mut endpoint) = pair().await;
@@ -157,9 +195,9 @@ async fn a_tunnel_through_which_nothing_moves_is_closed_in_the_end() {
         client.read_to_end(&mut received).await.unwrap();
         received
     };
-    let buffers = Rc::default();
+    let (worker, _drain) = Worker::alone();
     let relaying = async {
-        let relayed = relay(&mut near, &mut far, Some(TUNNEL_IDLE_TIMEOUT), &buffers).await;
+        let relayed = relay(&mut near, &mut far, Some(TUNNEL_IDLE_TIMEOUT), &worker).await;
         drop((near, far));
         relayed
     };

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::{Exchange, Upload};
 use crate::deadline::{timeout, timeout_at};
@@ -11,9 +12,9 @@ use crate::http::entry_point::{earlier, is_over, within};
 use crate::http::head::{fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
-use crate::limits::{BODY_IDLE, CLIENT_WATCHED_AFTER, TUNNEL_IDLE_TIMEOUT};
+use crate::limits::{BODY_IDLE, BUFFER_BYTES, CLIENT_WATCHED_AFTER, SPLICE_BYTES_MIN, TUNNEL_IDLE_TIMEOUT};
 use crate::stream::{ReadHalf, WriteHalf};
-use crate::worker::{Buffer, Worker};
+use crate::worker::{Buffer, Pipe, Worker};
 
 /// An answer that was passed on whole.
 pub(super) struct Answered {
@@ -114,7 +115,7 @@ pub(super) async fn answer(
         delivery.send(client, output.filled(), request).await?;
         return Ok(Answered { keep_alive: false, reusable: false, tunnel: Some(input) });
     }
-    pass_body(endpoint, client, &mut input, &mut output, &head, request, delivery).await?;
+    pass_body(endpoint, client, &mut input, &mut output, &head, request, delivery, worker).await?;
     Ok(Answered { keep_alive: !head.manner.close, reusable: head.reusable && input.is_empty(), tunnel: None })
 }
 
@@ -204,6 +205,7 @@ fn translate(
 }
 
 /// Passes the body on behind the head in `output`.
+#[allow(clippy::too_many_arguments)] // two sides, their buffers, and what is known of the answer
 async fn pass_body(
     endpoint: &mut ReadHalf<'_>,
     client: &mut WriteHalf<'_>,
@@ -212,6 +214,7 @@ async fn pass_body(
     head: &Head,
     request: &Exchange,
     delivery: &Delivery,
+    worker: &Worker,
 ) -> Result<(), Reason> {
     let mut body = Body::new(head.framing);
     let mut watched = false;
@@ -232,6 +235,16 @@ async fn pass_body(
         output.clear();
         input.consume(length);
         if body.is_done() {
+            return Ok(());
+        }
+        // Much was there, and more is to come: the kernel moves it.
+        if input.is_crowded()
+            && !strip_chunks
+            && body.ahead() >= SPLICE_BYTES_MIN
+            && let (Some(from), Some(to)) = (endpoint.in_the_clear(), client.in_the_clear())
+            && let Some(pipe) = worker.pipes.take()
+            && pass_unseen(from, to, pipe, &mut body, request, delivery).await?
+        {
             return Ok(());
         }
         // Streams (server-sent events among them) may be silent for long.
@@ -256,4 +269,41 @@ async fn pass_body(
             Err(_) => return Err(Reason::ResponseTimeout),
         }
     }
+}
+
+/// Passes on what is ahead of the body without looking at it, for as long as much comes at a time. Gives whether the body
+/// is over.
+async fn pass_unseen(
+    endpoint: &TcpStream,
+    client: &TcpStream,
+    mut pipe: Pipe<'_>,
+    body: &mut Body,
+    request: &Exchange,
+    delivery: &Delivery,
+) -> Result<bool, Reason> {
+    while body.ahead() > 0 {
+        let limit = within(CLIENT_WATCHED_AFTER, request.deadlines.answer);
+        let count = match timeout(limit, pipe.fill(endpoint, body.ahead())).await {
+            Ok(Ok(count @ 1..)) => count,
+            Ok(Ok(0)) if body.ends_with_connection() => return Ok(true),
+            Ok(Ok(0) | Err(_)) => return Err(Reason::ResponseTruncated),
+            Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
+            // Who has to wait for longer looks after the client meanwhile.
+            Err(_) => break,
+        };
+        body.pass_over(count as u64);
+        while pipe.held() > 0 {
+            let limit = within(BODY_IDLE, request.deadlines.answer);
+            match timeout(limit, pipe.drain(client)).await {
+                Ok(Ok(count @ 1..)) => delivery.sent.set(delivery.sent.get() + count as u64),
+                Ok(Ok(0) | Err(_)) => return Err(Reason::ClientGone),
+                Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
+                Err(_) => return Err(Reason::BodyIdle),
+            }
+        }
+        if count < BUFFER_BYTES {
+            break;
+        }
+    }
+    Ok(body.is_done())
 }
