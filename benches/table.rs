@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use portolan_config::Labels;
+use portolan_config::rule::RequestView;
 use portolan_config::settings::{Dns, EntryPoint};
 use portolan_discovery::chart::{self, Chart, Policy};
 use portolan_discovery::{Change, ProviderName, Registry, Snapshot, Update};
@@ -55,9 +56,9 @@ fn stages(criterion: &mut Criterion) {
     group.sample_size(10);
     for size in SIZES {
         let sketches = world::sketches(size, &policy());
-        let previous = chart::draw(sketches.iter(), &policy(), &Chart::default());
+        let previous = chart::draw(sketches.iter(), std::iter::empty(), &policy(), &Chart::default());
         group.bench_function(BenchmarkId::new("draw the chart", size), |bench| {
-            bench.iter(|| chart::draw(sketches.iter(), &policy(), black_box(&previous)));
+            bench.iter(|| chart::draw(sketches.iter(), std::iter::empty(), &policy(), black_box(&previous)));
         });
         let snapshot = snapshot(size);
         let ledger = ledger();
@@ -77,12 +78,15 @@ fn lookup(criterion: &mut Criterion) {
         let (table, faults) = portolan_proxy::compile(&snapshot(size), &[web()], &ledger());
         assert!(faults.is_empty(), "{faults:?}");
         let host = format!("app-{}.test", size / 2);
-        assert!(table.find("web", &host, "/index.html").is_some(), "the bench must find what it looks for");
+        assert!(
+            table.find("web", &RequestView::get(&host, "/index.html")).is_some(),
+            "the bench must find what it looks for"
+        );
         group.bench_function(BenchmarkId::new("found", size), |bench| {
-            bench.iter(|| table.find("web", black_box(&host), black_box("/index.html")));
+            bench.iter(|| table.find("web", black_box(&RequestView::get(&host, "/index.html"))));
         });
         group.bench_function(BenchmarkId::new("not found", size), |bench| {
-            bench.iter(|| table.find("web", black_box("nobody.test"), black_box("/index.html")));
+            bench.iter(|| table.find("web", black_box(&RequestView::get("nobody.test", "/index.html"))));
         });
     }
     group.finish();

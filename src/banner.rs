@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use portolan_config::rule::{HostPattern, Rule};
 use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::{Router, Snapshot};
 
@@ -73,18 +72,8 @@ pub fn count(number: usize, noun: &str) -> String {
 
 /// A host that the router takes, if its rule names one.
 fn a_host(router: &Router) -> Option<String> {
-    fn hosts(rule: &Rule, found: &mut Vec<String>) {
-        match rule {
-            Rule::Host(HostPattern::Exact(host)) => found.push(host.clone()),
-            Rule::And(left, right) | Rule::Or(left, right) => {
-                hosts(left, found);
-                hosts(right, found);
-            }
-            _ => {}
-        }
-    }
-    let mut found = Vec::new();
-    hosts(&router.rule, &mut found);
+    let mut found = router.rule.hosts();
+    found.retain(|host| !host.contains('*'));
     let local = found.iter().find(|host| host.ends_with(".localhost")).cloned();
     local.or(found.into_iter().next())
 }

@@ -122,6 +122,9 @@ pub struct SettingsOptions {
         num_args = 0..=1, default_missing_value = "true", require_equals = true
     )]
     pub exposed_by_default: Option<bool>,
+    /// A file of Traefik's dynamic configuration (.yaml, .yml, .toml), or a directory of such files; watched
+    #[arg(long, value_name = "PATH", env = "PORTOLAN_FILE")]
+    pub file: Option<std::path::PathBuf>,
     /// How long connections may go on after the first SIGTERM [default: 10s]
     #[arg(long, value_name = "DURATION", env = "PORTOLAN_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<String>,
@@ -209,6 +212,7 @@ impl SettingsOptions {
             docker_host: self.docker_host.clone(),
             docker_network: self.docker_network.clone(),
             exposed_by_default: self.exposed_by_default,
+            file: self.file.clone(),
             drain_timeout: self.drain_timeout.clone(),
             workers: self.workers,
             access_log: self.access_log.clone(),

@@ -9,6 +9,7 @@ use portolan_config::{Protocol, Settings};
 use portolan_discovery::chart::{Policy, Reserved};
 use portolan_discovery::provider::demo::{Demo, DemoControl};
 use portolan_discovery::provider::docker::{self, ConnectError, Docker};
+use portolan_discovery::provider::file::File;
 use portolan_discovery::{Provider, Registry, Snapshot, Update};
 use portolan_dns as dns;
 use portolan_proxy::access_log::{AccessLog, Writer};
@@ -87,8 +88,15 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
 
     let (updates, received) = mpsc::channel(UPDATES_MAX);
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    let mut providers = Vec::new();
+    if let Some(source) = &settings.file {
+        let file = File::new(source.clone(), discovery_metrics.clone());
+        providers.push(file.name());
+        tokio::spawn(file.run(updates.clone()));
+    }
     let (provider, demo) = observe(source, settings, &discovery_metrics, updates);
-    tokio::spawn(Registry::new(policy(settings), [provider]).run(received, publisher));
+    providers.push(provider);
+    tokio::spawn(Registry::new(policy(settings), providers).run(received, publisher));
     let admin = Admin { registry, status: status.clone(), settings: settings.clone(), demo };
     tokio::spawn(admin.serve(admin_listener));
     tokio::spawn(banner::show_when_ready(settings.clone(), source, status.clone()));

@@ -3,14 +3,14 @@
 //! A label that can't be read, or asks for what Portolan can't do yet, costs what it belongs to (a router, an option)
 //! and is reported with its own name. Where a label is written under both prefixes, `portolan.` wins.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::{Protocol, Publish, Rule};
+use crate::{Dynamic, Protocol, Publish};
 
 mod decode;
 
 /// Everything a container's labels ask for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Labels {
     /// `enable`: whether HTTP routers are made; unless written, the operator's `exposedByDefault` decides.
     pub enable: Option<bool>,
@@ -18,40 +18,16 @@ pub struct Labels {
     pub service: Option<String>,
     /// `docker.network`: the network whose address is used.
     pub network: Option<String>,
+    /// `docker.allownonrunning`: whether it is asked for while it does not run.
+    pub allow_non_running: bool,
     /// `portolan.publish`: host ports in front of all replicas.
     pub publish: Vec<Publish>,
     /// `portolan.port.NAME`: names for ports, as SRV records give them.
     pub ports: BTreeMap<String, (u16, Protocol)>,
-    /// `http.routers.NAME.…`
-    pub routers: BTreeMap<String, RouterLabels>,
-    /// `http.services.NAME.…`
-    pub services: BTreeMap<String, ServiceLabels>,
-    /// Routers left out because a label asks them for what can't be done (yet): served without it, they would answer
-    /// where they must not.
-    pub refused_routers: BTreeSet<String>,
+    /// `http`, `tcp`, `udp` and `tls`: routers, services, middlewares.
+    pub dynamic: Dynamic,
     /// What is wrong.
     pub faults: Vec<LabelFault>,
-}
-
-/// `http.routers.NAME.…`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouterLabels {
-    /// `rule`: which requests; the default rule unless written. With the text as written, whose length is the
-    /// priority.
-    pub rule: Option<(Rule, String)>,
-    /// `entrypoints`: on which; every default one unless written.
-    pub entry_points: Vec<String>,
-    /// `priority`: higher is asked first; 0 is as good as not written.
-    pub priority: Option<i64>,
-    /// `service`: where to; the only service unless written.
-    pub service: Option<String>,
-}
-
-/// `http.services.NAME.…`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ServiceLabels {
-    /// `loadbalancer.server.port`: the lowest exposed port unless written.
-    pub port: Option<u16>,
 }
 
 /// A label that can't be done as written.

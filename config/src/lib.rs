@@ -8,8 +8,10 @@
 //! they were read.
 
 pub mod address;
+pub mod dynamic;
 pub mod fault;
 pub mod labels;
+pub mod not_yet;
 pub mod protocol;
 pub mod publish;
 pub mod rule;
@@ -17,6 +19,7 @@ pub mod settings;
 pub mod tls;
 
 pub use address::ListenAddress;
+pub use dynamic::Dynamic;
 pub use fault::Fault;
 pub use labels::Labels;
 pub use protocol::Protocol;

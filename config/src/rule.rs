@@ -1,91 +1,158 @@
-//! Which requests a router takes: Traefik's rule language, as far as it is read so far.
+//! Which requests or connections a router takes: Traefik's rule language, version 3, and version 2 where it is asked
+//! for.
 //!
-//! Matchers: `Host`, `Path`, `PathPrefix`. Operators: `&&`, `||`, `!` and parentheses; `&&` binds tighter than `||`.
-//! Values stand in backticks or double quotes.
+//! Matchers are joined with `&&`, `||`, `!` and parentheses; `&&` binds tighter than `||`. Values stand in backticks or
+//! double quotes. A rule is read once and asked for every request: asking allocates nothing and takes no lock.
 
 use std::fmt;
 
+mod http;
+mod matchers;
 mod parse;
+mod tcp;
+mod v2;
+mod view;
 
+pub use http::Matcher;
+pub use matchers::HostPattern;
 pub use parse::RuleError;
+pub use tcp::TcpMatcher;
+pub use view::{ConnectionView, Fields, NoFields, RequestView};
 
-/// A condition on a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// The host, lower case, without port or trailing dot.
-    Host(HostPattern),
-    /// The whole path; a trailing slash counts.
-    Path(String),
-    /// The beginning of the path, as plain characters: `/products` also takes `/products-for-sale`.
-    PathPrefix(String),
-    /// Both.
-    And(Box<Rule>, Box<Rule>),
-    /// Either.
-    Or(Box<Rule>, Box<Rule>),
+use crate::dynamic::http::RuleSyntax;
+
+/// A condition on requests.
+pub type Rule = Expression<Matcher>;
+
+/// A condition on connections.
+pub type TcpRule = Expression<TcpMatcher>;
+
+/// Matchers, joined.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Expression<M> {
+    /// One matcher.
+    Is(M),
+    /// All of them; two at least.
+    And(Vec<Expression<M>>),
+    /// One of them; two at least.
+    Or(Vec<Expression<M>>),
     /// Not this.
-    Not(Box<Rule>),
+    Not(Box<Expression<M>>),
 }
 
-/// What a `Host` matcher asks for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HostPattern {
-    /// This host.
-    Exact(String),
-    /// Any host that is one label longer: `*.example.com` keeps `example.com`.
-    OneLabelUnder(String),
-    /// Any host.
-    Any,
-}
-
-impl fmt::Display for Rule {
-    /// As it could be written, in Traefik's language.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let in_and = |rule: &Rule| match rule {
-            Rule::Or(..) => format!("({rule})"),
-            rule => rule.to_string(),
-        };
+impl<M> Expression<M> {
+    /// Whether it holds where `is` says of each matcher whether that does.
+    fn holds(&self, is: &impl Fn(&M) -> bool) -> bool {
         match self {
-            Self::Host(HostPattern::Exact(host)) => write!(f, "Host(`{host}`)"),
-            Self::Host(HostPattern::OneLabelUnder(parent)) => write!(f, "Host(`*.{parent}`)"),
-            Self::Host(HostPattern::Any) => f.write_str("Host(`*`)"),
-            Self::Path(path) => write!(f, "Path(`{path}`)"),
-            Self::PathPrefix(prefix) => write!(f, "PathPrefix(`{prefix}`)"),
-            Self::And(left, right) => write!(f, "{} && {}", in_and(left), in_and(right)),
-            Self::Or(left, right) => write!(f, "{left} || {right}"),
-            Self::Not(inner) if matches!(**inner, Self::And(..) | Self::Or(..)) => write!(f, "!({inner})"),
-            Self::Not(inner) => write!(f, "!{inner}"),
+            Self::Is(matcher) => is(matcher),
+            Self::And(all) => all.iter().all(|part| part.holds(is)),
+            Self::Or(any) => any.iter().any(|part| part.holds(is)),
+            Self::Not(inner) => !inner.holds(is),
         }
     }
-}
 
-impl HostPattern {
-    /// Whether `host` (lower case, without port or trailing dot) is asked for.
-    pub fn matches(&self, host: &str) -> bool {
+    /// Every matcher in it.
+    pub fn matchers(&self) -> Vec<&M> {
         match self {
-            Self::Exact(expected) => host == expected,
-            Self::OneLabelUnder(parent) => {
-                host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent)
-            }
-            Self::Any => true,
+            Self::Is(matcher) => vec![matcher],
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::matchers).collect(),
+            Self::Not(inner) => inner.matchers(),
         }
+    }
+
+    /// One of several; the one itself where there is one.
+    pub(crate) fn any(mut of: Vec<Self>) -> Self {
+        if of.len() == 1 { of.swap_remove(0) } else { Self::Or(of) }
     }
 }
 
 impl Rule {
     /// Reads a rule.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
-        parse::parse(text)
+        parse::parse(text, &http::build)
     }
 
-    /// Whether a request for `path` (decoded as far as routing goes) of `host` fulfils it.
-    pub fn matches(&self, host: &str, path: &str) -> bool {
+    /// Reads a rule in the language that `syntax` names.
+    pub fn parse_as(text: &str, syntax: RuleSyntax) -> Result<Self, RuleError> {
+        match syntax {
+            RuleSyntax::V3 => Self::parse(text),
+            RuleSyntax::V2 => parse::parse(text, &v2::http),
+        }
+    }
+
+    /// A rule that takes one host.
+    pub fn host(host: &str) -> Self {
+        Self::Is(Matcher::Host(HostPattern::Exact(host.to_ascii_lowercase())))
+    }
+
+    /// Whether a request fulfils it.
+    pub fn matches(&self, request: &RequestView<'_>) -> bool {
+        self.holds(&|matcher| matcher.matches(request))
+    }
+
+    /// The hosts that it names, for certificates; patterns of one label are written `*.example.com`.
+    pub fn hosts(&self) -> Vec<String> {
         match self {
-            Self::Host(pattern) => pattern.matches(host),
-            Self::Path(expected) => path == expected,
-            Self::PathPrefix(prefix) => path.starts_with(prefix.as_str()),
-            Self::And(left, right) => left.matches(host, path) && right.matches(host, path),
-            Self::Or(left, right) => left.matches(host, path) || right.matches(host, path),
-            Self::Not(inner) => !inner.matches(host, path),
+            Self::Is(Matcher::Host(HostPattern::Exact(host))) => vec![host.clone()],
+            Self::Is(Matcher::Host(HostPattern::OneLabelUnder(parent))) => vec![format!("*.{parent}")],
+            Self::Is(_) | Self::Not(_) => Vec::new(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::hosts).collect(),
         }
     }
 }
+
+impl TcpRule {
+    /// Reads a rule in the language that `syntax` names.
+    pub fn parse_as(text: &str, syntax: RuleSyntax) -> Result<Self, RuleError> {
+        match syntax {
+            RuleSyntax::V3 => parse::parse(text, &tcp::build),
+            RuleSyntax::V2 => parse::parse(text, &v2::tcp),
+        }
+    }
+
+    /// Whether a connection fulfils it.
+    pub fn matches(&self, connection: &ConnectionView<'_>) -> bool {
+        self.holds(&|matcher| matcher.matches(connection))
+    }
+
+    /// Whether it is a lone ``HostSNI(`*`)``, which takes what nobody else does, with TLS or without.
+    pub fn is_catch_all(&self) -> bool {
+        matches!(self, Self::Is(TcpMatcher::HostSni(HostPattern::Any)))
+    }
+
+    /// Whether only a connection by TLS can tell what it asks for.
+    pub fn needs_tls(&self) -> bool {
+        self.matchers().into_iter().any(|matcher| {
+            !matches!(matcher, TcpMatcher::ClientIp(_) | TcpMatcher::HostSni(HostPattern::Any))
+        })
+    }
+}
+
+impl<M: fmt::Display> fmt::Display for Expression<M> {
+    /// As it could be written, in Traefik's language.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Is(matcher) => matcher.fmt(f),
+            Self::And(parts) => joined(parts, " && ", f),
+            Self::Or(parts) => joined(parts, " || ", f),
+            Self::Not(inner) if matches!(**inner, Self::And(_) | Self::Or(_)) => write!(f, "!({inner})"),
+            Self::Not(inner) => write!(f, "!{inner}"),
+        }
+    }
+}
+
+fn joined<M: fmt::Display>(parts: &[Expression<M>], by: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            f.write_str(by)?;
+        }
+        // What binds looser, or was grouped by hand, keeps its parentheses.
+        let grouped =
+            matches!(part, Expression::Or(_)) || (by == " && " && matches!(part, Expression::And(_)));
+        if grouped { write!(f, "({part})")? } else { write!(f, "{part}")? }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

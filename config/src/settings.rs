@@ -7,8 +7,10 @@ use crate::{Fault, ListenAddress};
 
 pub mod dns;
 mod entry_point;
+mod file_source;
 
 pub use entry_point::{EntryPoint, EntryPointLimits, EntryPointTls, Forwarded};
+pub use file_source::{FilePlace, FileSource};
 
 /// The settings as written: text, or nothing where nothing was written.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Written {
     pub docker_network: Option<String>,
     /// `--exposed-by-default`
     pub exposed_by_default: Option<bool>,
+    /// `--file`
+    pub file: Option<PathBuf>,
     /// `--drain-timeout`
     pub drain_timeout: Option<String>,
     /// `--workers`
@@ -52,6 +56,8 @@ pub struct Settings {
     pub dns: Option<Dns>,
     /// How containers are found.
     pub docker: Docker,
+    /// Where dynamic configuration is read from; `None` where no file is.
+    pub file: Option<FileSource>,
     /// How long running requests and connections may go on after the first SIGTERM.
     pub drain_timeout: Duration,
     /// Data-plane threads; one for each core unless written.
@@ -129,7 +135,8 @@ impl Settings {
             exposed_by_default: written.exposed_by_default.unwrap_or(true),
         };
         let access_log = access_log(written, &mut faults);
-        let settings = Self { admin, entry_points, dns, docker, drain_timeout, workers, access_log };
+        let file = written.file.clone().map(|path| FileSource { place: FilePlace::of(path), watch: true });
+        let settings = Self { admin, entry_points, dns, docker, file, drain_timeout, workers, access_log };
         settings.check_clashes(&mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(faults) }
     }

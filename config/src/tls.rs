@@ -95,6 +95,10 @@ pub enum ClientAuthKind {
 pub struct RouterTls {
     /// `options`: the qualified name; unless written, `default`.
     pub options: Option<String>,
+    /// `certResolver`: who gets certificates for it.
+    pub cert_resolver: Option<String>,
+    /// `domains`: what certificates are got for, each the first name and the others; the rule's hosts unless written.
+    pub domains: Vec<(String, Vec<String>)>,
 }
 
 /// How a server is spoken to.
@@ -120,6 +124,14 @@ pub struct ServersTransport {
     pub root_cas: Vec<Pem>,
     /// `certificates`: shown to servers that ask.
     pub certificates: Vec<KeyPair>,
+    /// `cipherSuites`, by their IANA names; none is the library's choice.
+    pub cipher_suites: Vec<String>,
+    /// `minVersion`; unless written, the library's choice.
+    pub min_version: Option<TlsVersion>,
+    /// `maxVersion`; unless written, the library's choice.
+    pub max_version: Option<TlsVersion>,
+    /// `peerCertURI`: a URI that the server's certificate must have among its names.
+    pub peer_cert_uri: Option<String>,
     /// `disableHTTP2`
     pub disable_http2: bool,
     /// `maxIdleConnsPerHost`; unless written, the data plane's own limit.

@@ -6,21 +6,33 @@
 //! Pure: the same instances under the same policy give the same chart, in whatever order they were observed. What
 //! can't be drawn as written becomes a fault; it costs the router or the port it is about and nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use portolan_config::dynamic::middleware::Middleware;
+use portolan_config::tls::Tls;
 use portolan_config::{Fault, ListenAddress, Protocol};
 
-use crate::snapshot::{Publication, Router, Service, Target, Upstream};
+use crate::snapshot::{Composite, LayerFour, Publication, Router, Service, Target, Upstream};
 
+mod claims;
+mod document;
 mod endpoint;
 mod fault;
 mod http;
+mod labelled;
+mod layer_four;
 mod publish;
 mod sketch;
+mod tls;
+mod wish;
 
+pub use document::{Addresses, Document};
 pub use sketch::Sketch;
+
+use claims::Asker;
+use wish::Wishes;
 
 /// What the operator decided for all instances.
 #[derive(Clone, Debug, Default)]
@@ -53,41 +65,88 @@ pub struct Chart {
     pub routers: Vec<Arc<Router>>,
     /// By qualified name.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// By qualified name.
+    pub composites: Vec<Arc<Composite>>,
+    /// By qualified name.
+    pub middlewares: Arc<BTreeMap<String, Arc<Middleware>>>,
+    /// The TCP and UDP side.
+    pub layer_four: Arc<LayerFour>,
+    /// What clients that speak TLS are shown.
+    pub tls: Arc<Tls>,
     /// By port.
     pub publications: Vec<Arc<Publication>>,
     /// What could not be drawn.
     pub faults: Vec<Fault>,
 }
 
-/// Draws what the sketches show together. Parts that are as they were in `previous` are the same `Arc`s, so that
-/// whoever steers by the chart has to look only at what changed.
-pub fn draw<'a>(sketches: impl Iterator<Item = &'a Sketch>, policy: &Policy, previous: &Chart) -> Chart {
+/// One source of what is asked for.
+struct Source<'a> {
+    wishes: &'a Wishes,
+    asker: Asker<'a>,
+}
+
+/// Draws what sketches and documents show together. Parts that are as they were in `previous` are the same `Arc`s, so
+/// that whoever steers by the chart has to look only at what changed.
+pub fn draw<'a>(
+    sketches: impl Iterator<Item = &'a Sketch>,
+    documents: impl Iterator<Item = &'a Document>,
+    policy: &Policy,
+    previous: &Chart,
+) -> Chart {
     let mut sketches: Vec<&Sketch> = sketches.collect();
     // Of two that claim the same thing, a running one keeps it before a stopped one, then the elder.
     sketches.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
     let mut faults = fault::Faults::default();
+    let mut sources = Vec::with_capacity(sketches.len());
+    for document in documents {
+        for fault in &document.faults {
+            faults.add("", &fault.origin, &fault.key, &fault.message);
+        }
+        sources.push(Source { wishes: &document.wishes, asker: Asker { service: "", stopped: false } });
+    }
     for sketch in &sketches {
         for (label, message) in &sketch.faults {
             faults.add(&sketch.service, &sketch.origin(), label, message);
         }
+        let asker = Asker { service: &sketch.service, stopped: sketch.is_stopped() };
+        sources.push(Source { wishes: &sketch.wishes, asker });
     }
     let services = group(&sketches);
-    let (routers, mut upstreams) = http::merge(&sketches, &mut faults);
+    let tls_options = tls::options(&sources, &mut faults);
+    let tls = tls::merge(&sources, &tls_options, &previous.tls, &mut faults);
+    let http = http::merge(&sources, &tls_options, &previous.routers, &mut faults);
+    let mut upstreams = http.upstreams;
     let publications = publish::merge(&sketches, &services, policy, &mut upstreams, &mut faults);
     Chart {
         services: keep(services, &previous.services, |new, old| {
             new.key == old.key && all_same(&new.endpoints, &old.endpoints, Arc::ptr_eq)
         }),
-        routers,
-        upstreams: keep(upstreams, &previous.upstreams, |new, old| {
-            let same = |new: &Target, old: &Target| {
-                new.port == old.port && Arc::ptr_eq(&new.endpoint, &old.endpoint)
-            };
-            all_same(&new.targets, &old.targets, same)
-        }),
+        routers: http.routers,
+        upstreams: keep(upstreams, &previous.upstreams, same_upstream),
+        composites: http.composites,
+        middlewares: if *previous.middlewares == http.middlewares {
+            previous.middlewares.clone()
+        } else {
+            Arc::new(http.middlewares)
+        },
+        layer_four: Arc::new(layer_four::merge(&sources, &mut faults)),
+        tls,
         publications,
         faults: faults.into_vec(),
     }
+}
+
+fn same_upstream(new: &Upstream, old: &Upstream) -> bool {
+    all_same(&new.targets, &old.targets, |new: &Target, old: &Target| {
+        Arc::ptr_eq(&new.endpoint, &old.endpoint)
+            && new.port == old.port
+            && new.scheme == old.scheme
+            && new.weight == old.weight
+            && new.path_prefix == old.path_prefix
+            && new.host == old.host
+    }) && new.middlewares == old.middlewares
+        && (Arc::ptr_eq(&new.balancing, &old.balancing) || new.balancing == old.balancing)
+        && (Arc::ptr_eq(&new.transport, &old.transport) || new.transport == old.transport)
 }
 
 fn precedence(sketch: &Sketch) -> (bool, SystemTime, &str) {

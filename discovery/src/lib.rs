@@ -13,13 +13,14 @@ pub mod instance;
 pub mod metrics;
 pub mod provider;
 pub mod registry;
+mod server_url;
 pub mod snapshot;
 
 pub use instance::{Instance, InstanceId, NetworkAddress, ServiceKey, State};
 pub use metrics::Metrics;
-pub use provider::{Change, Provider, ProviderName, Update};
+pub use provider::{Change, Configured, Provider, ProviderName, Update};
 pub use registry::Registry;
 pub use snapshot::{
-    Applied, Endpoint, EndpointKey, NamedPort, Publication, Router, Service, Snapshot, SourceStatus, Target,
-    Upstream,
+    Applied, Composite, Endpoint, EndpointKey, LayerFour, NamedPort, Publication, Router, Service, Snapshot,
+    SourceStatus, Target, TcpRouter, TcpUpstream, UdpRouter, UdpUpstream, Upstream,
 };

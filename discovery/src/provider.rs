@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use portolan_config::{Dynamic, Fault};
 use tokio::sync::mpsc;
 
+use crate::chart::Addresses;
 use crate::instance::{Instance, InstanceId};
 
 pub mod demo;
 pub mod docker;
+pub mod file;
 
 /// Where an observation comes from: `docker`, `demo`. The part after `@` in a qualified name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +51,21 @@ pub enum Change {
     Upsert(Box<Instance>),
     /// This instance is gone.
     Remove(InstanceId),
+    /// What the source has been told to do, whole: it takes the place of what it was told before.
+    Configured(Box<Configured>),
     /// The source does not answer, for this reason. Its last word stands until the next `Reset`.
     Lost(String),
+}
+
+/// What a provider was told: the dynamic configuration of its files.
+#[derive(Debug, Default)]
+pub struct Configured {
+    /// What they say.
+    pub dynamic: Dynamic,
+    /// The addresses of hosts that servers are named by.
+    pub addresses: Addresses,
+    /// What could not be read at all.
+    pub faults: Vec<Fault>,
 }
 
 /// A source of observations.

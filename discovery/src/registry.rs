@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use portolan_config::Labels;
 use tokio::sync::{mpsc, watch};
 
-use crate::chart::{self, Chart, Policy, Sketch};
+use crate::chart::{self, Chart, Document, Policy, Sketch};
 use crate::instance::{Instance, InstanceId};
 use crate::provider::{Change, ProviderName, Update};
 use crate::snapshot::{Applied, Snapshot, SourceStatus};
@@ -34,6 +34,7 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Source {
     sketches: BTreeMap<InstanceId, Sketch>,
+    document: Option<Document>,
     last_sync: Option<SystemTime>,
     lost: Option<String>,
 }
@@ -76,6 +77,11 @@ impl Registry {
             Change::Remove(id) => {
                 source.sketches.remove(&id);
             }
+            Change::Configured(configured) => {
+                source.document = Some(Document::new(&update.provider, &configured));
+                source.last_sync = Some(now);
+                source.lost = None;
+            }
             // Its last word stands: an engine that restarts does not empty the table.
             Change::Lost(reason) => source.lost = Some(reason),
         }
@@ -93,7 +99,8 @@ impl Registry {
     pub fn snapshot(&mut self) -> Snapshot {
         self.generation += 1;
         let sketches = self.sources.values().flat_map(|source| source.sketches.values());
-        self.chart = chart::draw(sketches, &self.policy, &self.chart);
+        let documents = self.sources.values().filter_map(|source| source.document.as_ref());
+        self.chart = chart::draw(sketches, documents, &self.policy, &self.chart);
         let chart = self.chart.clone();
         let newest = self.generation;
         let snapshot = Snapshot {
@@ -102,8 +109,11 @@ impl Registry {
             services: chart.services,
             routers: chart.routers,
             upstreams: chart.upstreams,
+            composites: chart.composites,
+            middlewares: chart.middlewares,
+            layer_four: chart.layer_four,
             publications: chart.publications,
-            tls: Arc::default(),
+            tls: chart.tls,
             faults: chart.faults,
             applied: self.applied.iter().cloned().collect(),
         };

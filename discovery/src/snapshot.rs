@@ -1,15 +1,23 @@
 //! The chart: everything that the proxy and the DNS server steer by, as one immutable value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use portolan_config::dynamic::http::Observability;
+use portolan_config::dynamic::middleware::Middleware;
+use portolan_config::dynamic::service::{LoadBalancer, ServiceKind};
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{Fault, Protocol, Publish, Rule};
 
 use crate::instance::{Instance, InstanceId, ServiceKey, State};
 use crate::provider::ProviderName;
+
+mod layer_four;
+
+pub use layer_four::{LayerFour, TcpRouter, TcpUpstream, UdpRouter, UdpUpstream};
 
 /// The world at one moment.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +32,12 @@ pub struct Snapshot {
     pub routers: Vec<Arc<Router>>,
     /// What routers and publications send to, by qualified name.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Services that send to other services, by qualified name.
+    pub composites: Vec<Arc<Composite>>,
+    /// What routers and services let their requests go through, by qualified name.
+    pub middlewares: Arc<BTreeMap<String, Arc<Middleware>>>,
+    /// The TCP and UDP side.
+    pub layer_four: Arc<LayerFour>,
     /// The host ports asked for, by port.
     pub publications: Vec<Arc<Publication>>,
     /// What clients that speak TLS are shown, and what is asked of them.
@@ -145,6 +159,10 @@ pub struct Upstream {
     pub name: String,
     /// The places to send to, in the order of the service's endpoints.
     pub targets: Vec<Target>,
+    /// What its requests go through after the router's, by qualified name, in order.
+    pub middlewares: Vec<String>,
+    /// How they are spread; its servers are the targets.
+    pub balancing: Arc<LoadBalancer>,
     /// `passHostHeader`: whether the server sees the host that the client asked for.
     pub pass_host_header: bool,
     /// What connections to the targets are like.
@@ -154,7 +172,14 @@ pub struct Upstream {
 impl Upstream {
     /// One whose targets are spoken to as is usual.
     pub fn new(name: String, targets: Vec<Target>) -> Self {
-        Self { name, targets, pass_host_header: true, transport: Arc::default() }
+        Self {
+            name,
+            targets,
+            middlewares: Vec::new(),
+            balancing: Arc::default(),
+            pass_host_header: true,
+            transport: Arc::default(),
+        }
     }
 }
 
@@ -167,6 +192,10 @@ pub struct Target {
     pub port: u16,
     /// How it is spoken to.
     pub scheme: Scheme,
+    /// How much work it gets beside the others; none with 0.
+    pub weight: u32,
+    /// `preservePath`: what is put before the path of a request; empty where nothing is.
+    pub path_prefix: Arc<str>,
     /// The host that the server goes by where it does not see the client's, with a port that is not the scheme's own;
     /// empty where it has no name but its address.
     pub host: Arc<str>,
@@ -175,7 +204,14 @@ pub struct Target {
 impl Target {
     /// One that is spoken to in the clear.
     pub fn new(endpoint: Arc<Endpoint>, port: u16) -> Self {
-        Self { endpoint, port, scheme: Scheme::Http, host: Arc::from("") }
+        Self {
+            endpoint,
+            port,
+            scheme: Scheme::Http,
+            weight: 1,
+            path_prefix: Arc::from(""),
+            host: Arc::from(""),
+        }
     }
 }
 
@@ -192,10 +228,42 @@ pub struct Router {
     pub entry_points: Vec<String>,
     /// Set where it takes only requests that came by TLS.
     pub tls: Option<RouterTls>,
-    /// The qualified name of the upstream.
+    /// What its requests go through, by qualified name, in order; chains are taken apart.
+    pub middlewares: Vec<String>,
+    /// What is told of its requests.
+    pub observability: Observability,
+    /// The qualified name of the upstream, or of the composite.
     pub upstream: String,
     /// Who wrote it, for faults found later: `container web-1`.
     pub origin: String,
+}
+
+impl Router {
+    /// A router that sends what `rule` takes to `upstream`, on every default entry point.
+    pub fn new(name: impl Into<String>, rule: Rule, upstream: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            rule,
+            priority: 0,
+            entry_points: Vec::new(),
+            tls: None,
+            middlewares: Vec::new(),
+            observability: Observability::default(),
+            upstream: upstream.into(),
+            origin: String::new(),
+        }
+    }
+}
+
+/// A service that sends to other services: weighted, highestRandomWeight, mirroring or failover.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Composite {
+    /// The qualified name.
+    pub name: String,
+    /// Which kind; the services in it by their qualified names.
+    pub kind: ServiceKind,
+    /// What its requests go through after the router's, by qualified name, in order.
+    pub middlewares: Vec<String>,
 }
 
 /// A host port that a service asks for.

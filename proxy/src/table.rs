@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
 use portolan_config::tls::Scheme;
+use portolan_config::rule::RequestView;
 use portolan_config::{ListenAddress, Protocol};
 use portolan_discovery::State;
 
@@ -59,10 +60,10 @@ impl Entry {
 }
 
 impl Table {
-    /// The name of the router that takes a request in the clear for `path` of `host`, at this entry point.
-    pub fn find(&self, entry_point: &str, host: &str, path: &str) -> Option<&str> {
+    /// The name of the router that takes the request in the clear, at this entry point.
+    pub fn find(&self, entry_point: &str, request: &RequestView<'_>) -> Option<&str> {
         let routes = self.entry_points.get(entry_point)?.routes(false);
-        routes.find(host, path).map(|route| route.router.name.as_str())
+        routes.find(request).map(|route| route.router.name.as_str())
     }
 }
 

@@ -3,48 +3,59 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::{LabelFault, Labels, RouterLabels, ServiceLabels};
-use crate::{Protocol, Publish, Rule};
+use super::{LabelFault, Labels};
+use crate::dynamic::{self, boolean};
+use crate::{Protocol, Publish};
 
 pub(super) fn decode(labels: &BTreeMap<String, String>) -> Labels {
     let mut decoded = Labels::default();
+    let mut tree = dynamic::tree();
+    let mut any = false;
     // `portolan.` is read last, so that it overwrites.
     for prefix in ["traefik.", "portolan."] {
         for (label, value) in labels {
             let Some(path) = label.strip_prefix(prefix) else { continue };
-            let path: Vec<&str> = path.split('.').collect();
-            if let Err(message) = decoded.read(&path, value, prefix == "portolan.") {
+            let first = path.split(['.', '[']).next().unwrap_or_default();
+            let read = if ["http", "tcp", "udp", "tls"].iter().any(|name| first.eq_ignore_ascii_case(name)) {
+                any = true;
+                tree.add(label, path, value)
+            } else {
+                decoded.read(path, value, prefix == "portolan.")
+            };
+            if let Err(message) = read {
                 decoded.faults.push(LabelFault { label: label.clone(), message });
             }
+        }
+    }
+    if any {
+        decoded.dynamic = dynamic::read(&tree.into_root());
+        for wrong in std::mem::take(&mut decoded.dynamic.wrong) {
+            let label = wrong.place.label().map_or(wrong.path, str::to_owned);
+            decoded.faults.push(LabelFault { label, message: wrong.message });
         }
     }
     decoded
 }
 
 impl Labels {
-    /// Reads one label. Its path was split at the dots; all but names is compared without regard to case.
-    fn read(&mut self, path: &[&str], value: &str, own: bool) -> Result<(), String> {
-        let lower: Vec<String> = path.iter().map(|part| part.to_ascii_lowercase()).collect();
+    /// Reads one label of the container itself. All but names is compared without regard to case.
+    fn read(&mut self, path: &str, value: &str, own: bool) -> Result<(), String> {
+        let names: Vec<&str> = path.split('.').collect();
+        let lower: Vec<String> = names.iter().map(|part| part.to_ascii_lowercase()).collect();
         let lower: Vec<&str> = lower.iter().map(String::as_str).collect();
         match lower.as_slice() {
-            ["enable"] => self.enable = Some(boolean(value)?),
-            ["docker", "network"] => self.network = Some(value.to_owned()),
+            ["enable"] => self.enable = Some(truth(value)?),
+            ["docker" | "swarm", "network"] => self.network = Some(value.to_owned()),
+            ["docker", "allownonrunning"] => self.allow_non_running = truth(value)?,
             ["service"] if own => self.service = Some(not_empty(value)?.to_owned()),
             ["publish"] if own => return self.read_publish(value),
-            ["port", ..] if own && path.len() == 2 => {
+            ["port", ..] if own && names.len() == 2 => {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
-                self.ports.insert(port_name(path[1])?, (port(number)?, Protocol::from_str(protocol)?));
+                self.ports.insert(port_name(names[1])?, (port(number)?, Protocol::from_str(protocol)?));
             }
-            ["http", "routers", _, option @ ..] if !option.is_empty() => {
-                return self.read_router(path[2], option, value);
-            }
-            ["http", "services", _, option @ ..] if !option.is_empty() => {
-                let service = entry(&mut self.services, path[2]);
-                return read_service(service, option, value);
-            }
-            ["http", "middlewares", ..]
-            | ["tcp" | "udp" | "tls" | "swarm", ..]
-            | ["docker", "lbswarm" | "allownonrunning"] => return Err(NOT_YET.to_owned()),
+            // In Swarm alone it means something.
+            ["docker" | "swarm", "lbswarm"] if !truth(value)? => {}
+            ["docker" | "swarm", "lbswarm"] => return Err(NOT_YET.to_owned()),
             _ => return Err(unknown(&lower, own)),
         }
         Ok(())
@@ -55,52 +66,12 @@ impl Labels {
         self.publish = publish;
         if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
     }
-
-    fn read_router(&mut self, name: &str, option: &[&str], value: &str) -> Result<(), String> {
-        let read = read_router_option(entry(&mut self.routers, name), option, value);
-        if read.is_err() {
-            let known = self.routers.keys().find(|known| known.eq_ignore_ascii_case(name));
-            self.refused_routers.insert(known.expect("it was entered above").clone());
-        }
-        read.map_err(|message| format!("{message}; router `{name}` is left out"))
-    }
-}
-
-fn read_router_option(router: &mut RouterLabels, option: &[&str], value: &str) -> Result<(), String> {
-    match option {
-        ["rule"] => {
-            let rule = Rule::parse(value).map_err(|error| format!("rule `{value}`: {error}"))?;
-            router.rule = Some((rule, value.to_owned()));
-        }
-        ["entrypoints"] => router.entry_points = list(value),
-        ["service"] => router.service = Some(not_empty(value)?.to_owned()),
-        ["priority"] => {
-            let priority: i64 = value.parse().map_err(|_| format!("`{value}` is not a whole number"))?;
-            router.priority = Some(priority).filter(|priority| *priority != 0);
-        }
-        ["middlewares" | "tls" | "rulesyntax" | "observability", ..] => return Err(NOT_YET.to_owned()),
-        _ => {
-            return Err("no such option: rule, entrypoints, service and priority are known".to_owned());
-        }
-    }
-    Ok(())
-}
-
-fn read_service(service: &mut ServiceLabels, option: &[&str], value: &str) -> Result<(), String> {
-    match option {
-        ["loadbalancer", "server", "port"] => service.port = Some(port(value)?),
-        ["loadbalancer", "server", "scheme"] if value.eq_ignore_ascii_case("http") => {}
-        ["loadbalancer", "passhostheader"] if boolean(value)? => {}
-        ["loadbalancer" | "middlewares", ..] => return Err(NOT_YET.to_owned()),
-        _ => return Err("no such option: loadbalancer.server.port is known".to_owned()),
-    }
-    Ok(())
 }
 
 const NOT_YET: &str = "Portolan can't do this yet";
 
 fn unknown(path: &[&str], own: bool) -> String {
-    let mut known = vec!["enable", "http", "docker.network"];
+    let mut known = vec!["enable", "http", "tcp", "udp", "tls", "docker.network"];
     if own {
         known.extend(["service", "publish", "port.NAME"]);
     }
@@ -112,27 +83,12 @@ fn unknown(path: &[&str], own: bool) -> String {
     }
 }
 
-/// The entry called `name`, where an earlier spelling in other letters counts as the same name.
-fn entry<'a, T: Default>(map: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
-    let known = map.keys().find(|known| known.eq_ignore_ascii_case(name)).cloned();
-    map.entry(known.unwrap_or_else(|| name.to_owned())).or_default()
-}
-
-fn list(value: &str) -> Vec<String> {
-    value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
-}
-
 fn not_empty(value: &str) -> Result<&str, String> {
     if value.is_empty() { Err("needs a value".to_owned()) } else { Ok(value) }
 }
 
-/// Reads a boolean as Go's `ParseBool` does, which Traefik uses.
-fn boolean(value: &str) -> Result<bool, String> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("`{value}` is neither `true` nor `false`")),
-    }
+fn truth(value: &str) -> Result<bool, String> {
+    boolean(value).ok_or_else(|| format!("`{value}` is neither `true` nor `false`"))
 }
 
 fn port(value: &str) -> Result<u16, String> {
@@ -160,10 +116,24 @@ fn port_name(name: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::dynamic::http::Router;
+    use crate::dynamic::service::ServiceKind;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
         decode(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn router(labels: &Labels, name: &str) -> Arc<Router> {
+        labels.dynamic.routers[name].value.clone().unwrap_or_else(|| panic!("{name}: {:?}", labels.faults))
+    }
+
+    fn port_of(labels: &Labels, service: &str) -> Option<u16> {
+        let service = labels.dynamic.services[service].value.clone()?;
+        let ServiceKind::LoadBalancer(balancer) = &service.kind else { return None };
+        balancer.servers.first()?.port.map(std::num::NonZeroU16::get)
     }
 
     #[test]
@@ -180,11 +150,11 @@ mod tests {
         assert_eq!(decoded.faults, []);
         assert_eq!(decoded.enable, Some(true));
         assert_eq!(decoded.network.as_deref(), Some("front"));
-        assert_eq!(decoded.routers.len(), 1);
-        let router = decoded.routers.values().next().unwrap();
+        assert_eq!(decoded.dynamic.routers.len(), 1);
+        let router = router(&decoded, "api");
         assert_eq!(router.entry_points, ["web", "other"]);
-        assert_eq!(router.priority, Some(7));
-        assert_eq!(decoded.services["api"].port, Some(8080));
+        assert_eq!(router.priority, 7);
+        assert_eq!(port_of(&decoded, "api"), Some(8080));
     }
 
     #[test]
@@ -197,7 +167,7 @@ mod tests {
             ("portolan.port.metrics", "9100"),
         ]);
         assert_eq!(decoded.faults, []);
-        assert_eq!(decoded.services["a"].port, Some(2));
+        assert_eq!(port_of(&decoded, "a"), Some(2));
         assert_eq!(decoded.service.as_deref(), Some("shop"));
         assert_eq!(decoded.publish.len(), 2);
         assert_eq!(decoded.ports["metrics"], (9100, Protocol::Tcp));
@@ -207,41 +177,28 @@ mod tests {
     fn a_fault_names_its_label_and_costs_only_what_it_is_about() {
         let decoded = labels(&[
             ("traefik.http.routers.good.rule", "Host(`good.test`)"),
-            ("traefik.http.routers.bad.rule", "Hots(`bad.test`)"),
-            ("traefik.http.routers.private.rule", "Host(`private.test`)"),
-            ("traefik.http.routers.private.middlewares", "auth"),
+            ("traefik.http.routers.bad.priority", "high"),
+            ("traefik.http.middlewares.auth.basicauth.users", "nobody"),
             ("traefik.http.services.s.loadbalancer.server.port", "eighty"),
             ("traefik.publish", "8080:80"),
             ("portolan.publish", "8080:80,x"),
         ]);
-        assert!(decoded.routers["good"].rule.is_some());
-        assert!(!decoded.refused_routers.contains("good"));
-        assert!(decoded.refused_routers.contains("bad"));
-        // Serving it without its authentication would be worse than not serving it.
-        assert!(decoded.refused_routers.contains("private"));
+        assert_eq!(router(&decoded, "good").rule, "Host(`good.test`)");
+        assert!(decoded.dynamic.routers["bad"].value.is_none());
+        assert!(decoded.dynamic.middlewares["auth"].value.is_none());
         assert_eq!(decoded.publish.len(), 1);
         let faults: Vec<&str> = decoded.faults.iter().map(|fault| fault.label.as_str()).collect();
         assert_eq!(
             faults,
             [
-                "traefik.http.routers.bad.rule",
-                "traefik.http.routers.private.middlewares",
-                "traefik.http.services.s.loadbalancer.server.port",
                 "traefik.publish",
                 "portolan.publish",
+                "traefik.http.middlewares.auth.basicauth.users",
+                "traefik.http.routers.bad.priority",
+                "traefik.http.services.s.loadbalancer.server.port",
             ]
         );
-        assert!(decoded.faults[3].message.contains("write it under `portolan.`"));
-    }
-
-    #[test]
-    fn a_refused_router_stays_refused_in_any_spelling() {
-        let decoded = labels(&[
-            ("traefik.http.routers.App.tls", "true"),
-            ("traefik.http.routers.app.rule", "Host(`app.test`)"),
-        ]);
-        assert_eq!(decoded.routers.len(), 1);
-        assert!(decoded.refused_routers.contains(decoded.routers.keys().next().unwrap()));
+        assert!(decoded.faults[0].message.contains("write it under `portolan.`"));
     }
 
     #[test]
@@ -250,10 +207,5 @@ mod tests {
         for name in ["", "-a", "a-", "80", "a_b", "sixteen-letters-"] {
             assert!(port_name(name).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn priority_zero_is_as_good_as_not_written() {
-        assert_eq!(labels(&[("traefik.http.routers.r.priority", "0")]).routers["r"].priority, None);
     }
 }

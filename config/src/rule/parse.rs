@@ -1,12 +1,12 @@
-//! From text to [`Rule`], by recursive descent.
+//! From text to an [`Expression`], by recursive descent.
 //!
 //! ```text
 //! either  = both *( "||" both )
 //! both    = term *( "&&" term )
-//! term    = "!" term / "(" either ")" / NAME "(" VALUE ")"
+//! term    = "!" term / "(" either ")" / NAME "(" [ VALUE *( "," VALUE ) ] ")"
 //! ```
 
-use super::{HostPattern, Rule};
+use super::Expression;
 
 /// Rules nest at most this deep; a deeper one is somebody's attack on the stack.
 const DEPTH_MAX: usize = 64;
@@ -21,8 +21,12 @@ pub struct RuleError {
     pub message: String,
 }
 
-pub(super) fn parse(text: &str) -> Result<Rule, RuleError> {
-    let mut parser = Parser { text, position: 0, depth: 0 };
+/// Makes a matcher of its name and values, or says what is wrong with them.
+pub(super) type Build<'a, M> = &'a dyn Fn(&str, &[String]) -> Result<Expression<M>, String>;
+
+/// Reads a rule whose matchers `build` makes from their name and values.
+pub(super) fn parse<M>(text: &str, build: Build<'_, M>) -> Result<Expression<M>, RuleError> {
+    let mut parser = Parser { text, position: 0, depth: 0, build };
     let rule = parser.either()?;
     parser.skip_space();
     if parser.position < text.len() {
@@ -33,36 +37,37 @@ pub(super) fn parse(text: &str) -> Result<Rule, RuleError> {
     Ok(rule)
 }
 
-struct Parser<'a> {
+struct Parser<'a, M> {
     text: &'a str,
     position: usize,
     depth: usize,
+    build: Build<'a, M>,
 }
 
-impl<'a> Parser<'a> {
-    fn either(&mut self) -> Result<Rule, RuleError> {
-        let mut rule = self.both()?;
+impl<'a, M> Parser<'a, M> {
+    fn either(&mut self) -> Result<Expression<M>, RuleError> {
+        let mut parts = vec![self.both()?];
         while self.take("||") {
-            rule = Rule::Or(Box::new(rule), Box::new(self.both()?));
+            parts.push(self.both()?);
         }
-        Ok(rule)
+        Ok(Expression::any(parts))
     }
 
-    fn both(&mut self) -> Result<Rule, RuleError> {
-        let mut rule = self.term()?;
+    fn both(&mut self) -> Result<Expression<M>, RuleError> {
+        let mut parts = vec![self.term()?];
         while self.take("&&") {
-            rule = Rule::And(Box::new(rule), Box::new(self.term()?));
+            parts.push(self.term()?);
         }
-        Ok(rule)
+        Ok(if parts.len() == 1 { parts.swap_remove(0) } else { Expression::And(parts) })
     }
 
-    fn term(&mut self) -> Result<Rule, RuleError> {
+    fn term(&mut self) -> Result<Expression<M>, RuleError> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(self.error(format!("nested deeper than {DEPTH_MAX}")));
         }
         let term = if self.take("!") {
-            Rule::Not(Box::new(self.term()?))
+            Expression::Not(Box::new(self.term()?))
         } else if self.take("(") {
             let inner = self.either()?;
             self.expect(")")?;
@@ -74,7 +79,7 @@ impl<'a> Parser<'a> {
         Ok(term)
     }
 
-    fn matcher(&mut self) -> Result<Rule, RuleError> {
+    fn matcher(&mut self) -> Result<Expression<M>, RuleError> {
         self.skip_space();
         let start = self.position;
         let name = self.name();
@@ -85,14 +90,15 @@ impl<'a> Parser<'a> {
             }));
         }
         self.expect("(")?;
-        let value_at = self.position;
-        let value = self.value()?;
-        if self.take(",") {
-            let message = format!("{name} takes one value: write {name}(`a`) || {name}(`b`)");
-            return Err(RuleError { position: value_at, message });
+        let mut values = Vec::new();
+        if !self.take(")") {
+            values.push(self.value()?);
+            while self.take(",") {
+                values.push(self.value()?);
+            }
+            self.expect(")")?;
         }
-        self.expect(")")?;
-        build(name, value).map_err(|message| RuleError { position: start, message })
+        (self.build)(name, &values).map_err(|message| RuleError { position: start, message })
     }
 
     fn name(&mut self) -> &'a str {
@@ -102,17 +108,46 @@ impl<'a> Parser<'a> {
         &rest[..length]
     }
 
-    fn value(&mut self) -> Result<&'a str, RuleError> {
+    /// A value: in backticks as it stands, in double quotes with Go's escapes.
+    fn value(&mut self) -> Result<String, RuleError> {
         self.skip_space();
         let rest = &self.text[self.position..];
         let Some(quote) = rest.chars().next().filter(|c| matches!(c, '`' | '"')) else {
             return Err(self.error("expected a value in backticks or double quotes".to_owned()));
         };
-        let Some(length) = rest[1..].find(quote) else {
-            return Err(self.error(format!("this {quote} is never closed")));
-        };
-        self.position += length + 2;
-        Ok(&rest[1..=length])
+        let mut value = String::new();
+        let mut letters = rest.char_indices().skip(1);
+        while let Some((at, letter)) = letters.next() {
+            if letter == quote {
+                self.position += at + 1;
+                return Ok(value);
+            }
+            if letter != '\\' || quote == '`' {
+                value.push(letter);
+                continue;
+            }
+            let escaped = letters.next().map(|(_, letter)| letter);
+            let read = match escaped {
+                Some(letter @ ('\\' | '"')) => Some(letter),
+                Some('n') => Some('\n'),
+                Some('t') => Some('\t'),
+                Some('r') => Some('\r'),
+                Some('x') => code(&mut letters, 2),
+                Some('u') => code(&mut letters, 4),
+                Some('U') => code(&mut letters, 8),
+                _ => None,
+            };
+            match read {
+                Some(letter) => value.push(letter),
+                None => {
+                    let shown = escaped.map_or(String::new(), |letter| letter.to_string());
+                    self.position += at;
+                    let message = format!("`\\{shown}` is not an escape: write `\\\\`, or use backticks");
+                    return Err(self.error(message));
+                }
+            }
+        }
+        Err(self.error(format!("this {quote} is never closed")))
     }
 
     fn take(&mut self, token: &str) -> bool {
@@ -150,110 +185,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn build(name: &str, value: &str) -> Result<Rule, String> {
-    let known = ["Host", "Path", "PathPrefix"].into_iter().find(|known| spells(name, known));
-    match known {
-        _ if value.is_empty() => Err(format!("{name} needs a value, such as {name}(`example`)")),
-        Some("Host") => host(value).map(Rule::Host),
-        Some(_) if !value.starts_with('/') => Err(format!("{name}(`{value}`): a path starts with `/`")),
-        Some("Path") => Ok(Rule::Path(value.to_owned())),
-        Some(_) => Ok(Rule::PathPrefix(value.to_owned())),
-        None => Err(format!("`{name}` is not a matcher known here: Host, Path and PathPrefix are")),
-    }
-}
-
-/// Traefik takes a matcher's name as documented, all lower, all upper, and with only the first letter capital.
-fn spells(written: &str, name: &str) -> bool {
-    let title = || name[..1].to_owned() + &name[1..].to_ascii_lowercase();
-    written == name
-        || written == name.to_ascii_lowercase()
-        || written == name.to_ascii_uppercase()
-        || written == title()
-}
-
-fn host(value: &str) -> Result<HostPattern, String> {
-    if !value.is_ascii() {
-        return Err(format!("Host(`{value}`): not ASCII; write the punycode form (xn--…)"));
-    }
-    let host = value.strip_suffix('.').unwrap_or(value).to_ascii_lowercase();
-    match host.strip_prefix("*.") {
-        _ if host == "*" => Ok(HostPattern::Any),
-        Some(parent) if !parent.is_empty() && !parent.contains('*') => {
-            Ok(HostPattern::OneLabelUnder(parent.to_owned()))
-        }
-        None if !host.contains('*') => Ok(HostPattern::Exact(host)),
-        _ => Err(format!("Host(`{value}`): a `*` stands alone or for the whole first label")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn exact(host: &str) -> Rule {
-        Rule::Host(HostPattern::Exact(host.to_owned()))
-    }
-
-    #[test]
-    fn and_binds_tighter_than_or() {
-        let rule = parse("Host(`a`) || Host(`b`) && PathPrefix(`/x`)").unwrap();
-        let both = Rule::And(Box::new(exact("b")), Box::new(Rule::PathPrefix("/x".into())));
-        assert_eq!(rule, Rule::Or(Box::new(exact("a")), Box::new(both)));
-    }
-
-    #[test]
-    fn requests_are_taken_as_traefik_takes_them() {
-        for (text, host, path, taken) in [
-            ("Host(`a.test`)", "a.test", "/", true),
-            ("Host(`A.test.`)", "a.test", "/", true),
-            ("host(\"a.test\")", "a.test", "/", true),
-            ("Host(`*.test`)", "a.test", "/", true),
-            ("Host(`*.test`)", "b.a.test", "/", false),
-            ("Host(`*.test`)", "test", "/", false),
-            ("Host(`*`)", "anything", "/", true),
-            ("Path(`/a`)", "x", "/a", true),
-            ("Path(`/a`)", "x", "/a/", false),
-            ("PathPrefix(`/products`)", "x", "/products-for-sale", true),
-            ("PATHPREFIX(`/a`) && !Path(`/a/b`)", "x", "/a/b", false),
-            ("!(Host(`a`) || Host(`b`)) && Pathprefix(`/`)", "c", "/", true),
-            (" ( Host(`a`)&&PathPrefix(`/`) ) ", "a", "/", true),
-        ] {
-            assert_eq!(parse(text).unwrap().matches(host, path), taken, "{text} for {host}{path}");
-        }
-    }
-
-    #[test]
-    fn a_rule_is_shown_as_it_could_be_written() {
-        for text in [
-            "Host(`a`) || Host(`b`) && PathPrefix(`/x`)",
-            "(Host(`a`) || Host(`*.b`)) && !Path(`/x`)",
-            "!(Host(`*`) && PathPrefix(`/`))",
-        ] {
-            let rule = parse(text).unwrap();
-            assert_eq!(rule.to_string(), text);
-            assert_eq!(parse(&rule.to_string()), Ok(rule));
-        }
-    }
-
-    #[test]
-    fn a_fault_says_where_and_what_was_expected() {
-        for (text, expected) in [
-            ("", "the rule ends where a matcher was expected"),
-            ("Host(`a`", "the rule ends where `)` was expected (at character 9)"),
-            ("Host(a)", "expected a value in backticks or double quotes (at character 6)"),
-            ("Host(`a", "is never closed"),
-            ("Host(`a`,`b`)", "Host takes one value"),
-            ("Host(``)", "Host needs a value"),
-            ("Hots(`a`)", "`Hots` is not a matcher known here"),
-            ("Path(`a`)", "a path starts with `/`"),
-            ("Host(`é`)", "punycode"),
-            ("Host(`a*`)", "a `*` stands alone"),
-            ("Host(`a`) Host(`b`)", "unexpected `H`: expected `&&`"),
-        ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
-        }
-        let deep = format!("{}Host(`a`){}", "(".repeat(100), ")".repeat(100));
-        assert!(parse(&deep).unwrap_err().message.contains("nested deeper"));
-    }
+/// The character that so many hexadecimal digits stand for.
+fn code(letters: &mut impl Iterator<Item = (usize, char)>, digits: usize) -> Option<char> {
+    let digits: String = letters.take(digits).map(|(_, letter)| letter).collect();
+    u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use portolan_config::dynamic::Item;
+use portolan_config::dynamic::service::{Service, ServiceKind};
 use portolan_config::{Labels, Protocol};
 
 use super::Policy;
@@ -82,7 +84,7 @@ fn ports(instance: &Instance, labels: &Labels) -> Vec<NamedPort> {
         .iter()
         .map(|(name, (number, protocol))| named(Some(name.as_str()), *number, *protocol))
         .collect();
-    let http = labels.services.values().find_map(|service| service.port).or(default_http_port(instance));
+    let http = labels.dynamic.services.values().find_map(http_port).or(default_http_port(instance));
     if let Some(number) = http
         && !labels.ports.contains_key("http")
     {
@@ -101,6 +103,14 @@ fn ports(instance: &Instance, labels: &Labels) -> Vec<NamedPort> {
         ports.iter().filter(|port| port.name.is_some()).map(|port| (port.number, port.protocol)).collect();
     ports.retain(|port| port.name.is_some() || !has_name.contains(&(port.number, port.protocol)));
     ports
+}
+
+/// The port that a label names for an HTTP service.
+fn http_port(service: &Item<Service>) -> Option<u16> {
+    match &service.value.as_ref()?.kind {
+        ServiceKind::LoadBalancer(balancer) => balancer.servers.first()?.port.map(std::num::NonZeroU16::get),
+        _ => None,
+    }
 }
 
 fn named(name: Option<&str>, number: u16, protocol: Protocol) -> NamedPort {

@@ -1,156 +1,321 @@
-//! The HTTP side of the chart: routers and what they send to.
+//! The HTTP side of the chart: routers, what their requests go through, and what they send to.
+//!
+//! What leans on something that is not there is left out, and said: a router whose middleware is missing would answer
+//! without it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use portolan_config::Labels;
-use portolan_config::labels::RouterLabels;
-use portolan_config::rule::{HostPattern, Rule};
+use portolan_config::dynamic::middleware::Middleware;
+use portolan_config::dynamic::nearest;
+use portolan_config::tls::{ServersTransport, TlsOptions};
 
+use super::claims::{Asker, Claims, Found};
 use super::fault::Faults;
-use super::{Named, Sketch, endpoint};
-use crate::snapshot::{Router, Target, Upstream};
+use super::wish::{ServiceWish, Wishes};
+use super::{Named, Source};
+use crate::snapshot::{Composite, Router, Target, Upstream};
 
-/// The upstreams that this instance is a target of: those its labels name, or the one named after its service.
-pub(super) fn targets(labels: &Labels, sketch: &mut Sketch) -> Vec<(String, u16)> {
-    let default_port = endpoint::default_http_port(&sketch.instance);
-    let mut targets = Vec::new();
-    if labels.services.is_empty() {
-        match default_port {
-            Some(port) => targets.push((sketch.service.clone(), port)),
-            // An unlabelled container without ports is no web server, and nobody said it was.
-            None if labels.routers.is_empty() && labels.enable != Some(true) => {}
-            None => sketch.fault("http", NO_PORT),
-        }
-    }
-    for (name, service) in &labels.services {
-        match service.port.or(default_port) {
-            Some(port) => targets.push((sketch.qualify(name), port)),
-            None => sketch.fault(format!("http.services.{name}.loadbalancer.server.port"), NO_PORT),
-        }
-    }
-    targets
+/// Middlewares within middlewares, at most; whoever has more has a circle.
+const CHAIN_DEPTH_MAX: usize = 16;
+
+/// The HTTP side, put together.
+#[derive(Debug, Default)]
+pub(super) struct Http {
+    pub(super) routers: Vec<Arc<Router>>,
+    pub(super) upstreams: Named<Upstream>,
+    pub(super) composites: Vec<Arc<Composite>>,
+    pub(super) middlewares: BTreeMap<String, Arc<Middleware>>,
 }
 
-const NO_PORT: &str = "the image exposes no TCP port: say which one with \
-                       `traefik.http.services.NAME.loadbalancer.server.port`";
-
-/// The routers that this instance's labels ask for, each with its label; the default one when they name none.
-pub(super) fn routers(labels: &Labels, sketch: &mut Sketch) -> Vec<(Arc<Router>, String)> {
-    let only_service = match labels.services.len() {
-        0 => Some(sketch.service.clone()),
-        1 => labels.services.keys().next().map(|name| sketch.qualify(name)),
-        _ => None,
-    };
-    let default = RouterLabels::default();
-    let default_name = sketch.instance.service.name();
-    let asked: Vec<(&str, &RouterLabels)> = if labels.routers.is_empty() {
-        vec![(default_name.as_str(), &default)]
-    } else {
-        labels.routers.iter().map(|(name, router)| (name.as_str(), router)).collect()
-    };
-    let mut routers = Vec::new();
-    for (name, router) in asked {
-        if labels.refused_routers.contains(name) {
-            continue;
-        }
-        let label = format!("http.routers.{name}");
-        let named = router.service.as_ref().map(|service| sketch.qualify(service));
-        let Some(upstream) = named.or(only_service.clone()) else {
-            let message = format!("several services and none chosen: say which with `{label}.service`");
-            sketch.fault(label, message);
-            continue;
-        };
-        let (rule, length) = match &router.rule {
-            Some((rule, text)) => (rule.clone(), text.len()),
-            None => default_rule(&default_name),
-        };
-        let router = Router {
-            name: sketch.qualify(name),
-            rule,
-            priority: router.priority.unwrap_or(length as i64),
-            entry_points: router.entry_points.clone(),
-            tls: None,
-            upstream,
-            origin: sketch.origin(),
-        };
-        routers.push((Arc::new(router), label));
-    }
-    routers
-}
-
-/// Traefik's default, ``Host(`name`)`` with its priority, and `name.localhost` besides: browsers and resolvers take
-/// that to this machine (RFC 6761 §6.3), so that a new service can be looked at before any name is set up.
-fn default_rule(name: &str) -> (Rule, usize) {
-    let host = |name: String| Rule::Host(HostPattern::Exact(name.to_ascii_lowercase()));
-    let rule = Rule::Or(Box::new(host(name.to_owned())), Box::new(host(format!("{name}.localhost"))));
-    (rule, format!("Host(`{name}`)").len())
-}
-
-/// Puts the sketches' routers and targets together. The routers are sorted by name.
-pub(super) fn merge(sketches: &[&Sketch], faults: &mut Faults) -> (Vec<Arc<Router>>, Named<Upstream>) {
-    let upstreams = merge_targets(sketches);
-    let mut routers: HashMap<&str, &Arc<Router>> = HashMap::new();
-    for sketch in sketches {
-        for (router, label) in &sketch.routers {
-            if upstreams.contains_key(&router.upstream) {
-                add_router(sketch, router, label, &mut routers, faults);
-            } else if router.upstream != sketch.service {
-                let message = format!("there is no service `{}`", router.upstream);
-                faults.add(&sketch.service, &sketch.origin(), &format!("{label}.service"), &message);
-            }
-            // A container that offers no port was told so already, or never asked for HTTP.
-        }
-    }
-    let mut routers: Vec<Arc<Router>> = routers.into_values().cloned().collect();
-    routers.sort_by(|a, b| a.name.cmp(&b.name));
-    (routers, upstreams)
-}
-
-fn merge_targets(sketches: &[&Sketch]) -> Named<Upstream> {
-    let mut upstreams: Named<Upstream> = HashMap::new();
-    for sketch in sketches {
-        for (name, port) in &sketch.targets {
-            let upstream = match upstreams.get_mut(name) {
-                Some(upstream) => upstream,
-                None => {
-                    upstreams.entry(name.clone()).or_insert_with(|| Upstream::new(name.clone(), Vec::new()))
-                }
-            };
-            upstream.targets.push(Target::new(sketch.endpoint.clone(), *port));
-        }
-    }
-    for upstream in upstreams.values_mut() {
-        upstream
-            .targets
-            .sort_by(|a, b| (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port)));
-    }
-    upstreams
-}
-
-/// Adds a router, unless an earlier instance says otherwise under the same name.
-fn add_router<'a>(
-    sketch: &Sketch,
-    router: &'a Arc<Router>,
-    label: &str,
-    routers: &mut HashMap<&'a str, &'a Arc<Router>>,
+/// Puts together what all sources ask for. Routers and composites are sorted by name.
+pub(super) fn merge(
+    sources: &[Source<'_>],
+    tls_options: &Claims<'_, TlsOptions>,
+    previous: &[Arc<Router>],
     faults: &mut Faults,
-) {
-    match routers.entry(&router.name) {
-        Entry::Vacant(entry) => {
-            entry.insert(router);
-        }
-        Entry::Occupied(entry) => {
-            let kept = entry.get();
-            let same = kept.rule == router.rule
-                && kept.priority == router.priority
-                && kept.entry_points == router.entry_points
-                && kept.upstream == router.upstream;
-            if !same && !sketch.is_stopped() {
-                let message = format!("{} says otherwise under the same name, and keeps it", kept.origin);
-                faults.add(&sketch.service, &sketch.origin(), label, &message);
+) -> Http {
+    let mut drawn = Drawn { tls_options: Some(tls_options), ..Drawn::default() };
+    for source in sources {
+        drawn.enter(source.wishes, source.asker, faults);
+    }
+    drawn.finish(sources, previous, faults)
+}
+
+#[derive(Default)]
+struct Drawn<'a> {
+    services: Claims<'a, ServiceWish>,
+    targets: HashMap<&'a str, Vec<&'a Target>>,
+    middlewares: Claims<'a, Middleware>,
+    transports: Claims<'a, ServersTransport>,
+    tls_options: Option<&'a Claims<'a, TlsOptions>>,
+}
+
+/// Whether something can be used, and what to say if not.
+type Usable = Result<(), String>;
+
+impl<'a> Drawn<'a> {
+    fn enter(&mut self, wishes: &'a Wishes, asker: Asker<'a>, faults: &mut Faults) {
+        for wish in &wishes.services {
+            self.services.enter(wish, asker, |a, b| a.definition == b.definition, faults);
+            if let Some(service) = &wish.value {
+                self.targets.entry(&wish.name).or_default().extend(&service.targets);
             }
         }
+        for wish in &wishes.middlewares {
+            self.middlewares.enter(wish, asker, PartialEq::eq, faults);
+        }
+        for wish in &wishes.transports {
+            self.transports.enter(wish, asker, PartialEq::eq, faults);
+        }
     }
+
+    fn finish(mut self, sources: &[Source<'a>], previous: &[Arc<Router>], faults: &mut Faults) -> Http {
+        let mut http = Http::default();
+        let usable = self.usable_services(faults);
+        for (wish, _) in self.services.iter() {
+            let Some(service) = wish.value.as_ref().filter(|_| usable.contains(wish.name.as_str())) else {
+                continue;
+            };
+            let middlewares = service.definition.middlewares.clone();
+            match &service.balancing {
+                Some(balancing) => {
+                    let targets = self.targets.remove(wish.name.as_str()).unwrap_or_default();
+                    let mut upstream =
+                        Upstream::new(wish.name.clone(), targets.into_iter().cloned().collect());
+                    upstream.targets.sort_by(|a, b| {
+                        (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port))
+                    });
+                    upstream.middlewares = self.flat(&middlewares).unwrap_or_default();
+                    upstream.pass_host_header = balancing.pass_host_header;
+                    if let Found::There(transport) = self.transports.get(&balancing.servers_transport) {
+                        upstream.transport = transport.clone();
+                    }
+                    upstream.balancing = balancing.clone();
+                    http.upstreams.insert(wish.name.clone(), upstream);
+                }
+                None => http.composites.push(Arc::new(Composite {
+                    name: wish.name.clone(),
+                    kind: service.definition.kind.clone(),
+                    middlewares: self.flat(&middlewares).unwrap_or_default(),
+                })),
+            }
+        }
+        http.composites.sort_by(|a, b| a.name.cmp(&b.name));
+        for (wish, _) in self.middlewares.iter() {
+            if let Some(middleware) = &wish.value {
+                http.middlewares.insert(wish.name.clone(), middleware.clone());
+            }
+        }
+        http.routers = self.routers(sources, &usable, previous, faults);
+        http
+    }
+
+    /// The services that can be sent to. What is wrong with the others is told.
+    fn usable_services(&self, faults: &mut Faults) -> HashSet<&'a str> {
+        let mut usable: HashSet<&str> = HashSet::new();
+        let mut composite = Vec::new();
+        for (wish, asker) in self.services.iter() {
+            let Some(service) = &wish.value else { continue };
+            let transport = service.balancing.as_ref().map_or("", |balancing| &balancing.servers_transport);
+            let own =
+                self.transport(transport).and_then(|()| self.all_usable(&service.definition.middlewares));
+            match own {
+                Err(message) => {
+                    let message = format!("{message}; the service is left out");
+                    faults.add(asker.service, &wish.origin, &wish.key, &message);
+                }
+                Ok(()) if service.balancing.is_some() => {
+                    usable.insert(&wish.name);
+                }
+                Ok(()) => composite.push((wish, asker, service)),
+            }
+        }
+        // From the servers up, until no further service has all that it sends to. What is left has a gap, or leans on
+        // itself.
+        loop {
+            let before = composite.len();
+            composite.retain(|(wish, _, service)| {
+                let whole =
+                    service.definition.kind.children().iter().all(|(_, child)| usable.contains(child));
+                if whole {
+                    usable.insert(&wish.name);
+                }
+                !whole
+            });
+            if composite.len() == before {
+                break;
+            }
+        }
+        for (wish, asker, service) in composite {
+            for (option, child) in service.definition.kind.children() {
+                if usable.contains(child) {
+                    continue;
+                }
+                let message = match self.services.get(child) {
+                    Found::Nowhere => no_such("service", child, self.services.names()),
+                    Found::LeftOut => left_out("service", child),
+                    Found::There(_) => format!("service `{child}` is left out, or leads back here"),
+                };
+                let message = format!("{message}; the service is left out");
+                faults.add(asker.service, &wish.origin, &format!("{}.{option}", wish.key), &message);
+            }
+        }
+        usable
+    }
+
+    fn transport(&self, name: &str) -> Usable {
+        match self.transports.get(name) {
+            _ if name.is_empty() || name == "default@internal" => Ok(()),
+            Found::There(_) => Ok(()),
+            Found::LeftOut => Err(left_out("transport", name)),
+            Found::Nowhere => Err(no_such("transport", name, self.transports.names())),
+        }
+    }
+
+    /// The middlewares in order, with chains taken apart.
+    fn flat(&self, names: &[String]) -> Result<Vec<String>, String> {
+        let mut flat = Vec::new();
+        self.flatten(names, 0, &mut flat)?;
+        Ok(flat)
+    }
+
+    fn flatten(&self, names: &[String], depth: usize, flat: &mut Vec<String>) -> Usable {
+        if depth > CHAIN_DEPTH_MAX {
+            let name = names.first().map_or("", String::as_str);
+            return Err(format!("chain `{name}` leads back to itself"));
+        }
+        for name in names {
+            match self.middlewares.get(name) {
+                Found::Nowhere => return Err(no_such("middleware", name, self.middlewares.names())),
+                Found::LeftOut => return Err(left_out("middleware", name)),
+                Found::There(middleware) => match &**middleware {
+                    Middleware::Chain(chain) => self.flatten(&chain.middlewares, depth + 1, flat)?,
+                    _ => flat.push(name.clone()),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn all_usable(&self, names: &[String]) -> Usable {
+        self.flat(names).map(|_| ())
+    }
+
+    fn routers(
+        &self,
+        sources: &[Source<'a>],
+        usable: &HashSet<&str>,
+        previous: &[Arc<Router>],
+        faults: &mut Faults,
+    ) -> Vec<Arc<Router>> {
+        let mut claims = Claims::default();
+        for source in sources {
+            for wish in &source.wishes.routers {
+                let Some(router) = &wish.value else { continue };
+                // A container that offers no port was told so already, or never asked for HTTP.
+                if !usable.contains(router.upstream.as_str()) && router.upstream == source.asker.service {
+                    continue;
+                }
+                match self.check(router, usable) {
+                    Ok(()) => {
+                        let same = |a: &Router, b: &Router| same_router(a, b);
+                        claims.enter(wish, source.asker, same, faults);
+                    }
+                    Err((option, message)) => {
+                        let name = wish.name.split('@').next().unwrap_or_default();
+                        let message = format!("{message}; router `{name}` is left out");
+                        faults.add(
+                            source.asker.service,
+                            &wish.origin,
+                            &format!("{}.{option}", wish.key),
+                            &message,
+                        );
+                    }
+                }
+            }
+        }
+        let mut routers: Vec<Arc<Router>> = claims
+            .iter()
+            .filter_map(|(wish, _)| {
+                let router = wish.value.as_ref()?;
+                let flat = self.flat(&router.middlewares).ok()?;
+                if flat == router.middlewares {
+                    return Some(router.clone());
+                }
+                Some(Arc::new(Router { middlewares: flat, ..Router::clone(router) }))
+            })
+            .collect();
+        routers.sort_by(|a, b| a.name.cmp(&b.name));
+        // One whose chain was taken apart anew is the same as before, if it is.
+        for router in &mut routers {
+            if let Ok(at) = previous.binary_search_by(|old| old.name.cmp(&router.name))
+                && !Arc::ptr_eq(&previous[at], router)
+                && previous[at].origin == router.origin
+                && same_router(&previous[at], router)
+            {
+                *router = previous[at].clone();
+            }
+        }
+        routers
+    }
+
+    /// What a router leans on that is not there: the option that names it, and what to say.
+    fn check(&self, router: &Router, usable: &HashSet<&str>) -> Result<(), (&'static str, String)> {
+        if !usable.contains(router.upstream.as_str()) {
+            let name = &router.upstream;
+            let message = match self.services.get(name) {
+                Found::Nowhere => no_such("service", name, self.services.names()),
+                Found::There(_) | Found::LeftOut => left_out("service", name),
+            };
+            return Err(("service", message));
+        }
+        self.all_usable(&router.middlewares).map_err(|message| ("middlewares", message))?;
+        for name in &router.middlewares {
+            if let Found::There(middleware) = self.middlewares.get(name)
+                && let Middleware::Errors(errors) = &**middleware
+                && !usable.contains(errors.service.as_str())
+            {
+                let message = no_such("service", &errors.service, self.services.names());
+                return Err(("middlewares", format!("middleware `{name}`: {message}")));
+            }
+        }
+        let options = router.tls.as_ref().and_then(|tls| tls.options.as_deref());
+        if let (Some(name), Some(known)) = (options.filter(|name| *name != "default"), self.tls_options) {
+            match known.get(name) {
+                Found::There(_) => {}
+                Found::LeftOut => return Err(("tls.options", left_out("TLS options", name))),
+                Found::Nowhere => return Err(("tls.options", no_such("TLS options", name, known.names()))),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same_router(a: &Router, b: &Router) -> bool {
+    a.rule == b.rule
+        && a.priority == b.priority
+        && a.entry_points == b.entry_points
+        && a.upstream == b.upstream
+        && a.middlewares == b.middlewares
+        && a.tls == b.tls
+        && a.observability == b.observability
+}
+
+/// What to say of something that nobody asks for.
+pub(super) fn no_such<'n>(what: &str, name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let there_is = if what.ends_with('s') { "are" } else { "is" };
+    let base = |name: &'n str| name.split('@').next();
+    let known: Vec<&str> = known.collect();
+    // The same name of another provider is what most people mean.
+    let elsewhere = known.iter().copied().find(|known| base(known) == name.split('@').next());
+    match elsewhere.or_else(|| nearest(name, known)) {
+        Some(near) => format!("there {there_is} no {what} `{name}`: did you mean `{near}`?"),
+        None => format!("there {there_is} no {what} `{name}`"),
+    }
+}
+
+/// What to say of something that is left out for a fault of its own.
+pub(super) fn left_out(what: &str, name: &str) -> String {
+    format!("{what} `{name}` can't be used, for a fault of its own")
 }

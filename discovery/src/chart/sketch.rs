@@ -1,13 +1,15 @@
-//! What follows from one instance alone: its endpoint, what it adds to which upstream, the routers it asks for.
+//! What follows from one instance alone: its endpoint, the routers and services its labels ask for.
 
 use std::sync::Arc;
 
 use portolan_config::Labels;
+use portolan_config::dynamic::Place;
 
-use super::{Policy, endpoint, http};
+use super::wish::Wishes;
+use super::{Policy, endpoint, labelled};
 use crate::instance::{Instance, State};
 use crate::provider::ProviderName;
-use crate::snapshot::{Endpoint, Router};
+use crate::snapshot::Endpoint;
 
 /// One instance, ready to be put on the chart.
 #[derive(Debug)]
@@ -20,10 +22,8 @@ pub struct Sketch {
     /// The qualified name of its service.
     pub(super) service: String,
     pub(super) endpoint: Arc<Endpoint>,
-    /// The upstreams it is a target of, by qualified name, with the port.
-    pub(super) targets: Vec<(String, u16)>,
-    /// The routers it asks for, each with its label.
-    pub(super) routers: Vec<(Arc<Router>, String)>,
+    /// What it asks for.
+    pub(super) wishes: Wishes,
     /// What is wrong with it, whatever the others are: label and message.
     pub(super) faults: Vec<(String, String)>,
 }
@@ -45,13 +45,11 @@ impl Sketch {
             endpoint: Arc::new(endpoint),
             instance,
             labels,
-            targets: Vec::new(),
-            routers: Vec::new(),
+            wishes: Wishes::default(),
             faults,
         };
         if sketch.labels.enable.unwrap_or(policy.exposed_by_default) {
-            sketch.targets = http::targets(&sketch.labels.clone(), &mut sketch);
-            sketch.routers = http::routers(&sketch.labels.clone(), &mut sketch);
+            sketch.wishes = labelled::wishes(&mut sketch);
         }
         sketch
     }
@@ -65,12 +63,12 @@ impl Sketch {
         self.instance.state == State::Stopped
     }
 
-    /// The name of something this instance's labels name, with its provider.
-    pub(super) fn qualify(&self, name: &str) -> String {
-        if name.contains('@') { name.to_owned() } else { format!("{name}@{}", self.provider) }
-    }
-
     pub(super) fn fault(&mut self, label: impl Into<String>, message: impl Into<String>) {
         self.faults.push((label.into(), message.into()));
+    }
+
+    /// Where a thing stands that no label asks for.
+    pub(super) fn nowhere() -> Place {
+        Place::Label(Arc::from(""))
     }
 }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use portolan_config::Labels;
+use portolan_config::rule::RequestView;
 
 use super::*;
 use crate::instance::{Instance, InstanceId, NetworkAddress, Port, ServiceKey, State};
@@ -54,8 +55,8 @@ fn chart_under(policy: &Policy, instances: Vec<Instance>) -> Chart {
         Sketch::new(&provider, Arc::new(instance), labels, policy)
     };
     let sketches: Vec<Sketch> = instances.into_iter().map(sketch).collect();
-    let there = draw(sketches.iter(), policy, &Chart::default());
-    let back = draw(sketches.iter().rev(), policy, &Chart::default());
+    let there = draw(sketches.iter(), std::iter::empty(), policy, &Chart::default());
+    let back = draw(sketches.iter().rev(), std::iter::empty(), policy, &Chart::default());
     assert_eq!(format!("{there:?}"), format!("{back:?}"), "the order of observation must not matter");
     there
 }
@@ -76,8 +77,8 @@ fn an_unlabelled_container_is_a_service_with_traefiks_default_router() {
     let router = &chart.routers[0];
     assert_eq!((router.name.as_str(), router.upstream.as_str()), ("who-am-i@docker", "who-am-i@docker"));
     assert_eq!(router.priority, "Host(`who-am-i`)".len() as i64);
-    assert!(router.rule.matches("who-am-i", "/"));
-    assert!(router.rule.matches("who-am-i.localhost", "/"));
+    assert!(router.rule.matches(&RequestView::get("who-am-i", "/")));
+    assert!(router.rule.matches(&RequestView::get("who-am-i.localhost", "/")));
     assert_eq!(chart.upstreams[0].targets[0].port, 80);
 }
 
@@ -200,7 +201,7 @@ fn two_containers_that_disagree_about_a_router_are_both_named() {
         instance("elder", 1, &[("traefik.http.routers.r.rule", "Host(`a.test`)")]),
         instance("younger", 2, &[("traefik.http.routers.r.rule", "Host(`b.test`)")]),
     ]);
-    assert!(chart.routers[0].rule.matches("a.test", "/"));
+    assert!(chart.routers[0].rule.matches(&RequestView::get("a.test", "/")));
     assert_eq!(
         shown(&chart.faults),
         [
@@ -244,12 +245,12 @@ fn what_did_not_change_is_the_same_part_of_the_next_chart() {
     let policy = Policy { exposed_by_default: true, ..Policy::default() };
     let sketch = |instance: Instance| Sketch::new(&provider, Arc::new(instance), Arc::default(), &policy);
     let mut sketches = vec![sketch(instance("a1", 1, &[])), sketch(instance("b1", 2, &[]))];
-    let first = draw(sketches.iter(), &policy, &Chart::default());
+    let first = draw(sketches.iter(), std::iter::empty(), &policy, &Chart::default());
     let mut changed = instance("b1", 2, &[]);
     changed.state = State::Draining;
     sketches[1] = sketch(changed);
     sketches.push(sketch(instance("a0", 3, &[])));
-    let second = draw(sketches.iter(), &policy, &first);
+    let second = draw(sketches.iter(), std::iter::empty(), &policy, &first);
     let names: Vec<&str> = second.upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
     assert_eq!(names, ["a0@docker", "a1@docker", "b1@docker"]);
     assert!(Arc::ptr_eq(&first.upstreams[0], &second.upstreams[1]));

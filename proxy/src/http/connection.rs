@@ -310,7 +310,8 @@ impl Connection {
         let host = routing_host(head.authority);
         let path = routing_path(request::path(head.target));
         let entry = table.entry_points.get(&self.entry_point.settings.name);
-        let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&host, &path));
+        let view = request::view(&head, &host, &path, &self.peer);
+        let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&view));
         let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
             let needs_tls = !self.peer.is_secure() && self.entry_point.settings.tls.is_some();

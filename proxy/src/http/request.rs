@@ -1,5 +1,7 @@
 //! The head of a request, as it is sent on: written anew from what was understood, never copied as it came.
 
+use portolan_config::rule::{Fields, RequestView};
+
 use super::field::write_field;
 use super::forwarded::{self, is_alias};
 use super::head::{RequestHead, is_nominated};
@@ -37,6 +39,29 @@ pub(super) fn write(
     forwarded::write(head, claims, peer, host_name, out);
     out.put(b"\r\n");
     host_at
+}
+
+/// The request as rules see it, with the host and path that routing goes by. It borrows all of it.
+pub(super) fn view<'a>(
+    head: &'a RequestHead<'_, '_>,
+    host: &'a str,
+    path: &'a str,
+    peer: &Peer,
+) -> RequestView<'a> {
+    RequestView {
+        host,
+        path,
+        method: head.method_text,
+        query: query(head.target).strip_prefix('?').unwrap_or_default(),
+        fields: head,
+        client: peer.address().ip(),
+    }
+}
+
+impl Fields for RequestHead<'_, '_> {
+    fn any(&self, name: &str, accept: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name) && accept(field.value))
+    }
 }
 
 /// The path of a target, without its query.

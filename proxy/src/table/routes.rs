@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use portolan_config::Rule;
-use portolan_config::rule::HostPattern;
+use portolan_config::rule::{Expression, HostPattern, Matcher, RequestView};
 use portolan_discovery::Router;
 
 use super::{Map, Upstream};
@@ -56,8 +56,9 @@ impl Routes {
         }
     }
 
-    /// The route that takes a request for `path` of `host` (lower case, without port or trailing dot).
-    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+    /// The route that takes the request.
+    pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<&Arc<Route>> {
+        let host = request.host;
         let own = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
         let parent = host.split_once('.').map_or("", |(_, parent)| parent);
         let wild = self.by_parent.get(parent).map_or(&[][..], Vec::as_slice);
@@ -65,7 +66,7 @@ impl Routes {
         loop {
             let next = lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0].0)?;
             let (_, route) = &next[0];
-            if route.router.rule.matches(host, path) {
+            if route.router.rule.matches(request) {
                 return Some(route);
             }
             *next = &next[1..];
@@ -76,17 +77,17 @@ impl Routes {
 /// The hosts that a rule can hold for; `None` if it can hold for any.
 pub(super) fn hosts(rule: &Rule) -> Option<Vec<&HostPattern>> {
     match rule {
-        Rule::Host(HostPattern::Any) | Rule::Path(_) | Rule::PathPrefix(_) | Rule::Not(_) => None,
-        Rule::Host(pattern) => Some(vec![pattern]),
-        // Either side's hosts would do; the shorter list files it in fewer places.
-        Rule::And(left, right) => match (hosts(left), hosts(right)) {
-            (Some(left), Some(right)) => Some(if left.len() <= right.len() { left } else { right }),
-            (left, right) => left.or(right),
-        },
-        Rule::Or(left, right) => {
-            let mut both = hosts(left)?;
-            both.extend(hosts(right)?);
-            Some(both)
+        Expression::Is(Matcher::Host(HostPattern::Any)) | Expression::Not(_) => None,
+        Expression::Is(Matcher::Host(pattern)) => Some(vec![pattern]),
+        Expression::Is(_) => None,
+        // Any part's hosts would do; the shortest list files it in the fewest places.
+        Expression::And(parts) => parts.iter().filter_map(hosts).min_by_key(Vec::len),
+        Expression::Or(parts) => {
+            let mut all = Vec::new();
+            for part in parts {
+                all.extend(hosts(part)?);
+            }
+            Some(all)
         }
     }
 }
@@ -102,15 +103,7 @@ mod tests {
         let upstream = Arc::new(upstream(&[true]));
         let mut routes = Routes::default();
         for (rank, rule) in rules.iter().enumerate() {
-            let router = Router {
-                name: (*rule).to_owned(),
-                rule: Rule::parse(rule).unwrap(),
-                priority: 0,
-                entry_points: Vec::new(),
-                tls: None,
-                upstream: "test".to_owned(),
-                origin: "test".to_owned(),
-            };
+            let router = Router::new(*rule, Rule::parse(rule).unwrap(), "test");
             let scope = Arc::new(metrics.router(rule));
             let route = Route { router: Arc::new(router), upstream: upstream.clone(), scope };
             routes.add(rank as u32, &Arc::new(route));
@@ -137,7 +130,7 @@ mod tests {
             ("c.test", "/", Some(4)),
             ("e.f.test", "/", Some(4)),
         ] {
-            let found = routes.find(host, path).map(|route| route.router.name.as_str());
+            let found = routes.find(&RequestView::get(host, path)).map(|route| route.router.name.as_str());
             assert_eq!(found, expected.map(|index: usize| rules[index]), "{host}{path}");
         }
     }
@@ -170,8 +163,11 @@ mod tests {
             let routes = routes(&window);
             for host in hosts {
                 for path in paths {
-                    let expected = window.iter().find(|rule| Rule::parse(rule).unwrap().matches(host, path));
-                    let found = routes.find(host, path).map(|route| route.router.name.as_str());
+                    let expected = window
+                        .iter()
+                        .find(|rule| Rule::parse(rule).unwrap().matches(&RequestView::get(host, path)));
+                    let found =
+                        routes.find(&RequestView::get(host, path)).map(|route| route.router.name.as_str());
                     assert_eq!(found, expected.copied(), "{window:?} for {host}{path}");
                     asked += 1;
                 }
@@ -182,7 +178,7 @@ mod tests {
 
     #[test]
     fn nothing_takes_what_no_rule_holds_for() {
-        assert!(routes(&["Host(`a.test`)"]).find("b.test", "/").is_none());
-        assert!(routes(&[]).find("b.test", "/").is_none());
+        assert!(routes(&["Host(`a.test`)"]).find(&RequestView::get("b.test", "/")).is_none());
+        assert!(routes(&[]).find(&RequestView::get("b.test", "/")).is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan_config::Fault;
-use portolan_config::rule::HostPattern;
+use portolan_config::rule::{HostPattern, Matcher};
 use portolan_config::settings::EntryPoint;
 use portolan_discovery::{Router, Snapshot};
 
@@ -102,7 +102,7 @@ impl<'s> Wishes<'s> {
                     key(first),
                     format!(
                         "{one} wants `{options}` for {host} on {at}, and {two} wants `{other}`: `{DEFAULT}` counts for both",
-                        host = portolan_config::Rule::Host(pattern.clone()),
+                        host = Matcher::Host(pattern.clone()),
                         at = entry_point.name,
                     ),
                 ));

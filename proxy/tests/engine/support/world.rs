@@ -133,7 +133,7 @@ impl World {
 
     /// Adds a router that takes TLS, by these options.
     pub(crate) fn route_tls(&mut self, name: &str, rule: &str, options: Option<&str>) {
-        let tls = RouterTls { options: options.map(str::to_owned) };
+        let tls = RouterTls { options: options.map(str::to_owned), ..RouterTls::default() };
         self.add_route(name, rule, "app@test", Some(tls));
     }
 
@@ -152,14 +152,11 @@ impl World {
     }
 
     fn add_route(&mut self, name: &str, rule: &str, upstream: &str, tls: Option<RouterTls>) {
+        let read = Rule::parse(rule).expect("a rule");
         self.snapshot.routers.push(Arc::new(Router {
-            name: format!("{name}@test"),
-            rule: Rule::parse(rule).expect("a rule"),
             priority: rule.len() as i64,
-            entry_points: Vec::new(),
             tls,
-            upstream: upstream.to_owned(),
-            origin: "a test".to_owned(),
+            ..Router::new(format!("{name}@test"), read, upstream)
         }));
     }
 
