@@ -255,7 +255,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 17, "{seen:?}");
+        assert_eq!(seen.len(), 18, "{seen:?}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
-use portolan_config::tls::Scheme;
 use portolan_config::rule::RequestView;
+use portolan_config::tls::Scheme;
 use portolan_config::{ListenAddress, Protocol};
 use portolan_discovery::State;
 

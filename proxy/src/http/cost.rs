@@ -37,15 +37,9 @@ impl Way {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("a registry of its own");
         let mut routes = Routes::default();
         for index in 0..routers {
-            let router = Router {
-                name: format!("{index}@bench"),
-                rule: Rule::parse(&format!("Host(`{index}.bench.test`)")).expect("a rule"),
-                priority: 0,
-                entry_points: Vec::new(),
-                tls: None,
-                upstream: format!("{index}@bench"),
-                origin: "bench".to_owned(),
-            };
+            let name = format!("{index}@bench");
+            let rule = Rule::parse(&format!("Host(`{index}.bench.test`)")).expect("a rule");
+            let router = Router::new(name.clone(), rule, name);
             let upstream = Upstream {
                 name: router.upstream.clone(),
                 available: Vec::new(),
@@ -75,7 +69,8 @@ impl Way {
         let mut room = fields();
         let Ok(Some(head)) = parse_request(bytes, &mut room) else { return 0 };
         let path = routing_path(request::path(head.target));
-        if self.routes.find(&routing_host(head.authority), &path).is_none() {
+        let host = routing_host(head.authority);
+        if self.routes.find(&request::view(&head, &host, &path, &self.peer)).is_none() {
             return 0;
         }
         let mut out = self.buffers.take();

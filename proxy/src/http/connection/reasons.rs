@@ -47,15 +47,8 @@ fn table(port: u16, worker: &Worker) -> Table {
         reason: String::new(),
     };
     let upstream = Upstream::new("app@test".to_owned(), vec![Target::new(Arc::new(endpoint), port)]);
-    let router = Router {
-        name: "app@test".to_owned(),
-        rule: Rule::parse("PathPrefix(`/`)").expect("a rule"),
-        priority: 1,
-        entry_points: Vec::new(),
-        tls: None,
-        upstream: "app@test".to_owned(),
-        origin: "a test".to_owned(),
-    };
+    let rule = Rule::parse("PathPrefix(`/`)").expect("a rule");
+    let router = Router::new("app@test", rule, "app@test");
     let snapshot = Snapshot {
         generation: 1,
         upstreams: vec![Arc::new(upstream)],
