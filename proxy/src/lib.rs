@@ -33,5 +33,5 @@ pub use http::Way;
 pub use http::fuzz;
 pub use ledger::Ledger;
 pub use metrics::Metrics;
-pub use proxy::{Proxy, ProxySettings, StartError};
+pub use proxy::{Proxy, ProxySettings, StartError, tls_faults};
 pub use table::{Table, compile};

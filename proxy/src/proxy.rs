@@ -53,6 +53,19 @@ pub enum StartError {
     Thread(io::Error),
 }
 
+/// What of a snapshot's TLS can't be done as asked for: files that can't be read, options that can't be met. Nothing is
+/// served by it.
+pub fn tls_faults(snapshot: &Snapshot) -> Vec<Fault> {
+    let metrics = Metrics::register(&prometheus::Registry::new()).map_err(|error| error.to_string());
+    match metrics.and_then(|metrics| Keeper::new(metrics.tls).map_err(|error| error.to_string())) {
+        Ok(mut keeper) => {
+            keeper.follow(snapshot);
+            keeper.faults()
+        }
+        Err(why) => vec![Fault::new("TLS", "tls", why)],
+    }
+}
+
 /// The running data plane.
 #[derive(Debug)]
 pub struct Proxy {

@@ -123,6 +123,11 @@ impl Keeper {
         if self.files.changed() {
             self.compile();
         }
+        self.faults()
+    }
+
+    /// Everything that was at fault when the files were read last.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
         self.faults.clone()
     }
 
