@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 
 TICKS = os.sysconf("SC_CLK_TCK")
+# What all of the kernel's threads descend from.
+KERNEL = 2
 
 
 @dataclass
@@ -81,10 +83,11 @@ class Others:
 
     @staticmethod
     def own() -> float:
-        """This process, what it started, and what that started and has ended."""
+        """This process, what it started, what that started and has ended; and the kernel's own threads, which work for
+        whoever uses the network."""
         times = os.times()
         ended = times.children_user + times.children_system
-        return ended + sum(ticks(pid) for pid in tree(os.getpid()))
+        return ended + sum(ticks(pid) for pid in tree(os.getpid()) + tree(KERNEL))
 
 
 def ticks(pid: int) -> float:
