@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use portolan_config::Rule;
 use portolan_config::labels::Labels;
+use portolan_config::rule::RequestView;
 use portolan_proxy::fuzz::{answers as read_answers, requests};
 
 mod differential;
@@ -80,7 +81,8 @@ pub fn rules(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(rule) = Rule::parse(&text) {
         for (host, path) in [("", ""), ("a.test", "/"), ("x.a.test", "/a/b")] {
-            assert_eq!(rule.matches(host, path), rule.matches(host, path));
+            let request = RequestView::get(host, path);
+            assert_eq!(rule.matches(&request), rule.matches(&request), "a rule has one answer");
         }
     }
 }
