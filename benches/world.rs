@@ -35,6 +35,8 @@ pub(crate) fn instance(service: usize, replica: usize) -> Instance {
             aliases: Vec::new(),
         }],
         ports: vec![Port { number: 8080, protocol: Protocol::Tcp }],
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),
         since: SystemTime::UNIX_EPOCH,

@@ -198,6 +198,7 @@ pub fn policy(settings: &Settings) -> Policy {
         exposed_by_default: settings.docker.exposed_by_default,
         network: settings.docker.network.clone(),
         reserved,
+        ..Policy::default()
     }
 }
 

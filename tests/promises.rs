@@ -7,6 +7,7 @@ mod burst;
 mod command_line;
 mod draining;
 mod engine_restart;
+mod files;
 mod harness_works;
 mod lifecycle;
 mod metrics;

@@ -8,6 +8,7 @@
 //! they were read.
 
 pub mod address;
+pub mod constraint;
 pub mod dynamic;
 pub mod fault;
 pub mod labels;
@@ -16,9 +17,11 @@ pub mod protocol;
 pub mod publish;
 pub mod rule;
 pub mod settings;
+pub mod template;
 pub mod tls;
 
 pub use address::ListenAddress;
+pub use constraint::Constraints;
 pub use dynamic::Dynamic;
 pub use fault::Fault;
 pub use labels::Labels;
@@ -26,3 +29,4 @@ pub use protocol::Protocol;
 pub use publish::Publish;
 pub use rule::Rule;
 pub use settings::Settings;
+pub use template::Template;

@@ -21,6 +21,9 @@ pub use view::{ConnectionView, Fields, NoFields, RequestView};
 
 use crate::dynamic::http::RuleSyntax;
 
+pub(crate) use matchers::spelled;
+pub(crate) use parse::parse as parse_with;
+
 /// A condition on requests.
 pub type Rule = Expression<Matcher>;
 
@@ -42,7 +45,7 @@ pub enum Expression<M> {
 
 impl<M> Expression<M> {
     /// Whether it holds where `is` says of each matcher whether that does.
-    fn holds(&self, is: &impl Fn(&M) -> bool) -> bool {
+    pub(crate) fn holds(&self, is: &impl Fn(&M) -> bool) -> bool {
         match self {
             Self::Is(matcher) => is(matcher),
             Self::And(all) => all.iter().all(|part| part.holds(is)),

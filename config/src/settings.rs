@@ -10,7 +10,7 @@ mod entry_point;
 mod file_source;
 
 pub use entry_point::{EntryPoint, EntryPointLimits, EntryPointTls, Forwarded};
-pub use file_source::{FilePlace, FileSource};
+pub use file_source::{FileProvider, FileSource};
 
 /// The settings as written: text, or nothing where nothing was written.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +57,7 @@ pub struct Settings {
     /// How containers are found.
     pub docker: Docker,
     /// Where dynamic configuration is read from; `None` where no file is.
-    pub file: Option<FileSource>,
+    pub file: Option<FileProvider>,
     /// How long running requests and connections may go on after the first SIGTERM.
     pub drain_timeout: Duration,
     /// Data-plane threads; one for each core unless written.
@@ -135,7 +135,8 @@ impl Settings {
             exposed_by_default: written.exposed_by_default.unwrap_or(true),
         };
         let access_log = access_log(written, &mut faults);
-        let file = written.file.clone().map(|path| FileSource { place: FilePlace::of(path), watch: true });
+        let file =
+            written.file.clone().map(|path| FileProvider { source: FileSource::of(path), watch: true });
         let settings = Self { admin, entry_points, dns, docker, file, drain_timeout, workers, access_log };
         settings.check_clashes(&mut faults);
         if faults.is_empty() { Ok(settings) } else { Err(faults) }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::Tls;
-use portolan_config::{Fault, ListenAddress, Protocol};
+use portolan_config::{Constraints, Fault, ListenAddress, Protocol, Template};
 
 use crate::snapshot::{Composite, LayerFour, Publication, Router, Service, Target, Upstream};
 
@@ -26,6 +26,7 @@ mod layer_four;
 mod publish;
 mod sketch;
 mod tls;
+pub(crate) mod virtual_host;
 mod wish;
 
 pub use document::{Addresses, Document};
@@ -41,6 +42,14 @@ pub struct Policy {
     pub exposed_by_default: bool,
     /// The network whose address is used where labels name none.
     pub network: Option<String>,
+    /// The rule of routers without one; Portolan's own unless written.
+    pub default_rule: Option<Arc<Template>>,
+    /// Which instances are reachable by HTTP, TCP and UDP at all; all of them unless written.
+    pub constraints: Option<Arc<Constraints>>,
+    /// Whether the address and port that a port is bound to on its host are used.
+    pub use_bind_port_ip: bool,
+    /// Whether `VIRTUAL_HOST` and its like, as nginx-proxy reads them, are read.
+    pub virtual_hosts: bool,
     /// The listening places that no label can have, each with its name: entry points, the admin address, DNS.
     pub reserved: Vec<Reserved>,
 }

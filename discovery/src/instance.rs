@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -54,6 +54,14 @@ impl ServiceKey {
         match self {
             Self::Swarm(name) | Self::Label(name) | Self::Container(name) => normalize(name),
             Self::Compose { project, service } => normalize(&format!("{service}_{project}")),
+        }
+    }
+
+    /// The name as Traefik's templates have it in `.Name`, before it is normalized.
+    pub fn template_name(&self) -> String {
+        match self {
+            Self::Swarm(name) | Self::Label(name) | Self::Container(name) => name.clone(),
+            Self::Compose { project, service } => format!("{service}_{project}"),
         }
     }
 
@@ -139,6 +147,17 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
+/// A port of the host that leads to a port of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Binding {
+    /// The instance's port.
+    pub port: Port,
+    /// The host's address, where it is bound to one.
+    pub ip: Option<IpAddr>,
+    /// The host's port.
+    pub host_port: u16,
+}
+
 /// One instance as its provider saw it last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -154,6 +173,10 @@ pub struct Instance {
     pub networks: Vec<NetworkAddress>,
     /// The ports it exposes, lowest number first.
     pub ports: Vec<Port>,
+    /// Ports of its host that lead to ports of its own.
+    pub bindings: Vec<Binding>,
+    /// What its environment says in nginx-proxy's words, `VIRTUAL_HOST` and its like; nothing else of it.
+    pub virtual_host: BTreeMap<String, String>,
     /// Its state.
     pub state: State,
     /// Why it is in that state, in a few words: `running`, `kill signal 15`, `exited (137)`, `health check failed`.

@@ -16,7 +16,7 @@ pub mod registry;
 mod server_url;
 pub mod snapshot;
 
-pub use instance::{Instance, InstanceId, NetworkAddress, ServiceKey, State};
+pub use instance::{Binding, Instance, InstanceId, NetworkAddress, ServiceKey, State};
 pub use metrics::Metrics;
 pub use provider::{Change, Configured, Provider, ProviderName, Update};
 pub use registry::Registry;

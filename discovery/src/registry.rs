@@ -159,6 +159,8 @@ mod tests {
             labels: BTreeMap::new(),
             networks: Vec::new(),
             ports: Vec::new(),
+            bindings: Vec::new(),
+            virtual_host: BTreeMap::new(),
             state,
             reason: String::new(),
             since: SystemTime::UNIX_EPOCH,

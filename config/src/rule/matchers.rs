@@ -75,7 +75,7 @@ impl fmt::Display for Quoted<'_> {
 
 /// The matcher that was meant by `written`, in one of the four spellings that Traefik takes: as documented, all lower,
 /// all upper, and with only the first letter capital.
-pub(super) fn spelled(written: &str, known: &[&'static str]) -> Result<&'static str, String> {
+pub(crate) fn spelled(written: &str, known: &[&'static str]) -> Result<&'static str, String> {
     let title = |name: &str| name[..1].to_owned() + &name[1..].to_ascii_lowercase();
     let found = known.iter().find(|name| {
         written == **name

@@ -22,10 +22,10 @@ pub struct RuleError {
 }
 
 /// Makes a matcher of its name and values, or says what is wrong with them.
-pub(super) type Build<'a, M> = &'a dyn Fn(&str, &[String]) -> Result<Expression<M>, String>;
+pub(crate) type Build<'a, M> = &'a dyn Fn(&str, &[String]) -> Result<Expression<M>, String>;
 
 /// Reads a rule whose matchers `build` makes from their name and values.
-pub(super) fn parse<M>(text: &str, build: Build<'_, M>) -> Result<Expression<M>, RuleError> {
+pub(crate) fn parse<M>(text: &str, build: Build<'_, M>) -> Result<Expression<M>, RuleError> {
     let mut parser = Parser { text, position: 0, depth: 0, build };
     let rule = parser.either()?;
     parser.skip_space();

@@ -4,23 +4,23 @@ use std::path::{Path, PathBuf};
 
 /// One file, or all of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSource {
-    /// What is read.
-    pub place: FilePlace,
+pub struct FileProvider {
+    /// Where it is.
+    pub source: FileSource,
     /// Whether it is read again when it changes.
     pub watch: bool,
 }
 
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FilePlace {
+pub enum FileSource {
     /// `filename`: this file.
     File(PathBuf),
     /// `directory`: every `.yaml`, `.yml` and `.toml` in it and below it.
     Directory(PathBuf),
 }
 
-impl FilePlace {
+impl FileSource {
     /// A path whose name ends as a file of configuration does is a file; any other is a directory.
     pub fn of(path: PathBuf) -> Self {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();

@@ -230,6 +230,8 @@ impl Draft<'_> {
             labels: BTreeMap::new(),
             networks: if ip.is_some() { vec![network] } else { Vec::new() },
             ports: vec![Port { number: port, protocol }],
+            bindings: Vec::new(),
+            virtual_host: BTreeMap::new(),
             state,
             reason: reason.clone(),
             since: SystemTime::UNIX_EPOCH,

@@ -265,13 +265,15 @@ impl<'a> Drawn<'a> {
         if !usable.contains(router.upstream.as_str()) {
             let name = &router.upstream;
             let message = match self.services.get(name) {
+                Found::Nowhere if name.ends_with("@internal") => format!(
+                    "`{name}` is nothing that Portolan can be led to: what it tells of itself is at the admin address"
+                ),
                 Found::Nowhere => no_such("service", name, self.services.names()),
                 Found::There(_) | Found::LeftOut => left_out("service", name),
             };
             return Err(("service", message));
         }
-        self.all_usable(&router.middlewares).map_err(|message| ("middlewares", message))?;
-        for name in &router.middlewares {
+        for name in &self.flat(&router.middlewares).map_err(|message| ("middlewares", message))? {
             if let Found::There(middleware) = self.middlewares.get(name)
                 && let Middleware::Errors(errors) = &**middleware
                 && !usable.contains(errors.service.as_str())

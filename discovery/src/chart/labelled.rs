@@ -2,6 +2,7 @@
 //! its services, a service where they name none, a router where they name none.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_config::dynamic::http::Router as WrittenRouter;
@@ -9,18 +10,20 @@ use portolan_config::dynamic::service::{LoadBalancer, Server, Service, ServiceKi
 use portolan_config::dynamic::tcp::{TcpService, UdpService};
 use portolan_config::dynamic::{Dynamic, Item};
 use portolan_config::rule::Rule;
+use portolan_config::template::Subject;
 use portolan_config::tls::Scheme;
 use portolan_config::{Labels, Protocol};
 
 use super::wish::{
     self, Defaults, ServiceWish, TcpKind, TcpServiceWish, UdpServiceWish, Wish, Wishes, qualify,
 };
-use super::{Sketch, endpoint};
-use crate::snapshot::Target;
+use super::{Policy, Sketch, endpoint, virtual_host};
+use crate::server_url::ServerUrl;
+use crate::snapshot::{Endpoint, Target};
 
 /// Everything that the instance asks for.
-pub(super) fn wishes(sketch: &mut Sketch) -> Wishes {
-    let labels = sketch.labels.clone();
+pub(super) fn wishes(sketch: &mut Sketch, policy: &Policy) -> Wishes {
+    let labels = virtual_host::heeded(sketch, policy);
     let dynamic = &labels.dynamic;
     let provider = sketch.provider.clone();
     let instance = sketch.origin();
@@ -40,7 +43,7 @@ pub(super) fn wishes(sketch: &mut Sketch) -> Wishes {
         ..Wishes::default()
     };
     let defaults = Defaults {
-        rule: Some(default_rule(&sketch.instance.service.name())),
+        rule: default_rule(dynamic, sketch, policy),
         service: only(&dynamic.services, || Some(sketch.service.clone()), sketch),
         tcp_service: only(&dynamic.tcp_services, || None, sketch),
         udp_service: only(&dynamic.udp_services, || None, sketch),
@@ -48,7 +51,7 @@ pub(super) fn wishes(sketch: &mut Sketch) -> Wishes {
     layer_four(dynamic, sketch, &defaults, &mut wishes);
     // Who speaks of connections only, and not of HTTP, does not mean HTTP.
     if dynamic.has_http() || !dynamic.has_layer_four() {
-        wishes.services = services(&labels, sketch);
+        wishes.services = services(&labels, sketch, policy);
         wishes.routers = routers(dynamic, sketch, &defaults);
     }
     wishes
@@ -67,7 +70,7 @@ fn only<T>(
     }
 }
 
-fn services(labels: &Labels, sketch: &mut Sketch) -> Vec<Wish<ServiceWish>> {
+fn services(labels: &Labels, sketch: &mut Sketch, policy: &Policy) -> Vec<Wish<ServiceWish>> {
     let dynamic = &labels.dynamic;
     let default_port = endpoint::default_http_port(&sketch.instance);
     let mut wishes = Vec::new();
@@ -76,7 +79,7 @@ fn services(labels: &Labels, sketch: &mut Sketch) -> Vec<Wish<ServiceWish>> {
             Some(port) => wishes.push(Wish {
                 name: sketch.service.clone(),
                 value: Some(Arc::new(ServiceWish {
-                    targets: vec![Target::new(sketch.endpoint.clone(), port)],
+                    targets: vec![bound(Target::new(sketch.endpoint.clone(), port), sketch, policy)],
                     ..wish::service(&one_server(), &sketch.provider)
                 })),
                 origin: sketch.origin(),
@@ -95,7 +98,7 @@ fn services(labels: &Labels, sketch: &mut Sketch) -> Vec<Wish<ServiceWish>> {
                 let default = Server::default();
                 let server = balancer.servers.first().unwrap_or(&default);
                 match target(server, default_port, sketch) {
-                    Ok(target) => wish.targets.push(target),
+                    Ok(target) => wish.targets.push(bound(target, sketch, policy)),
                     Err(message) => {
                         sketch.fault(format!("{key}.loadbalancer.server.port"), message);
                         return None;
@@ -113,26 +116,55 @@ fn one_server() -> Service {
     Service { middlewares: Vec::new(), kind: ServiceKind::LoadBalancer(LoadBalancer::default()) }
 }
 
-/// The instance as a server. A URL in a label stands for another place than the instance.
+/// The instance as a server; or what a URL in a label stands for, which is another place under this instance's name.
 fn target(server: &Server, default_port: Option<u16>, sketch: &Sketch) -> Result<Target, String> {
-    if !server.url.is_empty() {
-        return Err(
-            "by label the server is the container itself: write `server.port` and `server.scheme`, or name \
-                    the URL in a file"
-                .to_owned(),
-        );
-    }
-    let scheme = match server.scheme.to_ascii_lowercase().as_str() {
-        "" | "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        "h2c" => Scheme::H2c,
-        other => return Err(format!("`{other}` is not a scheme: write `http`, `https` or `h2c`")),
+    let mut target = if server.url.is_empty() {
+        let port = server.port.map(std::num::NonZeroU16::get).or(default_port).ok_or(NO_PORT)?;
+        Target { scheme: scheme(&server.scheme)?, ..Target::new(sketch.endpoint.clone(), port) }
+    } else {
+        if server.port.is_some() || !server.scheme.is_empty() {
+            return Err("`url` says scheme and port already: write it, or the two".to_owned());
+        }
+        elsewhere(server, sketch)?
     };
-    let port = server.port.map(std::num::NonZeroU16::get).or(default_port).ok_or(NO_PORT)?;
-    let mut target = Target::new(sketch.endpoint.clone(), port);
-    target.scheme = scheme;
     target.weight = server.weight;
     Ok(target)
+}
+
+fn scheme(written: &str) -> Result<Scheme, String> {
+    match written.to_ascii_lowercase().as_str() {
+        "" | "http" => Ok(Scheme::Http),
+        "https" => Ok(Scheme::Https),
+        "h2c" => Ok(Scheme::H2c),
+        other => Err(format!("`{other}` is not a scheme: write `http`, `https` or `h2c`")),
+    }
+}
+
+fn elsewhere(server: &Server, sketch: &Sketch) -> Result<Target, String> {
+    let url = ServerUrl::parse(&server.url)?;
+    let ip: IpAddr = url.host.parse().map_err(|_| {
+        format!(
+            "`{}`: in a label the host is an address; hosts with names are looked up for files",
+            server.url
+        )
+    })?;
+    Ok(Target {
+        scheme: url.scheme,
+        path_prefix: if server.preserve_path { url.path.into() } else { Arc::from("") },
+        host: url.authority.into(),
+        ..Target::new(Arc::new(moved(&sketch.endpoint, ip)), url.port)
+    })
+}
+
+/// The endpoint as if it were at this address.
+fn moved(endpoint: &Endpoint, ip: IpAddr) -> Endpoint {
+    let mut endpoint = endpoint.clone();
+    endpoint.key.attachment = format!("{}-{ip}", endpoint.key.attachment).into();
+    (endpoint.ipv4, endpoint.ipv6) = match ip {
+        IpAddr::V4(ip) => (Some(ip), None),
+        IpAddr::V6(ip) => (None, Some(ip)),
+    };
+    endpoint
 }
 
 const NO_PORT: &str = "the image exposes no TCP port: say which one with \
@@ -164,9 +196,50 @@ fn routers(
     wishes
 }
 
+/// The target at the address and port of the host that its port is bound to, where that is asked for and known: a port
+/// bound to no address in particular says nothing of how to reach it.
+fn bound(target: Target, sketch: &Sketch, policy: &Policy) -> Target {
+    let bindings = &sketch.instance.bindings;
+    let binding = bindings.iter().filter(|_| policy.use_bind_port_ip).find(|binding| {
+        binding.port.number == target.port
+            && binding.port.protocol == Protocol::Tcp
+            && binding.ip.is_some_and(|ip| !ip.is_unspecified())
+    });
+    let Some((binding, ip)) = binding.and_then(|binding| Some((binding, binding.ip?))) else { return target };
+    Target { endpoint: Arc::new(moved(&target.endpoint, ip)), port: binding.host_port, ..target }
+}
+
+/// The rule of routers without one, with the priority it gives. `None` where the operator's template can't be carried
+/// out, which is told if a router needs it.
+fn default_rule(dynamic: &Dynamic, sketch: &mut Sketch, policy: &Policy) -> Option<(Rule, i64)> {
+    let Some(template) = &policy.default_rule else {
+        return Some(own_rule(&sketch.instance.service.name()));
+    };
+    let needed = dynamic.routers.is_empty()
+        || dynamic
+            .routers
+            .values()
+            .any(|item| item.value.as_ref().is_some_and(|router| router.rule.is_empty()));
+    let name = sketch.instance.service.template_name();
+    let subject =
+        Subject { name: &name, container_name: &sketch.instance.name, labels: &sketch.instance.labels };
+    let rule = template.render(&subject).and_then(|text| {
+        let rule = Rule::parse(&text).map_err(|error| format!("it gives `{text}`: {error}"))?;
+        Ok((rule, text.len() as i64))
+    });
+    match rule {
+        Ok(rule) => Some(rule),
+        Err(_) if !needed => None,
+        Err(message) => {
+            sketch.fault("defaultRule", format!("`{}`: {message}", template.as_str()));
+            None
+        }
+    }
+}
+
 /// Traefik's default, ``Host(`name`)`` with its priority, and `name.localhost` besides: browsers and resolvers take
 /// that to this machine (RFC 6761 §6.3), so that a new service can be looked at before any name is set up.
-fn default_rule(name: &str) -> (Rule, i64) {
+fn own_rule(name: &str) -> (Rule, i64) {
     let rule = Rule::Or(vec![Rule::host(name), Rule::host(&format!("{name}.localhost"))]);
     (rule, format!("Host(`{name}`)").len() as i64)
 }

@@ -48,8 +48,10 @@ impl Sketch {
             wishes: Wishes::default(),
             faults,
         };
-        if sketch.labels.enable.unwrap_or(policy.exposed_by_default) {
-            sketch.wishes = labelled::wishes(&mut sketch);
+        let wanted = sketch.labels.enable.unwrap_or(policy.exposed_by_default);
+        let held = policy.constraints.as_ref().is_none_or(|wanted| wanted.hold(&sketch.instance.labels));
+        if wanted && held {
+            sketch.wishes = labelled::wishes(&mut sketch, policy);
         }
         sketch
     }

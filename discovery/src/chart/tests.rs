@@ -31,6 +31,8 @@ fn instance(name: &str, host: u8, labels: &[(&str, &str)]) -> Instance {
         labels,
         networks: vec![network("front", host)],
         ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),
         since: SystemTime::UNIX_EPOCH,
@@ -127,12 +129,12 @@ fn a_published_port_leads_to_every_replica_of_the_service() {
 fn a_port_that_somebody_has_is_a_fault_that_names_both() {
     let policy = Policy {
         exposed_by_default: true,
-        network: None,
         reserved: vec![Reserved {
             name: "entry point web".to_owned(),
             address: ":8000".parse().unwrap(),
             protocol: Protocol::Tcp,
         }],
+        ..Policy::default()
     };
     let chart = chart_under(
         &policy,
@@ -257,4 +259,88 @@ fn what_did_not_change_is_the_same_part_of_the_next_chart() {
     assert!(Arc::ptr_eq(&first.services[0], &second.services[1]));
     assert!(!Arc::ptr_eq(&first.upstreams[1], &second.upstreams[2]));
     assert_eq!(second.upstreams[2].targets[0].endpoint.state, State::Draining);
+}
+
+fn asked(chart: &Chart) -> Vec<(&str, String)> {
+    chart.routers.iter().map(|router| (router.name.as_str(), router.rule.to_string())).collect()
+}
+
+#[test]
+fn the_operators_default_rule_is_carried_out_for_each_container() {
+    let template = |text: &str| Policy {
+        exposed_by_default: true,
+        default_rule: Some(Arc::new(portolan_config::Template::parse(text).unwrap())),
+        ..Policy::default()
+    };
+    let compose =
+        [("com.docker.compose.project", "shop"), ("com.docker.compose.service", "web"), ("stage", "beta")];
+    let policy = template("Host(`{{ normalize .Name }}.{{ index .Labels \"stage\" }}.test`)");
+    let chart = chart_under(&policy, vec![instance("shop-web-1", 1, &compose)]);
+    assert_eq!(asked(&chart), [("web-shop@docker", "Host(`web-shop.beta.test`)".to_owned())]);
+    assert_eq!(chart.routers[0].priority, "Host(`web-shop.beta.test`)".len() as i64);
+    let chart = chart_under(&template("Host(`{{ .Labels.stage }}`)"), vec![instance("a", 1, &[])]);
+    assert_eq!(asked(&chart), []);
+    let shown = shown(&chart.faults);
+    assert!(
+        shown[0].contains("defaultRule: `Host(`{{ .Labels.stage }}`)`: it gives `Host(``)`"),
+        "{shown:#?}"
+    );
+}
+
+#[test]
+fn constraints_leave_out_whom_they_do_not_hold_for() {
+    let policy = Policy {
+        exposed_by_default: true,
+        constraints: Some(Arc::new(portolan_config::Constraints::parse("Label(`tier`, `front`)").unwrap())),
+        ..Policy::default()
+    };
+    let chart = chart_under(
+        &policy,
+        vec![instance("a", 1, &[("tier", "front")]), instance("b", 2, &[("tier", "back")])],
+    );
+    assert_eq!(chart.routers.iter().map(|router| router.name.as_str()).collect::<Vec<_>>(), ["a@docker"]);
+}
+
+#[test]
+fn a_port_bound_to_an_address_of_the_host_is_reached_there_if_that_is_asked_for() {
+    let mut bound = instance("web", 1, &[]);
+    let port = Port { number: 80, protocol: Protocol::Tcp };
+    let at = |ip: [u8; 4], host_port| crate::Binding { port: port.clone(), ip: Some(ip.into()), host_port };
+    bound.bindings = vec![at([0, 0, 0, 0], 8080), at([192, 168, 0, 7], 8081)];
+    for (asked, expected) in [(true, "192.168.0.7:8081"), (false, "10.0.0.1:80")] {
+        let policy = Policy { exposed_by_default: true, use_bind_port_ip: asked, ..Policy::default() };
+        let chart = chart_under(&policy, vec![bound.clone()]);
+        let target = &chart.upstreams[0].targets[0];
+        let address = target.endpoint.address().unwrap();
+        assert_eq!(format!("{address}:{}", target.port), expected);
+    }
+}
+
+#[test]
+fn a_url_in_a_label_stands_for_scheme_address_and_port() {
+    let url = ("traefik.http.services.s.loadbalancer.server.url", "https://192.168.0.9:8443");
+    let drawn = chart(vec![instance("web", 1, &[url])]);
+    let target = &drawn.upstreams[0].targets[0];
+    assert_eq!((target.scheme, target.port), (portolan_config::tls::Scheme::Https, 8443));
+    assert_eq!(target.endpoint.address().unwrap().to_string(), "192.168.0.9");
+    let both =
+        chart(vec![instance("web", 1, &[url, ("traefik.http.services.s.loadbalancer.server.port", "80")])]);
+    assert!(shown(&both.faults)[0].contains("`url` says scheme and port already"), "{:?}", both.faults);
+}
+
+#[test]
+fn an_environment_in_nginx_proxys_words_makes_a_router_where_that_is_switched_on() {
+    let mut web = instance("web", 1, &[]);
+    web.virtual_host = BTreeMap::from([
+        ("VIRTUAL_HOST".to_owned(), "shop.test".to_owned()),
+        ("VIRTUAL_PORT".to_owned(), "8080".to_owned()),
+        ("VIRTUAL_DEST".to_owned(), "/".to_owned()),
+    ]);
+    let on = Policy { exposed_by_default: true, virtual_hosts: true, ..Policy::default() };
+    let drawn = chart_under(&on, vec![web.clone()]);
+    assert_eq!(asked(&drawn), [("web@docker", "Host(`shop.test`)".to_owned())]);
+    assert_eq!(drawn.upstreams[0].targets[0].port, 8080);
+    assert!(shown(&drawn.faults)[0].contains("VIRTUAL_DEST"), "{:?}", drawn.faults);
+    let off = chart(vec![web]);
+    assert_eq!(off.upstreams[0].targets[0].port, 80);
 }

@@ -1,6 +1,6 @@
 //! The TLS side of the chart: certificates, options and stores of all sources together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use portolan_config::tls::{KeyPair, Tls, TlsOptions};
@@ -29,10 +29,11 @@ pub(super) fn merge(
     faults: &mut Faults,
 ) -> Arc<Tls> {
     let mut tls = Tls::default();
+    let mut seen: HashSet<&(KeyPair, Vec<String>)> = HashSet::new();
     let mut stores: BTreeMap<&str, (KeyPair, &str)> = BTreeMap::new();
     for source in sources {
         for certificate in &source.wishes.certificates {
-            if !tls.certificates.contains(certificate) {
+            if seen.insert(certificate) {
                 tls.certificates.push(certificate.clone());
             }
         }

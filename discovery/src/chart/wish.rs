@@ -253,7 +253,7 @@ pub(super) fn router(
         };
         let upstream = named_or(&written.service, defaults.service.as_ref(), provider, key)?;
         Ok(Router {
-            priority: priority(written.priority, length, key)?,
+            priority: priority(written.priority, length, provider, key)?,
             entry_points: written.entry_points.clone(),
             tls: written.tls.as_ref().map(|tls| RouterTls {
                 options: options_name(&tls.options, provider),
@@ -295,7 +295,7 @@ pub(super) fn tcp_router(
         Ok(TcpRouter {
             name: qualify(name, provider),
             rule,
-            priority: priority(written.priority, length, key)?,
+            priority: priority(written.priority, length, provider, key)?,
             entry_points: written.entry_points.clone(),
             middlewares: qualify_all(&written.middlewares, provider),
             tls,
@@ -333,10 +333,10 @@ fn options_name(written: &str, provider: &ProviderName) -> Option<String> {
     }
 }
 
-fn priority(written: i64, length: i64, key: &str) -> Result<i64, Fault> {
+fn priority(written: i64, length: i64, provider: &ProviderName, key: &str) -> Result<i64, Fault> {
     match written {
         0 => Ok(length),
-        written if written > PRIORITY_MAX => Err((
+        written if written > PRIORITY_MAX && &*provider.0 != "internal" => Err((
             format!("{key}.priority"),
             format!("{PRIORITY_MAX} is the highest: those above are Portolan's own"),
         )),

@@ -269,6 +269,8 @@ impl Replica {
             labels: labels.map(|(name, value)| (name.to_owned(), value)).into(),
             networks: if self.state == State::Stopped { Vec::new() } else { vec![address] },
             ports: vec![Port { number: port, protocol: Protocol::Tcp }],
+            bindings: Vec::new(),
+            virtual_host: BTreeMap::new(),
             state: self.state,
             reason: self.reason.clone(),
             since: self.since,

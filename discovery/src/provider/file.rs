@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use portolan_config::settings::FileSource;
+use portolan_config::settings::FileProvider;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
@@ -31,14 +31,14 @@ const LOOKUP_FAILED_AGAIN: Duration = Duration::from_secs(2);
 /// The files of one place.
 #[derive(Debug)]
 pub struct File {
-    source: FileSource,
+    settings: FileProvider,
     metrics: Metrics,
 }
 
 impl File {
-    /// The files of `source`.
-    pub fn new(source: FileSource, metrics: Metrics) -> Self {
-        Self { source, metrics }
+    /// The files that `settings` name.
+    pub fn new(settings: FileProvider, metrics: Metrics) -> Self {
+        Self { settings, metrics }
     }
 }
 
@@ -49,8 +49,8 @@ impl Provider for File {
 
     async fn run(self, updates: mpsc::Sender<Update>) {
         let provider = self.name();
-        let mut watch = self.source.watch.then(|| Watch::new(&self.source.place));
-        let mut loader = Loader::new(self.source.place.clone());
+        let mut watch = self.settings.watch.then(|| Watch::new(&self.settings.source));
+        let mut loader = Loader::new(self.settings.source.clone());
         let mut lookup = Lookup::default();
         let mut observed_at = Instant::now();
         let mut told = false;

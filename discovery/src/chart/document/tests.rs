@@ -33,6 +33,8 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Sketch {
             aliases: Vec::new(),
         }],
         ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),
         since: SystemTime::UNIX_EPOCH,

@@ -130,6 +130,8 @@ impl Container {
             labels: self.seen.labels.clone(),
             networks,
             ports: self.seen.ports.clone(),
+            bindings: self.seen.bindings.clone(),
+            virtual_host: self.seen.virtual_host.clone(),
             state,
             reason,
             since: self.since,

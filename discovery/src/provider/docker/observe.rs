@@ -8,12 +8,13 @@ use std::time::SystemTime;
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
-    ContainerSummaryStateEnum, EndpointSettings, Health as HealthModel, HealthStatusEnum,
+    ContainerSummaryStateEnum, EndpointSettings, Health as HealthModel, HealthStatusEnum, PortBinding,
 };
 use portolan_config::Protocol;
 
 use super::{signal, time};
-use crate::instance::{InstanceId, Port};
+use crate::chart::virtual_host::{NOT_READ, VARIABLES};
+use crate::instance::{Binding, InstanceId, Port};
 
 /// The networks known, by id: whether each is internal (has no way out).
 pub(super) type Networks = HashMap<String, bool>;
@@ -31,6 +32,9 @@ pub(super) struct Observed {
     pub(super) finished: Option<SystemTime>,
     pub(super) stop_signal: i32,
     pub(super) ports: Vec<Port>,
+    pub(super) bindings: Vec<Binding>,
+    /// What its environment says in nginx-proxy's words.
+    pub(super) virtual_host: BTreeMap<String, String>,
     pub(super) reach: Reach,
     pub(super) run: Run,
     pub(super) health: Health,
@@ -88,8 +92,11 @@ pub(super) fn inspected(model: ContainerInspectResponse, networks: &Networks) ->
     let config = model.config.unwrap_or_default();
     let settings = model.network_settings.unwrap_or_default();
     let mode = model.host_config.and_then(|host| host.network_mode);
-    let ports = ports(&config, settings.ports.unwrap_or_default().into_keys());
+    let bound = settings.ports.unwrap_or_default();
+    let ports = ports(&config, bound.keys().cloned());
     Some(Observed {
+        bindings: bindings(&bound),
+        virtual_host: virtual_host(config.env.as_deref().unwrap_or_default()),
         reach: reach(mode.as_deref(), settings.networks.unwrap_or_default(), networks, &name, &id),
         stop_signal: config.stop_signal.as_deref().and_then(signal::number).unwrap_or(signal::TERM),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
@@ -146,6 +153,9 @@ pub(super) fn listed(model: ContainerSummary, networks: &Networks) -> Option<Obs
         id: InstanceId::new(&id),
         name,
         ports,
+        // The list says nothing of the environment, and its ports are read from the next inspection.
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         run,
         health,
     })
@@ -267,6 +277,33 @@ fn ports(config: &ContainerConfig, bound: impl Iterator<Item = String>) -> Vec<P
         .collect();
     sort_ports(&mut ports);
     ports
+}
+
+/// Ports of the host that lead to the container's.
+fn bindings(bound: &HashMap<String, Option<Vec<PortBinding>>>) -> Vec<Binding> {
+    let mut bindings: Vec<Binding> = bound
+        .iter()
+        .filter_map(|(text, bindings)| Some((read_port(text)?, bindings.as_ref()?)))
+        .flat_map(|(port, bindings)| {
+            bindings.iter().filter_map(move |binding| {
+                let host_port = binding.host_port.as_ref()?.parse().ok()?;
+                let ip = binding.host_ip.as_ref().and_then(|ip| ip.parse().ok());
+                Some(Binding { port: port.clone(), ip, host_port })
+            })
+        })
+        .collect();
+    bindings.sort();
+    bindings
+}
+
+/// The variables that are read; the rest of an environment holds secrets, and is not kept.
+fn virtual_host(environment: &[String]) -> BTreeMap<String, String> {
+    environment
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| VARIABLES.contains(name) || NOT_READ.contains(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 fn sort_ports(ports: &mut Vec<Port>) {

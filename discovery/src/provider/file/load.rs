@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use portolan_config::dynamic::service::ServiceKind;
 use portolan_config::dynamic::tcp::{TcpService, UdpService};
 use portolan_config::dynamic::{Format, Wrong, read_file};
-use portolan_config::settings::FilePlace;
+use portolan_config::settings::FileSource;
 use portolan_config::{Dynamic, Fault};
 
 use crate::server_url::ServerUrl;
@@ -23,7 +23,7 @@ const DEPTH_MAX: usize = 16;
 /// The files of one place, as they were read last.
 #[derive(Debug)]
 pub(super) struct Loader {
-    place: FilePlace,
+    place: FileSource,
     files: BTreeMap<PathBuf, Loaded>,
     /// What is wrong with the place itself.
     faults: Vec<Fault>,
@@ -39,11 +39,11 @@ struct Loaded {
 }
 
 impl Loader {
-    pub(super) fn new(place: FilePlace) -> Self {
+    pub(super) fn new(place: FileSource) -> Self {
         Self { place, files: BTreeMap::new(), faults: Vec::new() }
     }
 
-    pub(super) fn place(&self) -> &FilePlace {
+    pub(super) fn place(&self) -> &FileSource {
         &self.place
     }
 
@@ -51,8 +51,8 @@ impl Loader {
     pub(super) fn load(&mut self) -> bool {
         let mut faults = Vec::new();
         let paths = match &self.place {
-            FilePlace::File(path) => BTreeSet::from([path.clone()]),
-            FilePlace::Directory(directory) => {
+            FileSource::File(path) => BTreeSet::from([path.clone()]),
+            FileSource::Directory(directory) => {
                 let mut paths = BTreeSet::new();
                 collect(directory, 0, &mut paths, &mut faults);
                 paths

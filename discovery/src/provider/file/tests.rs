@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use portolan_config::settings::FilePlace;
+use portolan_config::settings::FileSource;
 
 use super::*;
 
@@ -16,7 +16,7 @@ struct Told {
 }
 
 impl Told {
-    fn watching(files: &[(&str, &str)], place: impl FnOnce(PathBuf) -> FilePlace) -> Self {
+    fn watching(files: &[(&str, &str)], place: impl FnOnce(PathBuf) -> FileSource) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let path = directory.path().join(name);
@@ -25,7 +25,7 @@ impl Told {
         }
         let (sender, updates) = mpsc::channel(16);
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-        let source = FileSource { place: place(directory.path().to_owned()), watch: true };
+        let source = FileProvider { source: place(directory.path().to_owned()), watch: true };
         tokio::spawn(File::new(source, metrics).run(sender));
         Self { directory, updates }
     }
@@ -61,7 +61,7 @@ async fn a_directory_is_read_and_followed() {
             ("below/b.toml", "[tcp.services.db.loadBalancer]\nservers = [{ address = \"10.0.0.2:5432\" }]\n"),
             ("notes.txt", "no: ["),
         ],
-        FilePlace::Directory,
+        FileSource::Directory,
     );
     let first = told.next().await;
     assert!(first.faults.is_empty(), "{first:?}");
@@ -77,7 +77,7 @@ async fn a_directory_is_read_and_followed() {
 
 #[tokio::test]
 async fn a_broken_file_keeps_its_last_good_word_and_says_where_it_is_broken() {
-    let mut told = Told::watching(&[("a.yml", ROUTES)], |path| FilePlace::File(path.join("a.yml")));
+    let mut told = Told::watching(&[("a.yml", ROUTES)], |path| FileSource::File(path.join("a.yml")));
     assert!(told.next().await.faults.is_empty());
     told.write("a.yml", &format!("{ROUTES}  routers: [\n"));
     let broken = told.until(|configured| !configured.faults.is_empty()).await;
@@ -91,7 +91,7 @@ async fn a_broken_file_keeps_its_last_good_word_and_says_where_it_is_broken() {
 
 #[tokio::test]
 async fn a_file_that_is_not_there_is_waited_for() {
-    let mut told = Told::watching(&[], |path| FilePlace::File(path.join("later.toml")));
+    let mut told = Told::watching(&[], |path| FileSource::File(path.join("later.toml")));
     let first = told.next().await;
     assert!(first.faults[0].to_string().contains("can't be read"), "{first:?}");
     told.write("later.toml", "[http.services.web.loadBalancer]\nservers = [{ url = \"http://10.0.0.1\" }]\n");
@@ -101,7 +101,7 @@ async fn a_file_that_is_not_there_is_waited_for() {
 #[tokio::test]
 async fn names_of_servers_are_looked_up() {
     let text = ROUTES.replace("10.0.0.1", "localhost") + "          - url: http://nobody.invalid\n";
-    let mut told = Told::watching(&[("a.yml", &text)], |path| FilePlace::File(path.join("a.yml")));
+    let mut told = Told::watching(&[("a.yml", &text)], |path| FileSource::File(path.join("a.yml")));
     let configured = told.next().await;
     let localhost = configured.addresses["localhost"].clone().unwrap();
     assert!(localhost.iter().all(std::net::IpAddr::is_loopback), "{localhost:?}");

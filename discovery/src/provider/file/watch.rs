@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
-use portolan_config::settings::FilePlace;
+use portolan_config::settings::FileSource;
 use tokio::sync::mpsc;
 
 /// What belongs together comes within this time.
@@ -38,7 +38,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches `place`. Where that can't be done, it looks at it from time to time.
-    pub(super) fn new(place: &FilePlace) -> Self {
+    pub(super) fn new(place: &FileSource) -> Self {
         let (tell, seen) = mpsc::unbounded_channel();
         match watch(place, tell) {
             Ok(watcher) => Self { _watcher: Some(watcher), seen, polls: false },
@@ -72,10 +72,10 @@ impl Watch {
     }
 }
 
-fn watch(place: &FilePlace, tell: mpsc::UnboundedSender<Seen>) -> notify::Result<RecommendedWatcher> {
+fn watch(place: &FileSource, tell: mpsc::UnboundedSender<Seen>) -> notify::Result<RecommendedWatcher> {
     let only = match place {
-        FilePlace::File(path) if !is_link(path) => path.file_name().map(PathBuf::from),
-        FilePlace::File(_) | FilePlace::Directory(_) => None,
+        FileSource::File(path) if !is_link(path) => path.file_name().map(PathBuf::from),
+        FileSource::File(_) | FileSource::Directory(_) => None,
     };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let seen = match event {
@@ -89,8 +89,8 @@ fn watch(place: &FilePlace, tell: mpsc::UnboundedSender<Seen>) -> notify::Result
         }
     })?;
     match place {
-        FilePlace::Directory(directory) => watcher.watch(directory, RecursiveMode::Recursive)?,
-        FilePlace::File(path) => {
+        FileSource::Directory(directory) => watcher.watch(directory, RecursiveMode::Recursive)?,
+        FileSource::File(path) => {
             watcher.watch(parent(path), RecursiveMode::NonRecursive)?;
             // Where it is a link, what it leads to may change in its own place.
             if let Ok(real) = path.canonicalize()

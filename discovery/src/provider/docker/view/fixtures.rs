@@ -30,6 +30,8 @@ pub(in crate::provider::docker) fn running(name: &str, started: u64) -> Observed
         finished: None,
         stop_signal: 15,
         ports: Vec::new(),
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         reach: Reach::Own(vec![attachment("front", started)]),
         run: Run::Running,
         health: Health::Unchecked,
