@@ -135,3 +135,6 @@ fn add<T>(to: &mut Items<T>, from: Items<T>, kind: &str, wrong: &mut Vec<Wrong>)
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,10 +39,6 @@ const fn unless(option: &'static str, cost: Cost, unless: fn(&str) -> bool) -> N
     NotYet { option, cost, unless }
 }
 
-fn is_true(text: &str) -> bool {
-    crate::dynamic::boolean(text) == Some(true)
-}
-
 fn is_false(text: &str) -> bool {
     crate::dynamic::boolean(text) == Some(false)
 }
@@ -55,11 +51,9 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.tls.domains", Cost::Option),
     all("http.services.<name>.middlewares", Cost::Owner),
     all("http.services.<name>.loadBalancer.sticky", Cost::Option),
-    unless("http.services.<name>.loadBalancer.servers[n].url", Cost::Owner, |url| {
-        !url.starts_with("https://") && !url.starts_with("h2c://")
-    }),
+    unless("http.services.<name>.loadBalancer.servers[n].url", Cost::Owner, |url| !url.starts_with("h2c://")),
     unless("http.services.<name>.loadBalancer.servers[n].scheme", Cost::Owner, |scheme| {
-        scheme.eq_ignore_ascii_case("http")
+        !scheme.eq_ignore_ascii_case("h2c")
     }),
     unless("http.services.<name>.loadBalancer.servers[n].weight", Cost::Option, |weight| weight == "1"),
     unless("http.services.<name>.loadBalancer.servers[n].preservePath", Cost::Owner, is_false),
@@ -68,7 +62,6 @@ pub const NOT_YET: &[NotYet] = &[
     }),
     all("http.services.<name>.loadBalancer.healthCheck", Cost::Option),
     all("http.services.<name>.loadBalancer.passiveHealthCheck", Cost::Option),
-    unless("http.services.<name>.loadBalancer.passHostHeader", Cost::Option, is_true),
     all("http.services.<name>.highestRandomWeight", Cost::Owner),
     all("http.services.<name>.weighted", Cost::Owner),
     all("http.services.<name>.mirroring", Cost::Owner),
@@ -97,8 +90,12 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.middlewares.<name>.retry", Cost::Owner),
     all("http.middlewares.<name>.contentType", Cost::Owner),
     all("http.middlewares.<name>.grpcWeb", Cost::Owner),
-    all("http.middlewares.<name>.plugin", Cost::Owner),
-    all("http.serversTransports", Cost::Owner),
+    all("http.serversTransports.<name>.cipherSuites", Cost::Owner),
+    all("http.serversTransports.<name>.minVersion", Cost::Owner),
+    all("http.serversTransports.<name>.maxVersion", Cost::Owner),
+    all("http.serversTransports.<name>.peerCertURI", Cost::Owner),
+    all("http.serversTransports.<name>.forwardingTimeouts.readIdleTimeout", Cost::Option),
+    all("http.serversTransports.<name>.forwardingTimeouts.pingTimeout", Cost::Option),
     all("tcp.routers", Cost::Owner),
     all("tcp.services", Cost::Owner),
     all("tcp.middlewares", Cost::Owner),
@@ -108,10 +105,45 @@ pub const NOT_YET: &[NotYet] = &[
     all("tls.stores.<name>.defaultGeneratedCert", Cost::Option),
 ];
 
-/// The entry for an option with this text, if it has one.
-pub fn not_yet(option: &str, text: &str) -> Option<&'static NotYet> {
-    NOT_YET.iter().find(|entry| {
-        let below = option.strip_prefix(entry.option);
-        below.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])) && !(entry.unless)(text)
-    })
+/// What is not applied and will not be, each with the reason. It is read, and passed over as Traefik does, or refused
+/// where something would be missing without it.
+pub const NEVER: &[(&str, &str)] = &[
+    ("http.models", "how Traefik tells itself what entry points add; write it at the entry point"),
+    (
+        "http.middlewares.<name>.plugin",
+        "plugins are code of Traefik's catalogue, which Portolan does not run",
+    ),
+    ("http.middlewares.<name>.rateLimit.redis", "counts are kept by each Portolan, not shared through Redis"),
+    (
+        "http.serversTransports.<name>.spiffe",
+        "there is no SPIFFE workload API here; name certificates instead",
+    ),
+    (
+        "tcp.serversTransports.<name>.tls.spiffe",
+        "there is no SPIFFE workload API here; name certificates instead",
+    ),
+];
+
+/// What Traefik itself reads and passes over since its version 3, or what is as if applied: nothing is lost.
+pub const PASSED_OVER: &[(&str, &str)] = &[
+    ("http.middlewares.<name>.stripPrefix.forceSlash", "a path begins with a slash in any case"),
+    ("http.middlewares.<name>.forwardAuth.tls.caOptional", "says nothing since Traefik 3"),
+    ("tls.options.<name>.preferServerCipherSuites", "the order is the library's, as in Go since 1.17"),
+    (
+        "http.services.<name>.loadBalancer.responseForwarding",
+        "bytes are passed on as they come, whatever interval is asked for",
+    ),
+];
+
+/// What an option with this text costs, and what to say; `None` where it is applied.
+pub(crate) fn refusal(option: &str, text: &str) -> Option<(Cost, String)> {
+    if let Some((_, reason)) = NEVER.iter().find(|(never, _)| is_below(option, never)) {
+        return Some((Cost::Owner, format!("Portolan does not do this: {reason}")));
+    }
+    let entry = NOT_YET.iter().find(|entry| is_below(option, entry.option) && !(entry.unless)(text))?;
+    Some((entry.cost, entry.message()))
+}
+
+fn is_below(option: &str, above: &str) -> bool {
+    option.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }

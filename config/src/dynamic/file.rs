@@ -10,6 +10,12 @@ use toml::de::{DeTable, DeValue};
 use super::node::{Node, Place, Value};
 use super::{Dynamic, Wrong, read};
 
+/// Values, lists and names of one YAML file, at most; aliases count each time. Far more than ten thousand routers have.
+const NODES_MAX: usize = 2_000_000;
+
+/// Levels of a YAML file, at most; nothing of the model goes deeper than twelve.
+const DEPTH_MAX: usize = 32;
+
 /// The language of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -32,12 +38,16 @@ impl Format {
 
 /// Reads a file's text. `name` is what faults call it. An error means that it can't be read at all.
 pub fn read_file(name: &str, format: Format, text: &str) -> Result<Dynamic, Wrong> {
+    tree(name, format, text).map(|root| read(&root))
+}
+
+/// The tree of a file's text.
+pub(super) fn tree(name: &str, format: Format, text: &str) -> Result<Node, Wrong> {
     let file: Arc<str> = name.into();
-    let root = match format {
-        Format::Yaml => yaml(&file, text)?,
-        Format::Toml => toml(&file, text)?,
-    };
-    Ok(read(&root))
+    match format {
+        Format::Yaml => yaml(&file, text),
+        Format::Toml => toml(&file, text),
+    }
 }
 
 fn syntax(file: &Arc<str>, line: usize, message: &str) -> Wrong {
@@ -48,7 +58,10 @@ fn syntax(file: &Arc<str>, line: usize, message: &str) -> Wrong {
 }
 
 fn yaml(file: &Arc<str>, text: &str) -> Result<Node, Wrong> {
-    let options = serde_saphyr::options! { with_snippet: false };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_nodes: NODES_MAX, max_events: 4 * NODES_MAX, max_depth: DEPTH_MAX },
+    };
     let root: Option<Spanned<Written>> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {
             let line = error.location().map_or(1, |location| location.line() as usize);

@@ -10,7 +10,7 @@ use super::node::{Node, Value};
 use super::service::ServiceWritten;
 use super::tcp::{TcpRouter, TcpServiceWritten, UdpServiceWritten};
 use super::{Dynamic, Item, Items, options};
-use crate::not_yet::{Cost, not_yet};
+use crate::not_yet::{self, Cost};
 use crate::rule::{Rule, TcpRule};
 
 /// Reads a whole tree.
@@ -168,28 +168,26 @@ fn item<W: DeserializeOwned, T>(
 ) -> Item<T> {
     let Decoded { value, wrong: mut found, used } = decode::<W>(node, kind, name);
     let mut lost = found.iter().any(|wrong| costs_all(kind, &wrong.path));
-    for used in &used {
-        let text = used.text.as_deref().unwrap_or_default();
-        let Some(entry) = not_yet(&used.option, text) else { continue };
-        lost |= entry.cost == Cost::Owner;
-        // One word is enough for all that stands below it.
-        if !found.iter().any(|told| used.path.starts_with(&told.path) && told.message == entry.message()) {
-            found.push(Wrong {
-                place: used.place.clone(),
-                path: used.path.clone(),
-                message: entry.message(),
-            });
-        }
-    }
-    let value = value.filter(|_| !lost).and_then(|written| {
+    let value = value.and_then(|written| {
         meant(written)
             .map_err(|misfit| {
+                // What could not be read may well be missing now.
                 if found.is_empty() {
                     found.push(misfit.wrong(node, &format!("{kind}.{name}"), &used));
                 }
             })
             .ok()
     });
+    for used in &used {
+        let text = used.text.as_deref().unwrap_or_default();
+        let Some((cost, message)) = not_yet::refusal(&used.option, text) else { continue };
+        lost |= cost == Cost::Owner;
+        // One word is enough for all that stands below it.
+        if !found.iter().any(|told| used.path.starts_with(&told.path) && told.message == message) {
+            found.push(Wrong { place: used.place.clone(), path: used.path.clone(), message });
+        }
+    }
+    let value = value.filter(|_| !lost);
     if value.is_none() {
         // Singular: `http.routers` holds routers.
         let thing = thing(kind);

@@ -18,6 +18,7 @@ pub struct Service {
 
 /// `http.services.<name>` as written, where it may still be several kinds at once.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ServiceWritten {
     pub(super) middlewares: Vec<String>,

@@ -53,6 +53,7 @@ pub enum TcpService {
 
 /// `tcp.services.<name>` as written, where it may still be both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct TcpServiceWritten {
     pub(super) load_balancer: Option<TcpLoadBalancer>,
@@ -254,6 +255,7 @@ pub enum UdpService {
 
 /// `udp.services.<name>` as written, where it may still be both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct UdpServiceWritten {
     pub(super) load_balancer: Option<UdpLoadBalancer>,
