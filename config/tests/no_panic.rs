@@ -70,7 +70,7 @@ fn what_goes_deep_is_refused_and_takes_no_stack() {
         for open in ["[", "{a: "] {
             assert!(read_file("a", Format::Yaml, &open.repeat(depth)).is_err());
         }
-        let indented: String = (0..2_000).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        let indented = (0..2_000).map(|level| " ".repeat(level) + "a:\n").collect::<String>();
         assert!(read_file("a", Format::Yaml, &indented).is_err());
         assert!(read_file("a", Format::Toml, &format!("a = {}", "[".repeat(depth))).is_err());
         let _ = read_file("a", Format::Toml, &format!("{}b = 1", "a.".repeat(1_000)));

@@ -77,6 +77,8 @@ fn endpoint(n: u8) -> Endpoint {
         labels: BTreeMap::new(),
         networks: vec![network],
         ports: Vec::new(),
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),
         since: SystemTime::UNIX_EPOCH,

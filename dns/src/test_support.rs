@@ -42,6 +42,8 @@ pub(crate) fn container(name: &str, ip: &str) -> Container {
             labels: BTreeMap::new(),
             networks: vec![network],
             ports: Vec::new(),
+            bindings: Vec::new(),
+            virtual_host: BTreeMap::new(),
             state: State::Ready,
             reason: "running".to_owned(),
             since: SystemTime::UNIX_EPOCH,

@@ -112,8 +112,11 @@ fn flow(path: &str, value: &str) -> String {
     text
 }
 
+/// Decodes a node; gives what it came to, the faults, and the options that were asked for.
+type Decode = fn(&Node, &'static str) -> (Json, Vec<String>, Vec<String>);
+
 /// The kinds of things that have options: where they stand, and how they are decoded.
-const KINDS: [(&str, fn(&Node, &'static str) -> (Json, Vec<String>, Vec<String>)); 13] = [
+const KINDS: [(&str, Decode); 13] = [
     ("http.routers", decoded::<http::Router>),
     ("http.services", decoded::<service::ServiceWritten>),
     ("http.middlewares", decoded::<middleware::Middleware>),
@@ -236,9 +239,10 @@ fn every_option_that_traefik_reads_from_labels_is_read_from_labels() {
             .collect();
         for labels in if is_file_option { vec![own] } else { vec![labels, own] } {
             for fault in Labels::decode(&labels).faults {
-                let fine = ["can't do this yet", "needs `", "needs a rule", "is not", "without `", "says nothing"]
-                    .iter()
-                    .any(|known| fault.message.contains(known));
+                let fine =
+                    ["can't do this yet", "needs `", "needs a rule", "is not", "without `", "says nothing"]
+                        .iter()
+                        .any(|known| fault.message.contains(known));
                 assert!(fine, "{labels:?}: {fault:?}");
                 assert!(!fault.message.contains("there is no option"), "{labels:?}: {fault:?}");
             }

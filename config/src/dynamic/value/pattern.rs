@@ -94,7 +94,8 @@ fn as_go(text: &str) -> String {
             }
             ']' if in_class => {
                 // One that ends a class of a class, `[[:alpha:]]`, is followed by the one that ends it all.
-                let named = out.rfind("[:").is_some_and(|at| at + 2 < out.len() && !out[at + 2..].contains(']'));
+                let named =
+                    out.rfind("[:").is_some_and(|at| at + 2 < out.len() && !out[at + 2..].contains(']'));
                 in_class = named && out.ends_with(':');
                 out.push(']');
             }

@@ -28,6 +28,8 @@ fn table(port: u16, worker: &Worker) -> Table {
         labels: BTreeMap::new(),
         networks: Vec::new(),
         ports: Vec::new(),
+        bindings: Vec::new(),
+        virtual_host: std::collections::BTreeMap::new(),
         state: State::Ready,
         reason: String::new(),
         since: SystemTime::UNIX_EPOCH,

@@ -41,6 +41,8 @@ fn in_state(name: &str, at: SocketAddr, state: State) -> Target {
         labels: BTreeMap::new(),
         networks: Vec::new(),
         ports: Vec::new(),
+        bindings: Vec::new(),
+        virtual_host: BTreeMap::new(),
         state,
         reason: String::new(),
         since: SystemTime::UNIX_EPOCH,
