@@ -37,12 +37,21 @@ pub struct Admin {
     pub demo: Option<DemoControl>,
 }
 
-/// Takes the admin address. Another Portolan that has it is found out, as the port is not shared.
-pub fn bind(address: ListenAddress) -> io::Result<std::net::TcpListener> {
+/// Which of it is served at an address.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// All of it.
+    All,
+    /// What Traefik's options ask for on the entry point `traefik`. It may be reached by anybody, so nothing else is.
+    AsTraefik,
+}
+
+/// Takes the admin address, which `option` says. Another Portolan that has it is found out, as the port is not shared.
+pub fn bind(address: ListenAddress, option: &str) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address.socket()).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => io::Error::new(
             error.kind(),
-            "another program has it; stop that, or choose another with --admin-address",
+            format!("another program has it; stop that, or choose another with {option}"),
         ),
         _ => error,
     })?;
@@ -52,12 +61,12 @@ pub fn bind(address: ListenAddress) -> io::Result<std::net::TcpListener> {
 
 impl Admin {
     /// Serves for as long as the process lives.
-    pub async fn serve(self, listener: std::net::TcpListener) {
+    pub async fn serve(self: Arc<Self>, listener: std::net::TcpListener, shown: Shown) {
         let listener = match TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "the admin socket can't be watched"),
         };
-        let admin = Arc::new(self);
+        let admin = self;
         let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(seat) = seats.clone().acquire_owned().await else { return };
@@ -73,7 +82,7 @@ impl Admin {
             tokio::spawn(async move {
                 let service = service_fn(|request| {
                     let admin = admin.clone();
-                    async move { Ok::<_, Infallible>(admin.answer(request).await) }
+                    async move { Ok::<_, Infallible>(admin.answer(request, shown).await) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -86,8 +95,11 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, shown: Shown) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
+        if matches!(shown, Shown::AsTraefik) && !self.is_shown_as_traefik(&path) {
+            return text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
+        }
         let replica = path.strip_prefix("/api/demo/replicas/");
         let allowed = if replica.is_some() { "POST" } else { "GET, HEAD" };
         let method_fits = matches!(
@@ -114,9 +126,21 @@ impl Admin {
         }
     }
 
+    /// Whether the entry point `traefik` has this path. Nothing can be changed there.
+    fn is_shown_as_traefik(&self, path: &str) -> bool {
+        let internal = &self.settings.internal;
+        match path {
+            "/ping" => internal.has_ping(),
+            "/metrics" => internal.has_metrics(),
+            _ => internal.has_api() && path.starts_with("/api/") && !path.starts_with("/api/demo/"),
+        }
+    }
+
     fn ping(&self) -> Response<Full<Bytes>> {
         if self.status.draining.load(std::sync::atomic::Ordering::Relaxed) {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+            let status = self.settings.internal.ping.as_ref().map_or(503, |ping| ping.terminating_status);
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            return text(status, "draining\n".to_owned());
         }
         text(StatusCode::OK, "OK".to_owned())
     }

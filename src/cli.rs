@@ -1,8 +1,7 @@
-//! The command line: every flag with its environment twin. A flag wins over the environment, and that over the default.
+//! The command line: every flag with its environment twin. Flags in Traefik's spelling stand beside these, and are taken
+//! out before (`src/gather.rs`).
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use portolan_config::Settings;
-use portolan_config::settings::Written;
 
 mod dns;
 use dns::DnsOptions;
@@ -19,7 +18,8 @@ Examples:
   portolan demo    three replicas of a service on :8080 and :8000; needs no container engine
   portolan run     watch the Docker Engine
   portolan ps      what is known, and why it does or does not get traffic
-  portolan check   read flags and the labels of running containers, report every fault
+  portolan check   read settings and the labels of running containers, report every fault
+  portolan --providers.docker --entryPoints.web.address=:80    as Traefik is started; it means `run`
 
 Exit codes: 0 done; 1 a fault, said in one line; 2 a second SIGTERM or SIGINT, which does not wait for anything."
 )]
@@ -34,8 +34,8 @@ pub enum Command {
     /// Watch a container engine, serve its services, answer for their names
     Run(Box<RunOptions>),
     /// The same over three replicas of a service `whoami` within this process
-    Demo(Box<ServeOptions>),
-    /// Check flags, and the labels of running containers, without serving
+    Demo(Box<DemoOptions>),
+    /// Check settings, and the labels of running containers, without serving
     Check(Box<CheckOptions>),
     /// Show services, endpoints, their states and the reasons
     Ps(ReadOptions),
@@ -43,6 +43,18 @@ pub enum Command {
     Healthcheck(AdminOptions),
     /// Show the version
     Version(OutputOptions),
+}
+
+impl Command {
+    /// The settings that it was given, if it takes any.
+    pub fn settings(&self) -> Option<&SettingsOptions> {
+        match self {
+            Self::Run(options) => Some(&options.settings),
+            Self::Demo(options) => Some(&options.settings),
+            Self::Check(options) => Some(&options.settings),
+            Self::Ps(_) | Self::Healthcheck(_) | Self::Version(_) => None,
+        }
+    }
 }
 
 /// What `run` takes.
@@ -54,16 +66,14 @@ pub struct RunOptions {
     #[arg(long, value_enum, env = "PORTOLAN_SOURCE", default_value_t = Source::Docker)]
     pub source: Source,
     #[command(flatten)]
-    pub serve: ServeOptions,
+    pub settings: SettingsOptions,
 }
 
-/// What `run` and `demo` take.
+/// What `demo` takes.
 #[derive(Args, Debug)]
-pub struct ServeOptions {
+pub struct DemoOptions {
     #[command(flatten)]
     pub settings: SettingsOptions,
-    #[command(flatten)]
-    pub log: LogOptions,
 }
 
 /// What `check` takes.
@@ -85,9 +95,13 @@ pub enum Source {
     Demo,
 }
 
-/// The settings, as written.
+/// The settings, as written. What they mean, and whether they mean anything, `portolan_config` says.
 #[derive(Args, Debug)]
 pub struct SettingsOptions {
+    /// A file with settings, as Traefik's static configuration is written [default: the first that is there of
+    /// portolan.toml, .yaml, .yml and traefik.toml, .yaml, .yml in the usual places]
+    #[arg(long, value_name = "PATH", env = "PORTOLAN_CONFIG_FILE")]
+    pub config_file: Option<String>,
     /// Where HTTP is taken, by name; repeat it for several [default: web=:8000]
     #[arg(
         long = "entry-point",
@@ -121,7 +135,7 @@ pub struct SettingsOptions {
         long, value_name = "BOOL", env = "PORTOLAN_EXPOSED_BY_DEFAULT",
         num_args = 0..=1, default_missing_value = "true", require_equals = true
     )]
-    pub exposed_by_default: Option<bool>,
+    pub exposed_by_default: Option<String>,
     /// A file of Traefik's dynamic configuration (.yaml, .yml, .toml), or a directory of such files; watched
     #[arg(long, value_name = "PATH", env = "PORTOLAN_FILE")]
     pub file: Option<std::path::PathBuf>,
@@ -136,30 +150,22 @@ pub struct SettingsOptions {
     pub access_log_format: Option<String>,
     /// Threads that serve traffic [default: one for each core]
     #[arg(long, value_name = "NUMBER", env = "PORTOLAN_WORKERS")]
-    pub workers: Option<usize>,
-}
-
-/// How to log.
-#[derive(Args, Clone, Debug)]
-pub struct LogOptions {
+    pub workers: Option<String>,
     /// How much is logged: error, warn, info, debug, trace, or a filter such as `info,portolan_dns=debug`
-    #[arg(long, value_name = "LEVEL", env = "PORTOLAN_LOG_LEVEL", default_value = "info")]
-    pub log_level: String,
-    /// How it is written: text on a terminal and JSON elsewhere, unless said
-    #[arg(long, value_enum, env = "PORTOLAN_LOG_FORMAT", default_value_t = LogFormat::Auto)]
-    pub log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL", env = "PORTOLAN_LOG_LEVEL")]
+    pub log_level: Option<String>,
+    /// How it is written: text, json, or auto, which is text on a terminal and JSON elsewhere [default: auto]
+    #[arg(long, value_name = "FORMAT", env = "PORTOLAN_LOG_FORMAT")]
+    pub log_format: Option<String>,
 }
 
 /// Where a running Portolan is asked.
 #[derive(Args, Debug)]
 pub struct AdminOptions {
+    /// The file with the settings of the running Portolan, if it was given one
+    #[arg(long, value_name = "PATH", env = "PORTOLAN_CONFIG_FILE")]
+    pub config_file: Option<String>,
     /// The admin address of the running Portolan [default: 127.0.0.1:9080]
     #[arg(long, value_name = "[IP]:PORT", env = "PORTOLAN_ADMIN_ADDRESS")]
     pub admin_address: Option<String>,
@@ -186,39 +192,6 @@ pub struct OutputOptions {
 pub enum Output {
     Table,
     Json,
-}
-
-impl SettingsOptions {
-    /// The settings as meant, or every fault in them, a line each.
-    pub fn resolve(&self) -> Result<Settings, String> {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Settings::resolve(&self.written(), cores).map_err(|faults| {
-            faults
-                .iter()
-                .map(|fault| format!("{}: {}", fault.key, fault.message))
-                .collect::<Vec<_>>()
-                .join("\nportolan: ")
-        })
-    }
-
-    fn written(&self) -> Written {
-        Written {
-            admin_address: self.admin_address.clone(),
-            entry_points: self.entry_points.clone(),
-            dns_address: self.dns_address.clone(),
-            dns_zone: self.dns_zone.clone(),
-            dns_ttl: self.dns_ttl.clone(),
-            dns: self.dns.written(),
-            docker_host: self.docker_host.clone(),
-            docker_network: self.docker_network.clone(),
-            exposed_by_default: self.exposed_by_default,
-            file: self.file.clone(),
-            drain_timeout: self.drain_timeout.clone(),
-            workers: self.workers,
-            access_log: self.access_log.clone(),
-            access_log_format: self.access_log_format.clone(),
-        }
-    }
 }
 
 /// What is wrong with the command line, in one line, with what was probably meant.
@@ -255,14 +228,14 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 18, "{seen:?}");
+        assert_eq!(seen.len(), 19, "{seen:?}");
     }
 
     #[test]
     fn a_wrong_flag_is_told_in_one_line() {
         for (arguments, expected) in [
             (&["portolan", "run", "--dns-adress", "x"][..], "unexpected argument '--dns-adress' found"),
-            (&["portolan", "run", "--workers", "many"], "invalid value 'many' for '--workers <NUMBER>'"),
+            (&["portolan", "run", "--source", "many"], "invalid value 'many' for '--source <SOURCE>'"),
             (&["portolan", "walk"], "unrecognized subcommand 'walk'"),
         ] {
             let line = one_line(&Cli::try_parse_from(arguments).expect_err("it is wrong"));

@@ -8,24 +8,24 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 mod admin;
 mod banner;
 mod cli;
 mod command;
+mod gather;
 mod limits;
 mod logging;
 mod run;
 mod steer;
 mod stop;
 
-use cli::{Cli, Command};
+use cli::{Command, Source};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let gathered = match gather::gather(std::env::args_os()) {
+        Ok(gathered) => gathered,
         Err(error)
             if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
         {
@@ -37,12 +37,12 @@ fn main() -> ExitCode {
             return if help.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    let done = match &cli.command {
-        Command::Run(options) => run::run(options),
-        Command::Demo(options) => run::demo(options),
-        Command::Check(options) => command::check::check(options),
-        Command::Ps(options) => command::ps::ps(options),
-        Command::Healthcheck(options) => command::healthcheck::healthcheck(options),
+    let done = match &gathered.cli.command {
+        Command::Run(options) => run::run(&gathered, options.source),
+        Command::Demo(_) => run::run(&gathered, Source::Demo),
+        Command::Check(options) => command::check::check(&gathered, options),
+        Command::Ps(options) => command::ps::ps(&gathered, options),
+        Command::Healthcheck(_) => command::healthcheck::healthcheck(&gathered),
         Command::Version(options) => command::version::version(options),
     };
     match done {

@@ -1,24 +1,28 @@
 //! `portolan run` and `portolan demo`: joins the parts, serves until told to stop.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use portolan_config::{Protocol, Settings};
+use portolan_config::settings::EntryPoint;
+use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::chart::{Policy, Reserved};
 use portolan_discovery::provider::demo::{Demo, DemoControl};
 use portolan_discovery::provider::docker::{self, ConnectError, Docker};
 use portolan_discovery::provider::file::File;
+use portolan_discovery::provider::internal::{Internal, InternalPath};
 use portolan_discovery::{Provider, Registry, Snapshot, Update};
 use portolan_dns as dns;
 use portolan_proxy::access_log::{AccessLog, Writer};
 use portolan_proxy::{Proxy, ProxySettings};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Shown};
 use crate::banner;
-use crate::cli::{RunOptions, ServeOptions, Source};
+use crate::cli::Source;
+use crate::gather::{self, Gathered};
 use crate::limits;
 use crate::logging;
 use crate::steer::{Status, Steering};
@@ -30,18 +34,10 @@ const UPDATES_MAX: usize = 4096;
 const DEMO_REPLICAS: usize = 3;
 
 /// Serves what the engine runs, or the demo.
-pub fn run(options: &RunOptions) -> Result<ExitCode, String> {
-    serve(&options.serve, options.source)
-}
-
-/// Serves the demo.
-pub fn demo(options: &ServeOptions) -> Result<ExitCode, String> {
-    serve(options, Source::Demo)
-}
-
-fn serve(options: &ServeOptions, source: Source) -> Result<ExitCode, String> {
-    let settings = options.settings.resolve()?;
-    logging::start(&options.log)?;
+pub fn run(gathered: &Gathered, source: Source) -> Result<ExitCode, String> {
+    let settings = gathered.settings().map_err(|faults| gather::lines(&faults))?;
+    logging::start(&settings.log)?;
+    say_what_was_read(gathered, &settings);
     limits::raise_open_files();
     // The control plane has this thread to itself.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -49,6 +45,38 @@ fn serve(options: &ServeOptions, source: Source) -> Result<ExitCode, String> {
         .build()
         .map_err(|error| format!("the runtime can't start: {error}"))?;
     runtime.block_on(serve_until_stopped(&settings, source))
+}
+
+/// Which file was read, and what of the settings asks for nothing.
+fn say_what_was_read(gathered: &Gathered, settings: &Settings) {
+    if let Some(file) = &gathered.file {
+        tracing::info!(file = %file.display(), "settings are read from a file");
+    }
+    for warning in gathered.written.warnings() {
+        tracing::warn!(origin = warning.origin, option = warning.key, "{}", warning.message);
+    }
+    for entry_point in
+        settings.entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Udp)
+    {
+        tracing::warn!(
+            name = entry_point.name,
+            "Portolan can't serve entry points for UDP yet; portolan.publish can"
+        );
+    }
+    let lacking = gathered.written.not_implemented();
+    if !lacking.is_empty() {
+        let named: Vec<String> = lacking
+            .iter()
+            .map(|fault| match fault.origin.as_str() {
+                "flag" | "environment" => fault.key.clone(),
+                place => format!("{} ({place})", fault.key),
+            })
+            .collect();
+        tracing::warn!(
+            options = named.join(", "),
+            "Portolan can't do these yet, and goes on as if they were not written"
+        );
+    }
 }
 
 async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<ExitCode, String> {
@@ -62,8 +90,9 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     admin::metrics::register(&registry, &status).map_err(fault)?;
 
     // Every socket is had before anything is served: nothing is left half started.
-    let admin_listener = admin::bind(settings.admin)
+    let admin_listener = admin::bind(settings.admin, "--admin-address")
         .map_err(|error| format!("the admin address can't be had: {}: {error}", settings.admin))?;
+    let traefik_listener = bind_traefik(settings)?;
     let (zone, name_server) = match &settings.dns {
         None => (None, None),
         Some(dns_settings) => {
@@ -74,7 +103,7 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     let (access_log, log_writer) = start_access_log(settings, &registry)?.unzip();
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let proxy_settings = ProxySettings {
-        entry_points: settings.entry_points.clone(),
+        entry_points: entry_points_for_tcp(settings),
         workers: settings.workers,
         host_name,
         access_log,
@@ -88,17 +117,14 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
 
     let (updates, received) = mpsc::channel(UPDATES_MAX);
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    let mut providers = Vec::new();
-    if let Some(source) = &settings.file {
-        let file = File::new(source.clone(), discovery_metrics.clone());
-        providers.push(file.name());
-        tokio::spawn(file.run(updates.clone()));
-    }
-    let (provider, demo) = observe(source, settings, &discovery_metrics, updates);
-    providers.push(provider);
+    let (providers, demo) = observe(source, settings, &discovery_metrics, &updates);
+    drop(updates);
     tokio::spawn(Registry::new(policy(settings), providers).run(received, publisher));
-    let admin = Admin { registry, status: status.clone(), settings: settings.clone(), demo };
-    tokio::spawn(admin.serve(admin_listener));
+    let admin = Arc::new(Admin { registry, status: status.clone(), settings: settings.clone(), demo });
+    if let Some(listener) = traefik_listener {
+        tokio::spawn(admin.clone().serve(listener, Shown::AsTraefik));
+    }
+    tokio::spawn(admin.serve(admin_listener, Shown::All));
     tokio::spawn(banner::show_when_ready(settings.clone(), source, status.clone()));
 
     let (stop, stopped) = oneshot::channel();
@@ -106,6 +132,16 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     let steered = tokio::spawn(steering.follow(snapshots, async { stopped.await.unwrap_or(()) }));
     let signal = signals.next().await;
     status.draining.store(true, Ordering::Relaxed);
+    if !settings.accept_grace.is_zero() {
+        tracing::info!(signal, grace = ?settings.accept_grace, "told to stop; new requests are still taken");
+        tokio::select! {
+            () = tokio::time::sleep(settings.accept_grace) => {}
+            signal = signals.next() => {
+                tracing::warn!(signal, "told to stop at once");
+                return Ok(ExitCode::from(2));
+            }
+        }
+    }
     tracing::info!(signal, deadline = ?settings.drain_timeout, "draining");
     let _ = stop.send(());
     let proxy = steered.await.map_err(|error| format!("steering ended: {error}"))?;
@@ -116,6 +152,15 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
         writer.finish();
     }
     Ok(code)
+}
+
+fn entry_points_for_tcp(settings: &Settings) -> Vec<EntryPoint> {
+    settings
+        .entry_points
+        .iter()
+        .filter(|entry_point| entry_point.protocol == Protocol::Tcp)
+        .cloned()
+        .collect()
 }
 
 /// Waits for the last connection, the deadline, or somebody who does not want to wait.
@@ -137,7 +182,7 @@ async fn drain(proxy: Proxy, deadline: Duration, signals: &mut StopSignals) -> E
 
 /// Decides between engine and demo, where that was left open.
 async fn choose(source: Source, settings: &Settings) -> Result<Source, String> {
-    if source == Source::Demo {
+    if source == Source::Demo || !settings.docker.enabled {
         return Ok(source);
     }
     match docker::probe(settings.docker.host.as_deref()).await {
@@ -160,23 +205,73 @@ async fn choose(source: Source, settings: &Settings) -> Result<Source, String> {
     }
 }
 
-/// Starts the provider; gives its name, and what steers the demo.
+/// Starts the providers; gives their names, and what steers the demo.
 fn observe(
     source: Source,
     settings: &Settings,
     metrics: &portolan_discovery::Metrics,
-    updates: mpsc::Sender<Update>,
-) -> (portolan_discovery::ProviderName, Option<DemoControl>) {
-    if source == Source::Demo {
-        let (demo, control) = Demo::new(DEMO_REPLICAS, metrics.clone());
-        let name = demo.name();
-        tokio::spawn(demo.run(updates));
-        return (name, Some(control));
+    updates: &mpsc::Sender<Update>,
+) -> (Vec<portolan_discovery::ProviderName>, Option<DemoControl>) {
+    let mut names = Vec::new();
+    let mut control = None;
+    if let Some(source) = &settings.file {
+        let file = File::new(source.clone(), metrics.clone());
+        names.push(file.name());
+        tokio::spawn(file.run(updates.clone()));
     }
-    let docker = Docker::new(settings.docker.host.clone(), metrics.clone());
-    let name = docker.name();
-    tokio::spawn(docker.run(updates));
-    (name, None)
+    if source == Source::Demo {
+        let (demo, steers) = Demo::new(DEMO_REPLICAS, metrics.clone());
+        names.push(demo.name());
+        tokio::spawn(demo.run(updates.clone()));
+        control = Some(steers);
+    } else if settings.docker.enabled {
+        let docker = Docker::new(settings.docker.host.clone(), metrics.clone());
+        names.push(docker.name());
+        tokio::spawn(docker.run(updates.clone()));
+    }
+    let paths = internal_paths(settings);
+    // Something has to say what there is, also where that is nothing.
+    if !paths.is_empty() || names.is_empty() {
+        let internal = Internal::new(reached_at(settings.admin), paths);
+        names.push(internal.name());
+        tokio::spawn(internal.run(updates.clone()));
+    }
+    (names, control)
+}
+
+/// What of the admin server is reached on entry points for traffic.
+fn internal_paths(settings: &Settings) -> Vec<InternalPath> {
+    let ping = settings.internal.ping.as_ref().filter(|ping| !ping.manual_routing);
+    let metrics = settings.internal.metrics.as_ref().filter(|metrics| !metrics.manual_routing);
+    let ping = ping.map(|ping| ("ping", "/ping", &ping.entry_point));
+    let metrics = metrics.map(|metrics| ("prometheus", "/metrics", &metrics.entry_point));
+    let is_for_routers =
+        |name: &str| settings.entry_points.iter().any(|entry_point| entry_point.name == name);
+    [ping, metrics]
+        .into_iter()
+        .flatten()
+        .filter(|(_, _, entry_point)| is_for_routers(entry_point))
+        .map(|(name, path, entry_point)| InternalPath { name, path, entry_point: entry_point.clone() })
+        .collect()
+}
+
+/// How this process reaches its own address.
+fn reached_at(address: ListenAddress) -> SocketAddr {
+    let ip = match address.ip {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(IpAddr::V4(ip)) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(IpAddr::V6(ip)) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        Some(ip) => ip,
+    };
+    SocketAddr::new(ip, address.port)
+}
+
+/// Takes the address of the entry point `traefik`, where something is served there.
+fn bind_traefik(settings: &Settings) -> Result<Option<std::net::TcpListener>, String> {
+    let Some(address) = settings.internal.address else { return Ok(None) };
+    admin::bind(address, "entryPoints.traefik.address")
+        .map(Some)
+        .map_err(|error| format!("entry point traefik can't listen on {address}: {error}"))
 }
 
 /// What the chart must heed of the settings.
@@ -187,8 +282,11 @@ pub fn policy(settings: &Settings) -> Policy {
         reserved.push(reserve(
             format!("entry point {}", entry_point.name),
             entry_point.address,
-            Protocol::Tcp,
+            entry_point.protocol,
         ));
+    }
+    if let Some(address) = settings.internal.address {
+        reserved.push(reserve("entry point traefik".to_owned(), address, Protocol::Tcp));
     }
     if let Some(dns) = &settings.dns {
         reserved.push(reserve("the DNS server".to_owned(), dns.address, Protocol::Udp));
@@ -198,7 +296,10 @@ pub fn policy(settings: &Settings) -> Policy {
         exposed_by_default: settings.docker.exposed_by_default,
         network: settings.docker.network.clone(),
         reserved,
-        ..Policy::default()
+        default_rule: settings.docker.default_rule.clone(),
+        constraints: settings.docker.constraints.clone(),
+        use_bind_port_ip: settings.docker.use_bind_port_ip,
+        virtual_hosts: settings.docker.virtual_hosts,
     }
 }
 

@@ -18,4 +18,5 @@ mod publish;
 mod readme;
 mod real_clients;
 mod routes;
+mod settings;
 mod stopping;

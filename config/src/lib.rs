@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod constraint;
+pub mod document;
 pub mod dynamic;
 pub mod fault;
 pub mod labels;

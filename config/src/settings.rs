@@ -1,322 +1,198 @@
-//! What the process is told at its start: from flags and environment ([`Written`]) to checked values ([`Settings`]).
+//! What the process is told at its start: from flags, environment and a file ([`Written`]) to checked values
+//! ([`Settings`]).
+//!
+//! What is written goes through one table of options ([`known`]); [`Written`] keeps what counts most of each. The files
+//! below have one part of the settings each, as meant, and read it.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Fault, ListenAddress};
+use crate::tls::ServersTransport;
+use crate::{Fault, ListenAddress, Protocol};
 
+mod access_log;
 pub mod dns;
+mod duration;
 mod entry_point;
+mod environment;
+mod file;
 mod file_source;
+mod flags;
+mod internal;
+pub mod known;
+mod log;
+mod name_server;
+mod nearest;
+pub mod own;
+mod provider;
+mod read;
+mod transport;
+mod written;
 
-pub use entry_point::{EntryPoint, EntryPointLimits, EntryPointTls, Forwarded};
+pub use access_log::{AccessLog, AccessLogFormat, FieldMode, Fields, Filters};
+pub use duration::parse_duration;
+pub use entry_point::{
+    Cleaning, EncodedCharacters, EntryPoint, EntryPointLimits, EntryPointTls, Forwarded, LifeCycle,
+    Observability, ProxyProtocol, Redirection, TlsDomain, Underscores,
+};
+pub use environment::FILE_VARIABLES;
 pub use file_source::{FileProvider, FileSource};
+pub use flags::OwnFlag;
+pub use internal::{Api, Internal, Ping, Prometheus};
+pub use log::{Log, LogFormat};
+pub use name_server::Dns;
+pub use provider::{ClientTls, Docker, Swarm};
+pub use transport::TcpServersTransport;
+pub use written::Written;
 
-/// The settings as written: text, or nothing where nothing was written.
-#[derive(Clone, Debug, Default)]
-pub struct Written {
-    /// `--admin-address`
-    pub admin_address: Option<String>,
-    /// `--entry-point`, each as `name=address`
-    pub entry_points: Vec<String>,
-    /// `--dns-address`
-    pub dns_address: Option<String>,
-    /// `--dns-zone`
-    pub dns_zone: Option<String>,
-    /// `--dns-ttl`
-    pub dns_ttl: Option<String>,
-    /// The other flags that begin with `--dns-`
-    pub dns: dns::Written,
-    /// `--docker-host`
-    pub docker_host: Option<String>,
-    /// `--docker-network`
-    pub docker_network: Option<String>,
-    /// `--exposed-by-default`
-    pub exposed_by_default: Option<bool>,
-    /// `--file`
-    pub file: Option<PathBuf>,
-    /// `--drain-timeout`
-    pub drain_timeout: Option<String>,
-    /// `--workers`
-    pub workers: Option<usize>,
-    /// `--access-log`
-    pub access_log: Option<String>,
-    /// `--access-log-format`
-    pub access_log_format: Option<String>,
-}
+use read::Reader;
+
+/// Where the admin server is unless told otherwise.
+const ADMIN_ADDRESS: &str = "127.0.0.1:9080";
 
 /// The settings as meant: every default filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where metrics, health and the API are served.
     pub admin: ListenAddress,
-    /// Where HTTP is taken, by name.
+    /// What of that is served elsewhere besides.
+    pub internal: Internal,
+    /// Where connections are taken, sorted by name.
     pub entry_points: Vec<EntryPoint>,
     /// Where names are answered, and how; `None` when switched off.
     pub dns: Option<Dns>,
     /// How containers are found.
     pub docker: Docker,
+    /// The Swarm provider, if it is asked for.
+    pub swarm: Option<Swarm>,
     /// Where dynamic configuration is read from; `None` where no file is.
     pub file: Option<FileProvider>,
-    /// How long running requests and connections may go on after the first SIGTERM.
+    /// How servers are spoken to in HTTP where no router says otherwise.
+    pub servers_transport: ServersTransport,
+    /// How servers are spoken to in TCP where no router says otherwise.
+    pub tcp_servers_transport: TcpServersTransport,
+    /// How long everything goes on as before after the first SIGTERM, but for `/ping`.
+    pub accept_grace: Duration,
+    /// How long running requests and connections may then go on.
     pub drain_timeout: Duration,
     /// Data-plane threads; one for each core unless written.
     pub workers: usize,
     /// Where requests are logged; `None` when they are not.
     pub access_log: Option<AccessLog>,
+    /// Portolan's own log.
+    pub log: Log,
 }
 
-/// The access log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
-    /// The file it is appended to; `None` is standard output.
-    pub file: Option<PathBuf>,
-    /// How a line is written.
-    pub format: AccessLogFormat,
-}
-
-/// How a line of the access log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AccessLogFormat {
-    /// The Common Log Format, with what Traefik adds to it.
-    #[default]
-    Common,
-    /// The combined format of Apache and nginx.
-    Combined,
-    /// An object a line, with Traefik's field names.
-    Json,
-}
-
-/// The DNS server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Where it listens, on UDP and TCP.
-    pub address: ListenAddress,
-    /// The zone it has the say over, lower case, without a trailing dot.
-    pub zone: String,
-    /// How long an answer may be kept, whole seconds.
-    pub ttl: Duration,
-    /// The rest.
-    pub options: dns::Options,
-}
-
-/// The Docker provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Docker {
-    /// Where the engine answers, as in `DOCKER_HOST`; `None` leaves it to the environment, then the default socket.
-    pub host: Option<String>,
-    /// The network whose addresses are used, where a container is on several.
-    pub network: Option<String>,
-    /// Whether a container without `traefik.enable` is reachable by HTTP.
-    pub exposed_by_default: bool,
+impl Written {
+    /// The admin address alone, whatever is wrong with the rest.
+    pub fn admin_address(&self) -> Result<ListenAddress, Vec<Fault>> {
+        let mut reader = Reader::new(self);
+        reader.faults.clear();
+        let address = address(&mut reader, "admin.address", ADMIN_ADDRESS);
+        if reader.faults.is_empty() { Ok(address) } else { Err(reader.faults) }
+    }
 }
 
 impl Settings {
     /// Fills in the defaults and checks everything; every fault is reported at once.
     pub fn resolve(written: &Written, cores: usize) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let admin =
-            address(written.admin_address.as_deref(), "127.0.0.1:9080", "--admin-address", &mut faults);
-        let entry_points = entry_points(&written.entry_points, &mut faults);
-        let dns = dns(written, cores, &mut faults);
-        let drain_timeout = duration(
-            written.drain_timeout.as_deref(),
-            Duration::from_secs(10),
-            "--drain-timeout",
-            &mut faults,
-        );
-        let workers = written.workers.unwrap_or(cores);
-        if workers == 0 || workers > 1024 {
-            faults.push(flag("--workers", "expected 1 to 1024"));
-        }
-        let docker = Docker {
-            host: written.docker_host.clone().filter(|host| !host.is_empty()),
-            network: written.docker_network.clone().filter(|network| !network.is_empty()),
-            exposed_by_default: written.exposed_by_default.unwrap_or(true),
+        let mut reader = Reader::new(written);
+        let reader = &mut reader;
+        let entry_points = entry_points(reader);
+        let most = |lifetimes: &mut dyn Iterator<Item = Duration>| lifetimes.max();
+        let accept_grace =
+            most(&mut entry_points.iter().map(|entry_point| entry_point.life_cycle.accept_grace));
+        let grace = most(&mut entry_points.iter().filter_map(|entry_point| entry_point.life_cycle.grace));
+        let settings = Self {
+            admin: address(reader, "admin.address", ADMIN_ADDRESS),
+            internal: internal::read(reader),
+            dns: name_server::read(reader, &written.dns, cores),
+            docker: provider::docker(reader),
+            swarm: provider::swarm(reader),
+            file: provider::file(reader),
+            servers_transport: transport::http(reader),
+            tcp_servers_transport: transport::tcp(reader),
+            accept_grace: accept_grace.unwrap_or_default(),
+            drain_timeout: reader.duration("drainTimeout").or(grace).unwrap_or(Duration::from_secs(10)),
+            workers: reader.number("workers", "1 to 1024").unwrap_or(cores),
+            access_log: access_log::read(reader),
+            log: log::read(reader),
+            entry_points,
         };
-        let access_log = access_log(written, &mut faults);
-        let file =
-            written.file.clone().map(|path| FileProvider { source: FileSource::of(path), watch: true });
-        let settings = Self { admin, entry_points, dns, docker, file, drain_timeout, workers, access_log };
-        settings.check_clashes(&mut faults);
-        if faults.is_empty() { Ok(settings) } else { Err(faults) }
+        if !(1..=1024).contains(&settings.workers) {
+            reader.fault("workers", "--workers", "expected 1 to 1024");
+        }
+        settings.check_names(reader);
+        settings.check_clashes(reader);
+        if reader.faults.is_empty() { Ok(settings) } else { Err(std::mem::take(&mut reader.faults)) }
     }
 
-    fn check_clashes(&self, faults: &mut Vec<Fault>) {
-        let mut taken = vec![("--admin-address".to_owned(), self.admin)];
+    /// Entry points that ping and metrics name are there.
+    fn check_names(&self, reader: &mut Reader<'_>) {
+        let ping = self.internal.ping.as_ref().map(|ping| ("ping.entryPoint", &ping.entry_point));
+        let metrics = self.internal.metrics.as_ref();
+        let metrics = metrics.map(|metrics| ("metrics.prometheus.entryPoint", &metrics.entry_point));
+        for (path, name) in [ping, metrics].into_iter().flatten() {
+            let known =
+                || self.entry_points.iter().map(|other| other.name.as_str()).chain([internal::TRAEFIK]);
+            if known().any(|known| known == name) {
+                continue;
+            }
+            let hint = match nearest::nearest(name, known()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            reader.fault(path, path, format!("there is no entry point `{name}`; {hint}"));
+        }
+    }
+
+    /// No two of them want the same port.
+    fn check_clashes(&self, reader: &mut Reader<'_>) {
+        let tcp = Protocol::Tcp;
+        let mut taken = vec![("admin.address".to_owned(), "the admin address", self.admin, tcp)];
         if let Some(dns) = &self.dns {
-            taken.push(("--dns-address".to_owned(), dns.address));
+            for protocol in [tcp, Protocol::Udp] {
+                taken.push(("dns.address".to_owned(), "the DNS server", dns.address, protocol));
+            }
+        }
+        if let Some(address) = self.internal.address {
+            let path = format!("entryPoints.{}.address", internal::TRAEFIK);
+            taken.push((path, internal::TRAEFIK, address, tcp));
         }
         for entry_point in &self.entry_points {
-            taken.push((format!("--entry-point {}", entry_point.name), entry_point.address));
+            let path = format!("entryPoints.{}.address", entry_point.name);
+            taken.push((path, &entry_point.name, entry_point.address, entry_point.protocol));
         }
-        for (index, (name, address)) in taken.iter().enumerate() {
-            for (earlier, other) in &taken[..index] {
-                if address.clashes_with(*other) {
-                    faults.push(flag(name, format!("{address} is already taken by {earlier} ({other})")));
+        for (index, (path, _, address, protocol)) in taken.iter().enumerate() {
+            for (earlier_path, earlier, other, other_protocol) in &taken[..index] {
+                if path != earlier_path && protocol == other_protocol && address.clashes_with(*other) {
+                    let kind = if earlier_path.starts_with("entryPoints") { "entry point " } else { "" };
+                    let message = format!("{address} is already taken by {kind}{earlier} ({other})");
+                    reader.fault(path, path, message);
                 }
             }
         }
     }
 }
 
-fn entry_points(written: &[String], faults: &mut Vec<Fault>) -> Vec<EntryPoint> {
-    let default = ["web=:8000".to_owned()];
-    let written = if written.is_empty() { &default } else { written };
-    let mut entry_points: Vec<EntryPoint> = Vec::new();
-    for text in written {
-        let Some((name, address)) = text.split_once('=') else {
-            faults.push(flag(
-                "--entry-point",
-                format!("`{text}`: expected `name=address`, such as `web=:8000`"),
-            ));
-            continue;
-        };
-        let (name, address) = (name.trim().to_owned(), address.trim());
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-            faults.push(flag(
-                "--entry-point",
-                format!("`{name}` is not a name: use letters, digits, `-` and `_`"),
-            ));
-        } else if entry_points.iter().any(|other| other.name == name) {
-            faults.push(flag("--entry-point", format!("`{name}` is written twice")));
-        } else {
-            match address.parse() {
-                Ok(address) => entry_points.push(EntryPoint::plain(name, address)),
-                Err(error) => faults.push(flag("--entry-point", error)),
-            }
-        }
+/// Those that are written, or the one that is there otherwise.
+fn entry_points(reader: &mut Reader<'_>) -> Vec<EntryPoint> {
+    let entry_points = entry_point::read::entry_points(reader, internal::TRAEFIK);
+    if reader.names("entryPoints").iter().any(|name| name != internal::TRAEFIK) {
+        return entry_points;
     }
-    entry_points
-}
-
-fn dns(written: &Written, cores: usize, faults: &mut Vec<Fault>) -> Option<Dns> {
-    if written.dns_address.as_deref() == Some("off") {
-        return None;
-    }
-    let address = address(written.dns_address.as_deref(), "127.0.0.1:1053", "--dns-address", faults);
-    let zone = written.dns_zone.as_deref().unwrap_or("portolan.internal");
-    let zone = zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase();
-    let label_is_fine = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    if zone.len() > 200 || !zone.split('.').all(label_is_fine) {
-        faults.push(flag("--dns-zone", format!("`{zone}` is not a domain name")));
-    }
-    let ttl = duration(written.dns_ttl.as_deref(), Duration::from_secs(2), "--dns-ttl", faults);
-    if ttl.subsec_nanos() != 0 || ttl.as_secs() > 86_400 {
-        faults.push(flag("--dns-ttl", "expected whole seconds, 0s to 86400s"));
-    }
-    let options = dns::Options::resolve(&written.dns, cores, faults);
-    Some(Dns { address, zone, ttl, options })
-}
-
-fn access_log(written: &Written, faults: &mut Vec<Fault>) -> Option<AccessLog> {
-    let format = match written.access_log_format.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        None | Some("common") => AccessLogFormat::Common,
-        Some("combined") => AccessLogFormat::Combined,
-        Some("json") => AccessLogFormat::Json,
-        Some(other) => {
-            faults.push(flag("--access-log-format", format!("`{other}`: expected common, combined or json")));
-            AccessLogFormat::default()
-        }
-    };
-    let file = match written.access_log.as_deref() {
-        None | Some("" | "off") => return None,
-        Some("stdout" | "-") => None,
-        Some(path) => Some(PathBuf::from(path)),
-    };
-    Some(AccessLog { file, format })
-}
-
-fn address(written: Option<&str>, default: &str, key: &str, faults: &mut Vec<Fault>) -> ListenAddress {
-    written.unwrap_or(default).parse().unwrap_or_else(|error: String| {
-        faults.push(flag(key, error));
-        default.parse().expect("the default address is an address")
-    })
-}
-
-fn duration(written: Option<&str>, default: Duration, key: &str, faults: &mut Vec<Fault>) -> Duration {
-    let Some(text) = written else { return default };
-    parse_duration(text).unwrap_or_else(|error| {
-        faults.push(flag(key, error));
-        default
-    })
-}
-
-/// Reads `10s`, `500ms`, `2m`, `1h`, or a bare number of seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let fault =
-        || format!("`{text}` is not a duration: expected a number with a unit, such as `10s` or `500ms`");
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number: u64 = text[..digits].parse().map_err(|_| fault())?;
-    let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs).ok_or_else(fault);
-    match &text[digits..] {
-        "ms" => Ok(Duration::from_millis(number)),
-        "" | "s" => seconds(1),
-        "m" => seconds(60),
-        "h" => seconds(3600),
-        _ => Err(fault()),
-    }
+    // Who writes Traefik's options and no entry point counts on Traefik's.
+    let (name, port) = if provider::are_chosen(reader) { ("http", 80) } else { ("web", 8000) };
+    vec![EntryPoint::plain(name, ListenAddress { ip: None, port })]
 }
 
 fn flag(key: &str, message: impl Into<String>) -> Fault {
     Fault::new("flag", key, message)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_written_gives_the_documented_defaults() {
-        let settings = Settings::resolve(&Written::default(), 2).unwrap();
-        assert_eq!(settings.admin.to_string(), "127.0.0.1:9080");
-        assert_eq!(settings.entry_points.len(), 1);
-        assert_eq!(settings.entry_points[0].address.to_string(), ":8000");
-        let dns = settings.dns.unwrap();
-        assert_eq!(
-            (dns.address.to_string(), dns.zone.as_str()),
-            ("127.0.0.1:1053".into(), "portolan.internal")
-        );
-        assert_eq!(dns.ttl, Duration::from_secs(2));
-        assert_eq!(settings.workers, 2);
-    }
-
-    #[test]
-    fn every_fault_is_reported_at_once() {
-        let written = Written {
-            admin_address: Some("here".into()),
-            entry_points: vec!["web".into(), "a=:80".into(), "a=:81".into(), "b=:80".into()],
-            dns_ttl: Some("soon".into()),
-            dns_zone: Some("a..b".into()),
-            ..Written::default()
-        };
-        let faults = Settings::resolve(&written, 1).unwrap_err();
-        let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        for expected in [
-            "--admin-address: `here` is not an address",
-            "`web`: expected `name=address`",
-            "`a` is written twice",
-            ":80 is already taken by --entry-point a",
-            "`soon` is not a duration",
-            "`a..b` is not a domain name",
-        ] {
-            assert!(shown.iter().any(|fault| fault.contains(expected)), "{expected} in {shown:#?}");
-        }
-        assert_eq!(shown.len(), 6, "{shown:#?}");
-    }
-
-    #[test]
-    fn durations_carry_their_unit() {
-        for (text, millis) in
-            [("500ms", 500), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000), ("7", 7000)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)));
-        }
-        for text in ["", "s", "1d", "-1s", "99999999999999999999s"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
+fn address(reader: &mut Reader<'_>, path: &str, default: &str) -> ListenAddress {
+    let address = reader.parsed(path, str::parse);
+    address.unwrap_or_else(|| default.parse().expect("the default address is an address"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ use crate::instance::{Instance, InstanceId};
 pub mod demo;
 pub mod docker;
 pub mod file;
+pub mod internal;
 
 /// Where an observation comes from: `docker`, `demo`. The part after `@` in a qualified name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portolan_config::ListenAddress;
 
-use crate::cli::AdminOptions;
+use crate::gather::{self, Gathered};
 
 /// For the whole question and each part of the answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -14,14 +14,26 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const ANSWER_MAX: u64 = 256 * 1024 * 1024;
 
 /// The status and the body of `GET path`. Errors say what to do.
-pub fn get(options: &AdminOptions, path: &str) -> Result<(u16, String), String> {
-    let address: ListenAddress = options.admin_address.as_deref().unwrap_or("127.0.0.1:9080").parse()?;
+pub fn get(gathered: &Gathered, path: &str) -> Result<(u16, String), String> {
+    let address = admin_address(gathered)?;
     let ip = address.ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let address = SocketAddr::new(ip, address.port);
     let answer = ask(address, path).map_err(|error| {
         format!("no Portolan answers at {address} ({error}): is it running? Say where with --admin-address")
     })?;
     parse(&answer).ok_or_else(|| format!("what answers at {address} is no Portolan"))
+}
+
+/// Where it is to be asked: what is written says so, also if the rest of the settings is at fault.
+fn admin_address(gathered: &Gathered) -> Result<ListenAddress, String> {
+    match gathered.settings() {
+        Ok(settings) => Ok(settings.admin),
+        // Who asks is to know of a slip on this command line, not of one in the settings of the other.
+        Err(faults) if gathered.written.faults().iter().any(|fault| fault.origin == "flag") => {
+            Err(gather::lines(&faults))
+        }
+        Err(faults) => gathered.written.admin_address().map_err(|_| gather::lines(&faults)),
+    }
 }
 
 /// HTTP/1.0: the answer ends with the connection, and comes in one piece.

@@ -11,30 +11,67 @@ use tokio::sync::mpsc;
 
 use crate::banner::count;
 use crate::cli::{CheckOptions, Output};
+use crate::gather::Gathered;
 use crate::run::policy;
 
 /// For the engine's first complete list.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Checks flags, then the labels of what the engine runs, if one answers.
-pub fn check(options: &CheckOptions) -> Result<ExitCode, String> {
-    let settings = options.settings.resolve()?;
+/// What was found.
+struct Report {
+    /// What the settings were read from.
+    sources: String,
+    /// What is wrong with them.
+    settings: Vec<Fault>,
+    /// What of them asks for nothing, or for what Portolan can't do.
+    warnings: Vec<Fault>,
+    /// What the engine runs, unless it does not answer or was not asked.
+    engine: Option<Result<(String, Snapshot), String>>,
+    /// What is wrong with that.
+    labels: Vec<Fault>,
+}
+
+/// Checks the settings, then the labels of what the engine runs, if one answers.
+pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, String> {
+    let sources = match &gathered.file {
+        Some(file) => format!("flags, environment and {}", file.display()),
+        None => "flags and environment".to_owned(),
+    };
+    let mut warnings = gathered.written.warnings().to_vec();
+    warnings.extend(gathered.written.not_implemented());
+    let mut report = Report { sources, settings: Vec::new(), warnings, engine: None, labels: Vec::new() };
+    match gathered.settings() {
+        Err(faults) => report.settings = faults,
+        Ok(settings) if settings.docker.enabled => {
+            let engine = ask_engine(&settings)?;
+            if let Ok((_, snapshot)) = &engine {
+                report.labels = faults(snapshot, &settings);
+            }
+            report.engine = Some(engine);
+        }
+        Ok(_) => {}
+    }
+    match options.output.output {
+        Output::Json => report.print_json(),
+        Output::Table => report.print_lines(),
+    }
+    let fine = report.settings.is_empty() && report.labels.is_empty();
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What answers, and all that it runs; or why nothing does.
+fn ask_engine(settings: &Settings) -> Result<Result<(String, Snapshot), String>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime can't start: {error}"))?;
-    let (engine, checked) = match runtime.block_on(docker::probe(settings.docker.host.as_deref())) {
-        Ok(engine) => (Ok(engine.to_string()), Some(runtime.block_on(list(&settings))?)),
-        Err(error) => (Err(error.to_string()), None),
+    let engine = match runtime.block_on(docker::probe(settings.docker.host.as_deref())) {
+        Ok(engine) => Ok((engine.to_string(), runtime.block_on(list(settings))?)),
+        Err(error) => Err(error.to_string()),
     };
     // Provider tasks end with the runtime; nobody waits for them.
     runtime.shutdown_background();
-    let faults = checked.as_ref().map_or_else(Vec::new, |snapshot| faults(snapshot, &settings));
-    match options.output.output {
-        Output::Json => print_json(&engine, checked.as_ref(), &faults),
-        Output::Table => print_lines(&engine, checked.as_ref(), &faults),
-    }
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(engine)
 }
 
 /// Everything that the engine runs, drawn once.
@@ -74,36 +111,51 @@ fn faults(snapshot: &Snapshot, settings: &Settings) -> Vec<Fault> {
     faults
 }
 
-fn print_json(engine: &Result<String, String>, checked: Option<&Snapshot>, faults: &[Fault]) {
-    let faults: Vec<_> = faults
-        .iter()
-        .map(|fault| json!({ "origin": fault.origin, "label": fault.key, "message": fault.message }))
-        .collect();
-    let report = json!({
-        "engine": engine.as_ref().ok(),
-        "notChecked": engine.as_ref().err(),
-        "services": checked.map(|snapshot| snapshot.services.len()),
-        "routers": checked.map(|snapshot| snapshot.routers.len()),
-        "publications": checked.map(|snapshot| snapshot.publications.len()),
-        "faults": faults,
-    });
-    println!("{report:#}");
-}
-
-fn print_lines(engine: &Result<String, String>, checked: Option<&Snapshot>, faults: &[Fault]) {
-    println!("flags and environment: fine");
-    match (engine, checked) {
-        (Ok(engine), Some(snapshot)) => println!(
-            "{engine}: {}, {}, {}, {}",
-            count(snapshot.services.len(), "service"),
-            count(snapshot.routers.len(), "router"),
-            count(snapshot.publications.len(), "published port"),
-            count(faults.len(), "fault")
-        ),
-        (Ok(_), None) => {}
-        (Err(error), _) => println!("labels: not checked, as no container engine answers: {error}"),
+impl Report {
+    fn print_json(&self) {
+        let shown = |faults: &mut dyn Iterator<Item = &Fault>| {
+            faults
+                .map(|fault| json!({ "origin": fault.origin, "label": fault.key, "message": fault.message }))
+                .collect::<Vec<_>>()
+        };
+        let checked = self.engine.as_ref().and_then(|engine| engine.as_ref().ok());
+        let report = json!({
+            "engine": checked.map(|(engine, _)| engine),
+            "notChecked": self.engine.as_ref().and_then(|engine| engine.as_ref().err()),
+            "services": checked.map(|(_, snapshot)| snapshot.services.len()),
+            "routers": checked.map(|(_, snapshot)| snapshot.routers.len()),
+            "publications": checked.map(|(_, snapshot)| snapshot.publications.len()),
+            "warnings": shown(&mut self.warnings.iter()),
+            "faults": shown(&mut self.settings.iter().chain(&self.labels)),
+        });
+        println!("{report:#}");
     }
-    for fault in faults {
-        println!("fault: {fault}");
+
+    fn print_lines(&self) {
+        let sources = &self.sources;
+        match self.settings.len() {
+            0 => println!("{sources}: fine"),
+            faults => println!("{sources}: {}", count(faults, "fault")),
+        }
+        match &self.engine {
+            Some(Ok((engine, snapshot))) => println!(
+                "{engine}: {}, {}, {}, {}",
+                count(snapshot.services.len(), "service"),
+                count(snapshot.routers.len(), "router"),
+                count(snapshot.publications.len(), "published port"),
+                count(self.labels.len(), "fault")
+            ),
+            Some(Err(error)) => println!("labels: not checked, as no container engine answers: {error}"),
+            None if self.settings.is_empty() => {
+                println!("labels: not checked, as these settings ask for no container engine");
+            }
+            None => println!("labels: not checked, as the settings are at fault"),
+        }
+        for warning in &self.warnings {
+            println!("warning: {warning}");
+        }
+        for fault in self.settings.iter().chain(&self.labels) {
+            println!("fault: {fault}");
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use super::ask;
-use crate::cli::AdminOptions;
+use crate::gather::Gathered;
 
 /// Asks whether the running Portolan serves.
-pub fn healthcheck(options: &AdminOptions) -> Result<ExitCode, String> {
-    match ask::get(options, "/ping")? {
+pub fn healthcheck(gathered: &Gathered) -> Result<ExitCode, String> {
+    match ask::get(gathered, "/ping")? {
         (200, _) => {
             println!("OK");
             Ok(ExitCode::SUCCESS)

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::ask;
 use crate::cli::{Output, ReadOptions};
+use crate::gather::Gathered;
 
 /// Shows what a running Portolan knows.
-pub fn ps(options: &ReadOptions) -> Result<ExitCode, String> {
-    let (status, body) = ask::get(&options.admin, "/api/snapshot")?;
+pub fn ps(gathered: &Gathered, options: &ReadOptions) -> Result<ExitCode, String> {
+    let (status, body) = ask::get(gathered, "/api/snapshot")?;
     if status != 200 {
         return Err(format!("the snapshot was not given: {status} {}", body.trim_end()));
     }

@@ -1,0 +1,45 @@
+//! The name server as meant.
+
+use std::time::Duration;
+
+use super::dns;
+use super::read::Reader;
+use crate::ListenAddress;
+
+/// The DNS server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Where it listens, on UDP and TCP.
+    pub address: ListenAddress,
+    /// The zone it has the say over, lower case, without a trailing dot.
+    pub zone: String,
+    /// How long an answer may be kept, whole seconds.
+    pub ttl: Duration,
+    /// The rest.
+    pub options: dns::Options,
+}
+
+/// `flags` are those that have no option yet.
+pub(super) fn read(reader: &mut Reader<'_>, flags: &dns::Written, cores: usize) -> Option<Dns> {
+    if reader.text("dns.address").as_deref() == Some("off") {
+        return None;
+    }
+    let address = super::address(reader, "dns.address", "127.0.0.1:1053");
+    let zone = reader.text("dns.zone").unwrap_or_else(|| "portolan.internal".to_owned());
+    let zone = zone.strip_suffix('.').unwrap_or(&zone).to_ascii_lowercase();
+    let label_is_fine = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if zone.len() > 200 || !zone.split('.').all(label_is_fine) {
+        reader.fault("dns.zone", "--dns-zone", format!("`{zone}` is not a domain name"));
+    }
+    let ttl = reader.duration("dns.ttl").unwrap_or(Duration::from_secs(2));
+    if ttl.subsec_nanos() != 0 || ttl.as_secs() > 86_400 {
+        reader.fault("dns.ttl", "--dns-ttl", "expected whole seconds, 0s to 86400s");
+    }
+    let mut flags = flags.clone();
+    flags.workers = reader.number("dns.workers", "1 to 1024").or(flags.workers);
+    let options = dns::Options::resolve(&flags, cores, &mut reader.faults);
+    Some(Dns { address, zone, ttl, options })
+}
