@@ -157,7 +157,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{fields_sent}\r\n");
         let mut room = fields();
         let head = parse_request(text.as_bytes(), &mut room).unwrap().unwrap();
-        let trust = Forwarded { insecure: false, trusted: vec!["192.0.2.0/24".parse().unwrap()] };
+        let trust = Forwarded { trusted: vec!["192.0.2.0/24".parse().unwrap()], ..Forwarded::default() };
         let address = if trusted { "192.0.2.7:1" } else { "198.51.100.7:1" };
         let peer = Peer::new(address.parse().unwrap(), secure, &trust);
         let mut out = Rc::new(Buffers::default()).take();
@@ -247,7 +247,7 @@ mod tests {
         let text = "GET / HTTP/1.0\r\nForwarded: for=x\r\n\r\n";
         let mut room = fields();
         let head = parse_request(text.as_bytes(), &mut room).unwrap().unwrap();
-        let trust = Forwarded { insecure: true, trusted: Vec::new() };
+        let trust = Forwarded { insecure: true, ..Forwarded::default() };
         let peer = Peer::new("[2001:db8::7]:1".parse().unwrap(), true, &trust);
         let mut out = Rc::new(Buffers::default()).take();
         write(&head, true, &peer, "here", &mut out);

@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn trust_is_about_the_address_itself() {
-        let trust = Forwarded { insecure: false, trusted: vec!["192.0.2.0/24".parse().unwrap()] };
+        let trust = Forwarded { trusted: vec!["192.0.2.0/24".parse().unwrap()], ..Forwarded::default() };
         for (address, trusted) in [
             ("192.0.2.7:1", true),
             ("[::ffff:192.0.2.7]:1", true),
