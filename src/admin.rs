@@ -23,6 +23,7 @@ use crate::steer::Status;
 
 pub mod chart;
 pub mod metrics;
+mod resolve;
 
 /// Admin connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -34,6 +35,8 @@ pub struct Admin {
     pub registry: prometheus::Registry,
     pub status: Arc<Status>,
     pub settings: Settings,
+    /// What names are answered from, where they are.
+    pub zone: Option<portolan_dns::SharedZone>,
     pub demo: Option<DemoControl>,
 }
 
@@ -118,6 +121,7 @@ impl Admin {
             "/readyz" | "/healthz" => self.ready(),
             "/metrics" => self.metrics(),
             "/api/snapshot" => json(&chart::snapshot(&self.status, &self.settings)),
+            "/api/resolve" => self.resolve(request.uri().query().unwrap_or_default()),
             "/api/version" => json(&crate::command::version::as_json()),
             _ => match replica {
                 Some(rest) => self.replica(rest).await,
@@ -161,6 +165,19 @@ impl Admin {
         respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
     }
 
+    fn resolve(&self, query: &str) -> Response<Full<Bytes>> {
+        let Some(zone) = &self.zone else {
+            return text(
+                StatusCode::NOT_FOUND,
+                "this Portolan answers no names (--dns-address=off)\n".to_owned(),
+            );
+        };
+        match resolve::resolve(&zone.load(), &self.status.snapshot.load(), query) {
+            Ok(answer) => json(&answer),
+            Err(fault) => text(StatusCode::BAD_REQUEST, format!("{fault}\n")),
+        }
+    }
+
     /// `N/stop` and `N/start`.
     async fn replica(&self, rest: &str) -> Response<Full<Bytes>> {
         let Some(demo) = &self.demo else {
@@ -192,6 +209,7 @@ Portolan admin
   GET  /readyz                            it may be given traffic, or why not
   GET  /ping                              OK until told to stop
   GET  /api/snapshot                      services, endpoints with state and reason, routers, ports, faults
+  GET  /api/resolve?name=NAME&type=TYPE   an answer of the name server, explained
   GET  /api/version                       version
   POST /api/demo/replicas/NUMBER/stop     stop a replica of the demo; /start brings it back
 ";

@@ -18,6 +18,7 @@ Examples:
   portolan demo    three replicas of a service on :8080 and :8000; needs no container engine
   portolan run     watch the Docker Engine
   portolan ps      what is known, and why it does or does not get traffic
+  portolan resolve web   what the name is answered with, and why
   portolan check   read settings and the labels of running containers, report every fault
   portolan --providers.docker --entryPoints.web.address=:80    as Traefik is started; it means `run`
 
@@ -39,6 +40,8 @@ pub enum Command {
     Check(Box<CheckOptions>),
     /// Show services, endpoints, their states and the reasons
     Ps(ReadOptions),
+    /// Explain what a name is answered with: which containers are given, and why others are not
+    Resolve(ResolveOptions),
     /// Ask a running Portolan whether it serves: exit 0 or 1, for Docker's HEALTHCHECK
     Healthcheck(AdminOptions),
     /// Show the version
@@ -52,7 +55,7 @@ impl Command {
             Self::Run(options) => Some(&options.settings),
             Self::Demo(options) => Some(&options.settings),
             Self::Check(options) => Some(&options.settings),
-            Self::Ps(_) | Self::Healthcheck(_) | Self::Version(_) => None,
+            Self::Ps(_) | Self::Resolve(_) | Self::Healthcheck(_) | Self::Version(_) => None,
         }
     }
 }
@@ -116,7 +119,7 @@ pub struct SettingsOptions {
     /// Where names are answered, by UDP and TCP; `off` for nowhere [default: 127.0.0.1:1053]
     #[arg(long, value_name = "[IP]:PORT", env = "PORTOLAN_DNS_ADDRESS")]
     pub dns_address: Option<String>,
-    /// The zone that services have their names in [default: portolan.internal]
+    /// The zone that services have their names in, several with commas [default: portolan.internal]
     #[arg(long, value_name = "DOMAIN", env = "PORTOLAN_DNS_ZONE")]
     pub dns_zone: Option<String>,
     /// How long an answer may be kept [default: 2s]
@@ -180,6 +183,24 @@ pub struct ReadOptions {
     pub output: OutputOptions,
 }
 
+/// What `resolve` takes.
+#[derive(Args, Debug)]
+pub struct ResolveOptions {
+    /// The name: under the zone, unless it ends with a dot
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The type of the records
+    #[arg(value_name = "TYPE", default_value = "A")]
+    pub record_type: String,
+    /// As this container is answered, by name or short id, not as this host
+    #[arg(long, value_name = "CONTAINER", env = "PORTOLAN_FROM")]
+    pub from: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
 /// How a verb that reads shows what it read.
 #[derive(Args, Debug)]
 pub struct OutputOptions {
@@ -219,7 +240,9 @@ mod tests {
     fn every_flag_has_an_environment_twin_named_after_it() {
         let mut seen = std::collections::BTreeSet::new();
         for command in Cli::command().get_subcommands() {
-            for flag in command.get_arguments().filter(|flag| flag.get_id() != "help") {
+            for flag in
+                command.get_arguments().filter(|flag| flag.get_id() != "help" && !flag.is_positional())
+            {
                 let name = flag.get_long().expect("every flag has a long form");
                 let twin = flag.get_env().and_then(|twin| twin.to_str()).unwrap_or_default();
                 let expected = format!("PORTOLAN_{}", name.to_uppercase().replace('-', "_"));
@@ -228,7 +251,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 19, "{seen:?}");
+        assert_eq!(seen.len(), 28, "{seen:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod healthcheck;
 pub mod ps;
+pub mod resolve;
 pub mod version;
 
 mod ask;

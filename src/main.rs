@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Demo(_) => run::run(&gathered, Source::Demo),
         Command::Check(options) => command::check::check(&gathered, options),
         Command::Ps(options) => command::ps::ps(&gathered, options),
+        Command::Resolve(options) => command::resolve::resolve(&gathered, options),
         Command::Healthcheck(_) => command::healthcheck::healthcheck(&gathered),
         Command::Version(options) => command::version::version(options),
     };

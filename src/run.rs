@@ -120,7 +120,14 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     let (providers, demo) = observe(source, settings, &discovery_metrics, &updates);
     drop(updates);
     tokio::spawn(Registry::new(policy(settings), providers).run(received, publisher));
-    let admin = Arc::new(Admin { registry, status: status.clone(), settings: settings.clone(), demo });
+    let zone_in_place = zone.as_ref().map(|(_, shared, _)| shared.clone());
+    let admin = Arc::new(Admin {
+        registry,
+        status: status.clone(),
+        settings: settings.clone(),
+        zone: zone_in_place,
+        demo,
+    });
     if let Some(listener) = traefik_listener {
         tokio::spawn(admin.clone().serve(listener, Shown::AsTraefik));
     }
@@ -291,6 +298,9 @@ pub fn policy(settings: &Settings) -> Policy {
     if let Some(dns) = &settings.dns {
         reserved.push(reserve("the DNS server".to_owned(), dns.address, Protocol::Udp));
         reserved.push(reserve("the DNS server".to_owned(), dns.address, Protocol::Tcp));
+        if let Some(tls) = &dns.options.tls {
+            reserved.push(reserve("the DNS server".to_owned(), tls.address, Protocol::Tcp));
+        }
     }
     Policy {
         exposed_by_default: settings.docker.exposed_by_default,
@@ -324,10 +334,11 @@ fn bind_dns(
     registry: &prometheus::Registry,
 ) -> Result<(Zone, dns::Server), String> {
     let metrics = dns::Metrics::register(registry).map_err(|error| error.to_string())?;
+    let fixed = dns::Fixed::read(settings)?;
     let zone = dns::zone::shared(settings);
     let server = dns::Server::bind(settings, zone.clone(), metrics.clone())
         .map_err(|error| format!("{error}; choose another with --dns-address, or `off`"))?;
-    Ok(((dns::Compiler::new(settings), zone, metrics), server))
+    Ok(((dns::Compiler::with_records(settings, &fixed), zone, metrics), server))
 }
 
 /// Starts the name server, on a thread of its own.

@@ -43,7 +43,14 @@ const CONFINED: [(&str, &[&str], &str); 4] = [
     ("hickory", &["dns/", "tests/"], "nothing else reads DNS messages"),
     (
         "rustls",
-        &["proxy/src/tls", "proxy/src/stream.rs", "proxy/tests/", "tests/"],
+        &[
+            "proxy/src/tls",
+            "proxy/src/stream.rs",
+            "proxy/tests/",
+            "tests/",
+            "dns/src/server/tls.rs",
+            "dns/src/server/tests.rs",
+        ],
         "nothing else knows how TLS is made",
     ),
     ("httparse", &["proxy/src/http/"], "nothing else reads HTTP of clients and endpoints"),

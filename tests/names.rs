@@ -1,12 +1,18 @@
 //! The names of services, containers and ports, over UDP and TCP.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hickory_proto::op::{Edns, Message};
+use hickory_proto::op::{Edns, Message, MessageType};
+use hickory_proto::rr::Record;
 
-use crate::harness::dns::{RecordType, ResponseCode, answers, exchange_udp, query, query_tcp, question};
+use crate::harness::dns::{
+    RData, RecordType, ResponseCode, answers, exchange_udp, query, query_tcp, question,
+};
 use crate::harness::{
     Container, Engine, NAME_SERVER, PATIENCE, Portolan, await_addresses, eventually, resolve,
 };
@@ -49,6 +55,7 @@ fn every_name_of_a_service_and_its_containers_is_answered() {
     for (name, which) in [
         ("web", 0..2),
         ("tasks.web", 0..2),
+        ("all.web", 0..2),
         ("front", 0..2),
         ("web-1", 0..1),
         ("web-2", 1..2),
@@ -94,9 +101,9 @@ fn every_replica_comes_first_in_its_turn() {
 
 #[test]
 fn what_is_not_there_is_denied_as_it_should_be() {
-    let (engine, _portolan) = start(&[]);
+    let (engine, _portolan) = start(&["--dns-forward=off"]);
     for (name, kind, code, has_soa) in [
-        ("web.portolan.internal.", RecordType::TXT, ResponseCode::NoError, true),
+        ("web.portolan.internal.", RecordType::MX, ResponseCode::NoError, true),
         ("web.portolan.internal.", RecordType::SRV, ResponseCode::NoError, true),
         ("_tcp.web.portolan.internal.", RecordType::A, ResponseCode::NoError, true),
         ("nobody.portolan.internal.", RecordType::A, ResponseCode::NXDomain, true),
@@ -122,7 +129,7 @@ fn what_is_not_there_is_denied_as_it_should_be() {
 
 #[test]
 fn nothing_is_denied_before_the_first_list() {
-    let portolan = Portolan::spawn(None, &[]);
+    let portolan = Portolan::spawn(None, &["--dns-forward=off"]);
     let answer = eventually(PATIENCE, "the name server", || {
         query(NAME_SERVER, "web.portolan.internal.", RecordType::A)
     });
@@ -133,8 +140,12 @@ fn nothing_is_denied_before_the_first_list() {
 
 #[test]
 fn flags_set_the_time_to_live_the_zone_and_the_address() {
-    let (_engine, _portolan) =
-        start(&["--dns-ttl=30s", "--dns-zone=shop.test", "--dns-address=127.0.0.1:5300"]);
+    let (_engine, _portolan) = start(&[
+        "--dns-ttl=30s",
+        "--dns-zone=shop.test",
+        "--dns-address=127.0.0.1:5300",
+        "--dns-forward=off",
+    ]);
     let answer = query("127.0.0.1:5300", "web.shop.test.", RecordType::A).expect("an answer");
     assert_eq!(answer.answers.iter().map(|record| record.ttl).collect::<Vec<_>>(), [30, 30]);
     let other = query("127.0.0.1:5300", "web.portolan.internal.", RecordType::A).expect("an answer");
@@ -143,7 +154,7 @@ fn flags_set_the_time_to_live_the_zone_and_the_address() {
 
 #[test]
 fn edns_is_answered_with_edns_and_tcp_like_udp() {
-    let (_engine, _portolan) = start(&[]);
+    let (_engine, _portolan) = start(&["--dns-forward=off"]);
     let name = "web.portolan.internal.";
     let plain = ask(name, RecordType::A);
     assert!(plain.edns.is_none() && plain.metadata.authoritative && !plain.metadata.recursion_available);
@@ -154,6 +165,38 @@ fn edns_is_answered_with_edns_and_tcp_like_udp() {
     assert_eq!(answer.edns.as_ref().expect("EDNS is answered with EDNS").max_payload(), 1232);
     let by_tcp = query_tcp(NAME_SERVER, name, RecordType::A).expect("an answer");
     assert_eq!(answers(&by_tcp), answers(&plain));
+}
+
+/// Other names are looked up where the flag says, once; and where nobody answers, nobody waits for long.
+#[test]
+fn other_names_are_looked_up_where_the_operator_says() {
+    let _portolan = Portolan::spawn(None, &["--dns-forward=127.0.0.1:5310,127.0.0.1:5311"]);
+    // From here on in the test's own network. The one takes queries, and says nothing.
+    let _dead = UdpSocket::bind("127.0.0.1:5310").expect("a socket");
+    let upstream = UdpSocket::bind("127.0.0.1:5311").expect("a socket");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        while let Ok((length, peer)) = upstream.recv_from(&mut bytes) {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut answer = Message::from_vec(&bytes[..length]).expect("a query");
+            answer.metadata.message_type = MessageType::Response;
+            let name = answer.queries[0].name().clone();
+            answer.add_answer(Record::from_rdata(name, 300, RData::A(Ipv4Addr::new(192, 0, 2, 7).into())));
+            upstream.send_to(&answer.to_vec().expect("an answer"), peer).expect("it is sent");
+        }
+    });
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let answer =
+            eventually(PATIENCE, "an answer", || query(NAME_SERVER, "www.example.com.", RecordType::A));
+        assert_eq!(answers(&answer), ["192.0.2.7"]);
+        assert!(answer.metadata.recursion_available && !answer.metadata.authoritative);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the first answer is kept");
+    assert_eq!(resolve("nobody", RecordType::A).0, ResponseCode::ServFail, "our own names stay here");
 }
 
 /// From the engine's word that a container is told to stop, or has started, to the answer that heeds it.

@@ -22,12 +22,23 @@ pub struct Labels {
     pub allow_non_running: bool,
     /// `portolan.publish`: host ports in front of all replicas.
     pub publish: Vec<Publish>,
+    /// `portolan.dns.…`: names in DNS.
+    pub dns: DnsLabels,
     /// `portolan.port.NAME`: names for ports, as SRV records give them.
     pub ports: BTreeMap<String, (u16, Protocol)>,
     /// `http`, `tcp`, `udp` and `tls`: routers, services, middlewares.
     pub dynamic: Dynamic,
     /// What is wrong.
     pub faults: Vec<LabelFault>,
+}
+
+/// `portolan.dns.…`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DnsLabels {
+    /// `names`: further names of the service; below the zone, or with a final dot whole.
+    pub names: Vec<String>,
+    /// `enable`: whether the container is in DNS; it is, unless written.
+    pub enable: Option<bool>,
 }
 
 /// A label that can't be done as written.

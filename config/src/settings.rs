@@ -153,6 +153,10 @@ impl Settings {
             for protocol in [tcp, Protocol::Udp] {
                 taken.push(("dns.address".to_owned(), "the DNS server", dns.address, protocol));
             }
+            let tls = dns.options.tls.iter();
+            taken.extend(
+                tls.map(|tls| ("--dns-tls-address".to_owned(), "the DNS server over TLS", tls.address, tcp)),
+            );
         }
         if let Some(address) = self.internal.address {
             let path = format!("entryPoints.{}.address", internal::TRAEFIK);

@@ -9,11 +9,19 @@ use hickory_proto::rr::RecordType;
 
 use crate::cookie::Cookies;
 use crate::describe;
-use crate::message::{Data, Owner, Section, UDP_SIZE, UDP_SIZE_WITHOUT_EDNS, Writer};
+use crate::forward::Entry;
+use crate::message::{Data, Flags, Owner, Section, UDP_SIZE, UDP_SIZE_WITHOUT_EDNS, Writer};
 use crate::rcode::Rcode;
-use crate::records::{Node, RrSet};
+use crate::records::{Node, RrSet, addresses};
 use crate::request::{ClientEdns, Request};
-use crate::zone::{Found, HOSTMASTER, NAME_SERVER, Zone};
+use crate::special::Special;
+use crate::view::View;
+use crate::zone::{Found, HOSTMASTER, Lookup, NAME_SERVER, Zone};
+
+/// Aliases that are followed, one to the other.
+const ALIASES_MAX: usize = 8;
+/// How long an answer that has run out may be kept, in seconds (RFC 8767 §4).
+const STALE_TTL: u32 = 30;
 
 /// How a query came, and its answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +30,8 @@ pub enum Transport {
     Udp,
     /// On a connection: at most 65535 bytes.
     Tcp,
+    /// The same, encrypted.
+    Tls,
 }
 
 /// Who asks, and how.
@@ -35,6 +45,10 @@ pub struct Asker<'a> {
     pub cookies: Option<&'a Cookies>,
     /// Seconds since the epoch, modulo 2³².
     pub now: u32,
+    /// Whether others' names are looked up for this client.
+    pub recursion: bool,
+    /// Whether a client in a container sees only what is on its networks.
+    pub views: bool,
 }
 
 /// What was asked and how it was answered, for metrics.
@@ -46,53 +60,108 @@ pub struct Outcome {
     pub rcode: Rcode,
     /// Whether the answer was cut, and the client told to ask again over TCP.
     pub truncated: bool,
+    /// Whether the client showed a cookie of ours: that its address is its own.
+    pub known: bool,
 }
 
 /// Appends the answer to `query` to `reply`, or leaves it alone and returns `None` where silence is the answer: the
 /// bytes are no message, or are an answer themselves.
 pub fn answer(zone: &Zone, query: &[u8], asker: &Asker<'_>, reply: &mut Vec<u8>) -> Option<Outcome> {
-    Some(answer_request(zone, &Request::read(query)?, asker, reply))
+    answer_request(zone, &Request::read(query)?, &Asker { recursion: false, ..*asker }, reply)
 }
 
+/// The same of a query that was read. `None`, and `reply` as it was, where others are to be asked.
 pub(crate) fn answer_request(
     zone: &Zone,
     request: &Request<'_>,
     asker: &Asker<'_>,
     reply: &mut Vec<u8>,
-) -> Outcome {
-    let size = size(asker.transport, request.edns);
+) -> Option<Outcome> {
     let record_type = request.question.as_ref().map(|question| question.record_type);
-    let sent = request.edns.and_then(|edns| edns.cookie);
-    let cookie = sent.zip(asker.cookies).map(|(sent, ours)| ours.answer(sent, asker.client, asker.now).0);
-    let (rcode, truncated) = match (request.refusal, &request.question) {
-        (None, Some(question)) => {
-            let (found, suffix) = zone.find(question.name.lower());
-            let mut answer = Answer {
-                zone,
-                apex: if suffix.is_some() { Owner::Zone(&[]) } else { Owner::Question },
-                writer: Writer::begin(reply, size, request, zone.origin(), suffix, zone.ttl(), cookie),
-                truncated: false,
-            };
-            let rcode = answer.fill(&found, question.record_type);
-            let truncated = answer.truncated;
-            let authoritative = matches!(rcode, Rcode::NoError | Rcode::NxDomain);
-            answer.writer.finish(request, rcode, authoritative, truncated);
-            (rcode, truncated)
-        }
-        (refusal, _) => {
-            let rcode = refusal.unwrap_or(Rcode::FormErr);
-            Writer::begin(reply, size, request, zone.origin(), None, 0, cookie)
-                .finish(request, rcode, false, false);
-            (rcode, false)
-        }
+    let known = cookie(request, asker).is_some_and(|(_, good)| good);
+    let mut flags = Flags { recursion_available: asker.recursion, ..Flags::default() };
+    let (Some(question), None) = (&request.question, request.refusal) else {
+        let rcode = request.refusal.unwrap_or(Rcode::FormErr);
+        begin(zone, request, None, asker, reply).finish(request, rcode, flags);
+        return Some(Outcome { record_type, rcode, truncated: false, known });
     };
-    Outcome { record_type, rcode, truncated }
+    let name = question.name.lower();
+    let Lookup { found, suffix, origin } = zone.find(name);
+    let special = Special::of(name, question.record_type).filter(|_| asker.recursion);
+    let is_elsewhere = matches!(found, Found::Outside) && special.is_none();
+    if is_elsewhere && asker.recursion && request.recursion_desired {
+        return None;
+    }
+    let mut answer = Answer {
+        zone,
+        apex: if suffix.is_some() { Owner::Zone(&[]) } else { Owner::Question },
+        view: if asker.views { View::of(zone, asker.client) } else { None },
+        is_first: origin == zone.origin(),
+        writer: begin(zone, request, Some((origin, suffix)), asker, reply),
+        truncated: false,
+    };
+    let rcode = match (&found, special) {
+        (Found::Outside, Some(special)) => answer.special(special, question.record_type),
+        _ => answer.fill(&found, question.record_type),
+    };
+    flags.truncated = answer.truncated;
+    flags.authoritative = matches!(rcode, Rcode::NoError | Rcode::NxDomain);
+    answer.writer.finish(request, rcode, flags);
+    Some(Outcome { record_type, rcode, truncated: flags.truncated, known })
+}
+
+/// Appends what another server answered to `reply`: `age` seconds ago, or, where that is `None`, so long ago that it has
+/// run out. Without an entry none could be had.
+pub(crate) fn relay(
+    zone: &Zone,
+    request: &Request<'_>,
+    asker: &Asker<'_>,
+    entry: Option<(&Entry, Option<u32>)>,
+    reply: &mut Vec<u8>,
+) -> Outcome {
+    let record_type = request.question.as_ref().map(|question| question.record_type);
+    let known = cookie(request, asker).is_some_and(|(_, good)| good);
+    let mut flags = Flags { recursion_available: true, ..Flags::default() };
+    let mut writer = begin(zone, request, None, asker, reply);
+    let mut rcode = Rcode::ServFail;
+    if let Some((entry, age)) = entry {
+        let stale = if age.is_none() { Some(STALE_TTL) } else { None };
+        flags.truncated = writer.relay(&entry.reply, age.unwrap_or(0), stale).is_err();
+        flags.authentic = entry.reply.authentic && request.edns.is_some_and(|edns| edns.dnssec_ok);
+        rcode = match entry.reply.rcode {
+            0 => Rcode::NoError,
+            3 => Rcode::NxDomain,
+            _ => Rcode::ServFail,
+        };
+    }
+    writer.finish(request, rcode, flags);
+    Outcome { record_type, rcode, truncated: flags.truncated, known }
+}
+
+/// Begins the answer; with the zone that the question's name is in, and where in it that begins, if it does.
+fn begin<'a>(
+    zone: &'a Zone,
+    request: &Request<'_>,
+    place: Option<(&'a [u8], Option<usize>)>,
+    asker: &Asker<'_>,
+    reply: &'a mut Vec<u8>,
+) -> Writer<'a> {
+    let (origin, suffix) = place.unwrap_or((zone.origin(), None));
+    let cookie = cookie(request, asker).map(|(cookie, _)| cookie);
+    let size = size(asker.transport, request.edns);
+    Writer::begin(reply, size, request, origin, suffix, zone.ttl(), cookie)
+}
+
+/// The cookie to be given back, and whether the client showed a good one.
+fn cookie(request: &Request<'_>, asker: &Asker<'_>) -> Option<([u8; 24], bool)> {
+    let sent = request.edns.and_then(|edns| edns.cookie)?;
+    Some(asker.cookies?.answer(sent, asker.client, asker.now))
 }
 
 /// How long the answer may be (RFC 6891 §6.2.3–6.2.5: less than 512 means 512).
 fn size(transport: Transport, edns: Option<ClientEdns>) -> u16 {
     match (transport, edns) {
-        (Transport::Tcp, _) => u16::MAX,
+        (Transport::Tcp | Transport::Tls, _) => u16::MAX,
         (Transport::Udp, Some(edns)) => edns.udp_size.clamp(UDP_SIZE_WITHOUT_EDNS, UDP_SIZE),
         (Transport::Udp, None) => UDP_SIZE_WITHOUT_EDNS,
     }
@@ -100,6 +169,10 @@ fn size(transport: Transport, edns: Option<ClientEdns>) -> u16 {
 
 struct Answer<'a> {
     zone: &'a Zone,
+    /// What the client sees; `None` is everything.
+    view: Option<View<'a>>,
+    /// Whether the name is in the first zone, which records point to.
+    is_first: bool,
     /// Who owns the SOA: the zone's apex; for reverse names, each of which we serve as a zone of its own, the name itself.
     apex: Owner<'static>,
     writer: Writer<'a>,
@@ -116,6 +189,13 @@ impl Answer<'_> {
                 return Rcode::NxDomain;
             }
             Found::Apex => self.apex(record_type),
+            Found::Node(node) if self.view.as_ref().is_some_and(|view| !view.sees(node)) => {
+                self.negative();
+                return Rcode::NxDomain;
+            }
+            Found::Node(node) | Found::Alone(node) if is_alias(node, record_type) => {
+                return self.follow(node, record_type);
+            }
             Found::Node(node) => self.node(node, record_type),
             Found::Alone(node) => self.alone(node, record_type),
         }
@@ -132,14 +212,54 @@ impl Answer<'_> {
                 }
             }
             RecordType::ANY => self.any(),
-            _ => self.negative(),
+            _ => match self.zone.apex().and_then(|node| node.get(record_type)) {
+                Some(set) => self.set(set),
+                None => self.negative(),
+            },
         }
+    }
+
+    /// An alias, and what the name has that it stands for (RFC 1034 §3.6.2), as far as that is ours. The code is the
+    /// last name's (RFC 6604 §2).
+    fn follow(&mut self, node: &Node, record_type: RecordType) -> Rcode {
+        let zone = self.zone;
+        let Some(mut alias) = node.get(RecordType::CNAME) else { return Rcode::NoError };
+        self.truncated = self.writer.answers(alias, 0).is_err();
+        for _ in 1..ALIASES_MAX {
+            if self.truncated {
+                return Rcode::NoError;
+            }
+            let target = alias.data(0).to_ascii_lowercase();
+            let owner = Owner::Whole(&target);
+            let (Found::Node(node) | Found::Alone(node)) = zone.find(&target).found else {
+                let missing = matches!(zone.find(&target).found, Found::Missing);
+                if missing {
+                    self.negative();
+                }
+                return if missing { Rcode::NxDomain } else { Rcode::NoError };
+            };
+            let is_alias = is_alias(node, record_type);
+            let Some(set) = node.get(if is_alias { RecordType::CNAME } else { record_type }) else {
+                self.negative();
+                return Rcode::NoError;
+            };
+            self.truncated = self.writer.set(Section::Answer, owner, set).is_err();
+            if !is_alias {
+                return Rcode::NoError;
+            }
+            alias = set;
+        }
+        Rcode::NoError
     }
 
     fn node(&mut self, node: &Node, record_type: RecordType) {
         match record_type {
             RecordType::ANY if !node.is_empty() => self.any(),
             RecordType::TXT => self.text(node),
+            RecordType::A | RecordType::AAAA if self.view.is_some() && node.about.is_somebody() => {
+                self.seen_addresses(node, record_type);
+            }
+            RecordType::SRV if self.view.is_some() => self.seen_services(node),
             _ => match node.get(record_type) {
                 Some(set) => self.set(set),
                 None => self.negative(),
@@ -161,8 +281,45 @@ impl Answer<'_> {
         let first = set.take_turn();
         self.truncated = self.writer.answers(set, first).is_err();
         for host in set.hosts(first) {
-            if self.truncated || !self.glue(&host.name, &host.node) {
+            if !self.is_first || self.truncated || !self.glue(&host.name, &host.node) {
                 return;
+            }
+        }
+    }
+
+    /// The addresses that the client can reach, in their turn.
+    fn seen_addresses(&mut self, node: &Node, record_type: RecordType) {
+        let Some(view) = &self.view else { return };
+        let mut ips = view.addresses(&node.about);
+        ips.retain(|ip| ip.is_ipv4() == (record_type == RecordType::A));
+        let turn = node.get(record_type).map_or(0, RrSet::take_turn);
+        match addresses(record_type, ips, self.zone.ttl(), None) {
+            Some(set) => {
+                let first = turn % set.len();
+                self.truncated = self.writer.answers(&set, first).is_err();
+            }
+            None => self.negative(),
+        }
+    }
+
+    /// The ports of hosts that the client sees, with the addresses that it can reach.
+    fn seen_services(&mut self, node: &Node) {
+        let (Some(set), Some(view)) = (node.get(RecordType::SRV), &self.view) else { return self.negative() };
+        let seen = set.filtered(|host| view.sees(&host.node));
+        let Some(seen) = seen else { return self.negative() };
+        let first = set.take_turn() % seen.len();
+        self.truncated = self.writer.answers(&seen, first).is_err();
+        for host in seen.hosts(first) {
+            let ips = view.addresses(&host.node.about);
+            for kind in [RecordType::A, RecordType::AAAA] {
+                let Some(set) = addresses(kind, ips.iter().copied(), self.zone.ttl(), None) else { continue };
+                let owner = Owner::Zone(&host.name);
+                if !self.is_first
+                    || self.truncated
+                    || self.writer.set(Section::Additional, owner, &set).is_err()
+                {
+                    return;
+                }
             }
         }
     }
@@ -190,6 +347,16 @@ impl Answer<'_> {
         sets.all(|set| self.writer.set(Section::Additional, Owner::Zone(name), set).is_ok())
     }
 
+    fn special(&mut self, special: Special, record_type: RecordType) -> Rcode {
+        match (special, record_type) {
+            (Special::Nothing, _) => return Rcode::NxDomain,
+            (Special::Loopback, RecordType::A) => self.own(Data::Address(Special::V4.into())),
+            (Special::Loopback, RecordType::AAAA) => self.own(Data::Address(Special::V6.into())),
+            (Special::Loopback, _) => {}
+        }
+        Rcode::NoError
+    }
+
     /// The least that answers ANY (RFC 8482 §4.2).
     fn any(&mut self) {
         self.own(Data::Hinfo { cpu: "RFC8482" });
@@ -210,6 +377,12 @@ impl Answer<'_> {
         };
         self.truncated |= self.writer.record(section, self.apex, soa).is_err();
     }
+}
+
+/// Whether a name stands for another one, as far as this type is concerned.
+fn is_alias(node: &Node, record_type: RecordType) -> bool {
+    let any = matches!(record_type, RecordType::CNAME | RecordType::ANY);
+    !any && node.get(RecordType::CNAME).is_some() && node.get(record_type).is_none()
 }
 
 #[cfg(test)]

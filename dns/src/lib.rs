@@ -10,6 +10,9 @@
 pub mod answer;
 mod cookie;
 mod describe;
+mod explain;
+mod fixed;
+mod forward;
 mod key;
 mod message;
 pub mod metrics;
@@ -18,12 +21,16 @@ mod rcode;
 mod records;
 mod request;
 pub mod server;
+mod special;
 #[cfg(test)]
 mod test_support;
+mod view;
 pub mod zone;
 
 pub use answer::{Asker, Outcome, Transport, answer};
 pub use cookie::Cookies;
+pub use explain::{Considered, Explanation, explain};
+pub use fixed::Fixed;
 pub use metrics::Metrics;
 pub use rcode::Rcode;
 pub use server::Server;

@@ -4,8 +4,11 @@
 //! compressing it (so a record that fits may not), and emits OPT last, where a full message loses it. Tests read what is
 //! written here with hickory's decoder.
 
+use std::net::IpAddr;
+
 use hickory_proto::rr::{DNSClass, RecordType};
 
+use crate::forward::Reply;
 use crate::rcode::Rcode;
 use crate::records::RrSet;
 use crate::request::{ClientEdns, Request};
@@ -40,11 +43,14 @@ pub(crate) enum Owner<'a> {
     Question,
     /// A name in the zone, by its key; the apex is empty.
     Zone(&'a [u8]),
+    /// Any name, in wire form.
+    Whole(&'a [u8]),
 }
 
 /// What a record says.
 #[derive(Clone, Copy)]
 pub(crate) enum Data<'a> {
+    Address(IpAddr),
     Ns(&'a [u8]),
     /// Strings, each after its length (RFC 1035 §3.3.14).
     Txt(&'a [u8]),
@@ -57,6 +63,19 @@ pub(crate) enum Data<'a> {
     Hinfo {
         cpu: &'a str,
     },
+}
+
+/// What the header says of the answer.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Flags {
+    /// AA: we have the say over the name.
+    pub(crate) authoritative: bool,
+    /// TC: it was cut.
+    pub(crate) truncated: bool,
+    /// RA: others' names are looked up for this client.
+    pub(crate) recursion_available: bool,
+    /// AD: somebody who was asked says that signatures were checked.
+    pub(crate) authentic: bool,
 }
 
 /// The record did not fit, and nothing of it was written.
@@ -117,6 +136,7 @@ impl<'a> Writer<'a> {
         match owner {
             Owner::Question => self.u16(QUESTION_NAME),
             Owner::Zone(key) => self.name(key),
+            Owner::Whole(name) => self.out.extend_from_slice(name),
         }
         self.u16(data.record_type().into());
         self.u16(DNSClass::IN.into());
@@ -156,6 +176,16 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Appends what another server answered, all of it, `age` seconds after; or with `stale` seconds to live.
+    pub(crate) fn relay(&mut self, reply: &Reply, age: u32, stale: Option<u32>) -> Result<(), Full> {
+        if self.out.len() - self.start + reply.records.len() > self.limit {
+            return Err(Full);
+        }
+        reply.append(self.out, age, stale);
+        self.counts[1..].copy_from_slice(&reply.counts);
+        Ok(())
+    }
+
     /// Appends the records of a set of another name than the one asked for: all, or none.
     pub(crate) fn set(&mut self, section: Section, owner: Owner<'_>, set: &RrSet) -> Result<(), Full> {
         let before = self.mark();
@@ -163,6 +193,7 @@ impl<'a> Writer<'a> {
             match owner {
                 Owner::Question => self.u16(QUESTION_NAME),
                 Owner::Zone(key) => self.name(key),
+                Owner::Whole(name) => self.out.extend_from_slice(name),
             }
             self.out.extend_from_slice(&record[2..]);
             self.counts[section as usize] += 1;
@@ -175,13 +206,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Completes the message: OPT where the query had one (RFC 6891 §6.1.1), then the header.
-    pub(crate) fn finish(
-        mut self,
-        request: &Request<'_>,
-        rcode: Rcode,
-        authoritative: bool,
-        truncated: bool,
-    ) {
+    pub(crate) fn finish(mut self, request: &Request<'_>, rcode: Rcode, flags: Flags) {
         if let Some(edns) = request.edns {
             self.opt(edns, rcode);
         }
@@ -189,11 +214,14 @@ impl<'a> Writer<'a> {
         let head = [
             // QR, then the query's operation; RD is copied (RFC 1035 §4.1.1).
             0x80 | request.op_code
-                | flag(authoritative, 0x04)
-                | flag(truncated, 0x02)
+                | flag(flags.authoritative, 0x04)
+                | flag(flags.truncated, 0x02)
                 | flag(request.recursion_desired, 0x01),
-            // RA, AD and CD clear: no recursion here, and nothing is signed (RFC 4035 §3.1.6).
-            (rcode.number() & 0x0F) as u8,
+            // CD is copied (RFC 4035 §3.1.6).
+            flag(flags.recursion_available, 0x80)
+                | flag(flags.authentic, 0x20)
+                | flag(request.checking_disabled, 0x10)
+                | (rcode.number() & 0x0F) as u8,
         ];
         let header = &mut self.out[self.start..self.start + HEADER];
         header[..2].copy_from_slice(&request.id.to_be_bytes());
@@ -223,6 +251,8 @@ impl<'a> Writer<'a> {
 
     fn data(&mut self, data: Data<'_>) {
         match data {
+            Data::Address(IpAddr::V4(ip)) => self.out.extend_from_slice(&ip.octets()),
+            Data::Address(IpAddr::V6(ip)) => self.out.extend_from_slice(&ip.octets()),
             Data::Ns(name) => self.name(name),
             Data::Txt(strings) => self.out.extend_from_slice(strings),
             Data::Soa { primary, mailbox, serial, negative_ttl } => {
@@ -276,6 +306,8 @@ impl<'a> Writer<'a> {
 impl Data<'_> {
     fn record_type(&self) -> RecordType {
         match self {
+            Self::Address(IpAddr::V4(_)) => RecordType::A,
+            Self::Address(IpAddr::V6(_)) => RecordType::AAAA,
             Self::Ns(_) => RecordType::NS,
             Self::Txt(_) => RecordType::TXT,
             Self::Soa { .. } => RecordType::SOA,

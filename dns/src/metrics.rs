@@ -6,7 +6,8 @@ use std::time::Duration;
 use hickory_proto::rr::RecordType;
 use prometheus::local::{LocalHistogram, LocalIntCounter};
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::answer::{Outcome, Transport};
@@ -27,10 +28,20 @@ pub struct Metrics {
 struct Cells {
     udp: [IntCounter; TYPES.len()],
     tcp: [IntCounter; TYPES.len()],
+    tls: [IntCounter; TYPES.len()],
     responses: [IntCounter; Rcode::ALL.len()],
     duration: Histogram,
     zone_names: IntGauge,
     dropped: IntCounter,
+    limited: IntCounter,
+    cache_hits: [IntCounter; 2],
+    cache_misses: IntCounter,
+    cache_entries: IntGauge,
+    cache_prefetches: IntCounter,
+    cache_stale: IntCounter,
+    forwarded: IntCounterVec,
+    forward_duration: HistogramVec,
+    forward_rejects: IntCounter,
 }
 
 impl Metrics {
@@ -42,6 +53,14 @@ impl Metrics {
     /// * `portolan_dns_zone_names`: names in the zone.
     /// * `portolan_dns_dropped_total`: datagrams that deserved silence, answers that could not be sent, and connections
     ///   closed because of their number or for sending what is no query.
+    /// * `portolan_dns_rate_limited_total`: answers by UDP cut or dropped, as their network was sent too many.
+    /// * `portolan_dns_cache_hits_total{type}`: answers given from the cache; `type` is `success` or `denial`.
+    /// * `portolan_dns_cache_misses_total`, `portolan_dns_cache_entries`: names to be asked of others; answers kept.
+    /// * `portolan_dns_cache_prefetch_total`, `portolan_dns_cache_served_stale_total`: fetched ahead of their end; given
+    ///   after it.
+    /// * `portolan_dns_forward_requests_total{to,rcode}`, `portolan_dns_forward_request_duration_seconds{to}`: others
+    ///   asked; `to` is a server that the operator named.
+    /// * `portolan_dns_forward_rejects_total`: not asked, as too much was on its way.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
             Opts::new("portolan_dns_requests_total", "DNS queries answered"),
@@ -54,9 +73,20 @@ impl Metrics {
             "Time from a query read to its answer ready to be sent",
         )
         .buckets(exponential_buckets(0.000_01, 2.0, 14)?);
+        let hits = IntCounterVec::new(
+            Opts::new("portolan_dns_cache_hits_total", "DNS answers given from the cache"),
+            &["type"],
+        )?;
+        let forward_duration = HistogramOpts::new(
+            "portolan_dns_forward_request_duration_seconds",
+            "Time from a query sent to another name server to its answer",
+        )
+        .buckets(exponential_buckets(0.000_25, 2.0, 15)?);
+        let counter = |name: &str, help: &str| IntCounter::new(name, help);
         let cells = Cells {
             udp: TYPES.map(|name| requests.with_label_values(&["udp", name])),
             tcp: TYPES.map(|name| requests.with_label_values(&["tcp", name])),
+            tls: TYPES.map(|name| requests.with_label_values(&["tls", name])),
             responses: Rcode::ALL.map(|rcode| responses.with_label_values(&[rcode.as_str()])),
             duration: Histogram::with_opts(duration)?,
             zone_names: IntGauge::new("portolan_dns_zone_names", "Names in the zone")?,
@@ -64,12 +94,53 @@ impl Metrics {
                 "portolan_dns_dropped_total",
                 "Datagrams not answered, answers not sent, and connections closed for their number or their content",
             )?,
+            limited: counter(
+                "portolan_dns_rate_limited_total",
+                "DNS answers cut or dropped, as their network was sent too many",
+            )?,
+            cache_hits: ["success", "denial"].map(|kind| hits.with_label_values(&[kind])),
+            cache_misses: counter(
+                "portolan_dns_cache_misses_total",
+                "DNS queries not answered from the cache",
+            )?,
+            cache_entries: IntGauge::new("portolan_dns_cache_entries", "DNS answers in the cache")?,
+            cache_prefetches: counter(
+                "portolan_dns_cache_prefetch_total",
+                "DNS answers fetched before they run out",
+            )?,
+            cache_stale: counter(
+                "portolan_dns_cache_served_stale_total",
+                "DNS answers given after they have run out",
+            )?,
+            forwarded: IntCounterVec::new(
+                Opts::new("portolan_dns_forward_requests_total", "Queries to other name servers"),
+                &["to", "rcode"],
+            )?,
+            forward_duration: HistogramVec::new(forward_duration, &["to"])?,
+            forward_rejects: counter(
+                "portolan_dns_forward_rejects_total",
+                "DNS queries not forwarded for their number",
+            )?,
         };
         registry.register(Box::new(requests))?;
         registry.register(Box::new(responses))?;
         registry.register(Box::new(cells.duration.clone()))?;
         registry.register(Box::new(cells.zone_names.clone()))?;
         registry.register(Box::new(cells.dropped.clone()))?;
+        registry.register(Box::new(hits))?;
+        let counters = [
+            &cells.limited,
+            &cells.cache_misses,
+            &cells.cache_prefetches,
+            &cells.cache_stale,
+            &cells.forward_rejects,
+        ];
+        for counter in counters {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        registry.register(Box::new(cells.cache_entries.clone()))?;
+        registry.register(Box::new(cells.forwarded.clone()))?;
+        registry.register(Box::new(cells.forward_duration.clone()))?;
         Ok(Self { cells: Arc::new(cells) })
     }
 
@@ -85,6 +156,7 @@ impl Metrics {
             responses: std::array::from_fn(|index| self.cells.responses[index].local()),
             duration: self.cells.duration.local(),
             dropped: self.cells.dropped.local(),
+            limited: self.cells.limited.local(),
         }
     }
 
@@ -93,10 +165,43 @@ impl Metrics {
         let requests = match transport {
             Transport::Udp => &self.cells.udp,
             Transport::Tcp => &self.cells.tcp,
+            Transport::Tls => &self.cells.tls,
         };
         requests[type_index(outcome.record_type)].inc();
         self.cells.responses[outcome.rcode.index()].inc();
         self.cells.duration.observe(took.as_secs_f64());
+    }
+
+    /// An answer given from the cache.
+    pub(crate) fn cache_hit(&self, denial: bool) {
+        self.cells.cache_hits[usize::from(denial)].inc();
+    }
+
+    /// What was asked is not kept, or has run out.
+    pub(crate) fn cache_missed(&self) {
+        self.cells.cache_misses.inc();
+    }
+
+    pub(crate) fn cache_holds(&self, answers: usize) {
+        self.cells.cache_entries.set(i64::try_from(answers).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn prefetched(&self) {
+        self.cells.cache_prefetches.inc();
+    }
+
+    pub(crate) fn served_stale(&self) {
+        self.cells.cache_stale.inc();
+    }
+
+    /// Another name server was asked; `rcode` is its answer's, or says why there is none.
+    pub(crate) fn forwarded(&self, to: &str, rcode: &str, took: Duration) {
+        self.cells.forwarded.with_label_values(&[to, rcode]).inc();
+        self.cells.forward_duration.with_label_values(&[to]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn forward_rejected(&self) {
+        self.cells.forward_rejects.inc();
     }
 
     /// One datagram, answer or connection dropped.
@@ -111,6 +216,7 @@ pub(crate) struct Local {
     responses: [LocalIntCounter; Rcode::ALL.len()],
     duration: LocalHistogram,
     dropped: LocalIntCounter,
+    limited: LocalIntCounter,
 }
 
 impl Local {
@@ -126,9 +232,18 @@ impl Local {
         self.dropped.inc_by(count);
     }
 
+    /// An answer cut or dropped, as its network was sent too many.
+    pub(crate) fn limited(&mut self) {
+        self.limited.inc();
+    }
+
     /// Adds what was counted to the shared cells.
     pub(crate) fn flush(&self) {
-        self.udp.iter().chain(&self.responses).chain([&self.dropped]).for_each(LocalIntCounter::flush);
+        self.udp
+            .iter()
+            .chain(&self.responses)
+            .chain([&self.dropped, &self.limited])
+            .for_each(LocalIntCounter::flush);
         self.duration.flush();
     }
 }
@@ -171,7 +286,14 @@ mod tests {
         assert_eq!(
             names,
             [
+                "portolan_dns_cache_entries",
+                "portolan_dns_cache_hits_total",
+                "portolan_dns_cache_misses_total",
+                "portolan_dns_cache_prefetch_total",
+                "portolan_dns_cache_served_stale_total",
                 "portolan_dns_dropped_total",
+                "portolan_dns_forward_rejects_total",
+                "portolan_dns_rate_limited_total",
                 "portolan_dns_request_duration_seconds",
                 "portolan_dns_requests_total",
                 "portolan_dns_responses_total",

@@ -59,10 +59,32 @@ pub(crate) fn below(labels: &[u8], parent: &[u8], room: usize) -> Result<Key, Na
     Ok(Key::join(labels, parent))
 }
 
+/// A key as it is written, for people.
+pub(crate) fn shown(key: &[u8]) -> String {
+    let labels = std::iter::successors(Some(key), |key| parent(key));
+    let label = |key: &[u8]| {
+        let length = usize::from(key.first().copied().unwrap_or_default());
+        String::from_utf8_lossy(key.get(1..=length).unwrap_or_default()).into_owned()
+    };
+    labels.map(label).collect::<Vec<_>>().join(".")
+}
+
 /// The key one label up; `None` when that is the apex.
 pub(crate) fn parent(key: &[u8]) -> Option<&[u8]> {
     let length = usize::from(*key.first()?);
     key.get(1 + length..).filter(|rest| !rest.is_empty())
+}
+
+/// Whether a name is the other or below it, both in lower-case wire form, root included.
+pub(crate) fn is_below(name: &[u8], suffix: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(rest) = name.get(at..).filter(|rest| rest.len() >= suffix.len()) {
+        if rest == suffix {
+            return true;
+        }
+        at += 1 + usize::from(rest[0]);
+    }
+    false
 }
 
 /// The address that a reverse name stands for: `4.3.2.1.in-addr.arpa` (RFC 1035 §3.5), and thirty-two nibbles under
@@ -137,6 +159,7 @@ mod tests {
         assert_eq!(&*key("Web.Shop_1", 200).unwrap(), b"\x03web\x06shop_1");
         assert_eq!(parent(b"\x03web\x06shop_1"), Some(&b"\x06shop_1"[..]));
         assert_eq!(parent(b"\x06shop_1"), None);
+        assert_eq!(shown(b"\x03web\x06shop_1"), "web.shop_1");
     }
 
     #[test]

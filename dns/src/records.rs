@@ -68,6 +68,13 @@ pub(crate) enum About {
     Alias(Arc<[Arc<Endpoint>]>),
 }
 
+impl About {
+    /// Whether it is about some container.
+    pub(crate) fn is_somebody(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
 impl Node {
     pub(crate) fn new(sets: impl IntoIterator<Item = Option<RrSet>>, about: About) -> Self {
         Self { sets: sets.into_iter().flatten().map(Arc::new).collect(), about }
@@ -122,6 +129,12 @@ impl RrSet {
         &self.bytes[start..end]
     }
 
+    /// The data of the record at `index`.
+    pub(crate) fn data(&self, index: usize) -> &[u8] {
+        // The owner's pointer, type, class, time to live and length come first.
+        &self.record(index)[12..]
+    }
+
     /// Every record, from its owner on, as they are.
     pub(crate) fn records(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).map(|index| self.record(index))
@@ -152,6 +165,22 @@ impl RrSet {
         let first = self.hosts.partition_point(|(record, _)| *record as usize <= start).saturating_sub(1);
         let (end, begin) = self.hosts.split_at(first.min(self.hosts.len()));
         begin.iter().chain(end).map(|(_, host)| host)
+    }
+
+    /// The records of the hosts that `is_seen`; `None` where there are none.
+    pub(crate) fn filtered(&self, is_seen: impl Fn(&Host) -> bool) -> Option<Self> {
+        let mut builder = Builder::new(self.kind, 0);
+        for (at, (start, host)) in self.hosts.iter().enumerate() {
+            let end = self.hosts.get(at + 1).map_or(self.len(), |(next, _)| *next as usize);
+            if is_seen(host) {
+                builder.host(host);
+                for index in *start as usize..end {
+                    builder.bytes.extend_from_slice(self.record(index));
+                    builder.ends.push(builder.bytes.len() as u32);
+                }
+            }
+        }
+        builder.build()
     }
 
     fn merged(parts: &[&Self], kind: RecordType, turn: u32) -> Self {

@@ -28,6 +28,8 @@ pub(crate) struct Request<'q> {
     /// As on the wire, shifted to its place in the header.
     pub(crate) op_code: u8,
     pub(crate) recursion_desired: bool,
+    /// CD: signatures are not to be checked on the way (RFC 4035 §3.2.2).
+    pub(crate) checking_disabled: bool,
     /// To be repeated in the answer, where it could be read.
     pub(crate) question: Option<Question<'q>>,
     pub(crate) edns: Option<ClientEdns>,
@@ -86,6 +88,7 @@ impl<'q> Request<'q> {
             id: u16::from_be_bytes([header[0], header[1]]),
             op_code: 0,
             recursion_desired: header[2] & 1 != 0,
+            checking_disabled: header[3] & 0x10 != 0,
             question: Some(Question { name, record_type, class: DNSClass::IN }),
             edns,
             refusal: None,
@@ -104,6 +107,7 @@ impl<'q> Request<'q> {
             id: metadata.id,
             op_code: u8::from(metadata.op_code) << 3,
             recursion_desired: metadata.recursion_desired,
+            checking_disabled: metadata.checking_disabled,
             question: None,
             edns: None,
             refusal: None,

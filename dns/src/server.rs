@@ -11,19 +11,25 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use arc_swap::Guard;
 use portolan_config::ListenAddress;
 use portolan_config::settings::Dns;
+use portolan_config::settings::dns::Tls;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tracing::info;
 
-use crate::answer::{Asker, Outcome, Transport, answer};
+use crate::answer::{Asker, Outcome, Transport, answer_request, relay};
 use crate::cookie::Cookies;
+use crate::forward::{Asked, Entry, Forward, Forwarder, Given, Kept, forward, is_near};
 use crate::metrics::Metrics;
+use crate::request::Request;
 use crate::zone::{SharedZone, Zone};
 
+mod limit;
 mod seats;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod udp;
 
 /// Connections that may wait for the kernel to hand them over.
@@ -40,6 +46,8 @@ pub struct Server {
     tcp: std::net::TcpListener,
     local_addr: SocketAddr,
     context: Context,
+    forwarder: Option<Forwarder>,
+    tls: Option<(std::net::TcpListener, tls::Handshakes)>,
 }
 
 /// What every query needs.
@@ -48,6 +56,12 @@ struct Context {
     zone: SharedZone,
     metrics: Metrics,
     cookies: Arc<Cookies>,
+    /// `None` where names of others are refused.
+    forward: Option<Arc<Forward>>,
+    /// Whether a client in a container sees only what is on its networks.
+    views: bool,
+    /// Answers a second that one network is sent by UDP, by each worker.
+    rate_limit: Option<u32>,
 }
 
 /// What every query needs, at one moment.
@@ -57,36 +71,91 @@ struct Moment<'c> {
     context: &'c Context,
 }
 
-impl Context {
-    fn moment(&self) -> Moment<'_> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
-        Moment { zone: self.zone.load(), now, context: self }
-    }
-
-    /// Appends the answer to `query` to `reply`, and counts it. `false` where silence is the answer.
-    fn answer(&self, query: &[u8], transport: Transport, client: IpAddr, reply: &mut Vec<u8>) -> bool {
-        let begun = Instant::now();
-        let outcome = self.moment().answer(query, transport, client, reply);
-        if let Some(outcome) = outcome {
-            self.metrics.answered(transport, outcome, begun.elapsed());
-        }
-        outcome.is_some()
-    }
+/// How a query is answered.
+enum Verdict {
+    /// Not at all.
+    Silence,
+    /// The answer was appended.
+    Answered(Outcome),
+    /// Others are to be asked.
+    Elsewhere(Elsewhere),
 }
 
-impl Moment<'_> {
-    /// Appends the answer to `query` to `reply`. `None` where silence is the answer.
-    fn answer(
+/// What others are to be asked, and what they said some time ago.
+struct Elsewhere {
+    asked: Asked,
+    written: Vec<u8>,
+    stale: Option<Arc<Entry>>,
+}
+
+impl Context {
+    fn moment(&self) -> Moment<'_> {
+        Moment { zone: self.zone.load(), now: seconds(), context: self }
+    }
+
+    /// The answer to `query` from what others said, counted.
+    fn relay(
         &self,
         query: &[u8],
         transport: Transport,
         client: IpAddr,
-        reply: &mut Vec<u8>,
-    ) -> Option<Outcome> {
-        let client = client.to_canonical();
-        let asker = Asker { transport, client, cookies: Some(&self.context.cookies), now: self.now };
-        answer(&self.zone, query, &asker, reply)
+        begun: Instant,
+        given: &Given,
+    ) -> Vec<u8> {
+        let mut reply = Vec::new();
+        let moment = self.moment();
+        let entry = match given {
+            Given::Entry(entry, age) => Some((&**entry, *age)),
+            Given::Nothing => None,
+        };
+        if let Some(request) = Request::read(query) {
+            let outcome = relay(&moment.zone, &request, &moment.asker(transport, client), entry, &mut reply);
+            self.metrics.answered(transport, outcome, begun.elapsed());
+        }
+        reply
     }
+}
+
+impl Moment<'_> {
+    fn asker(&self, transport: Transport, client: IpAddr) -> Asker<'_> {
+        let client = client.to_canonical();
+        let recursion = self.context.forward.is_some() && is_near(client);
+        Asker {
+            transport,
+            client,
+            cookies: Some(&self.context.cookies),
+            now: self.now,
+            recursion,
+            views: self.context.views,
+        }
+    }
+
+    /// Appends the answer to `query` to `reply`, if it is known here.
+    fn answer(&self, query: &[u8], transport: Transport, client: IpAddr, reply: &mut Vec<u8>) -> Verdict {
+        let Some(request) = Request::read(query) else { return Verdict::Silence };
+        let asker = self.asker(transport, client);
+        if let Some(outcome) = answer_request(&self.zone, &request, &asker, reply) {
+            return Verdict::Answered(outcome);
+        }
+        let (Some(forward), Some(question)) = (&self.context.forward, &request.question) else {
+            return Verdict::Silence; // only a question that can be forwarded comes here
+        };
+        let (asked, kept) = forward.lookup(&request, question, self.now);
+        let stale = match kept {
+            Kept::Fresh(entry, age, _) => {
+                let entry = Some((&*entry, Some(age)));
+                return Verdict::Answered(relay(&self.zone, &request, &asker, entry, reply));
+            }
+            Kept::Stale(entry) => Some(entry),
+            Kept::Nothing => None,
+        };
+        Verdict::Elsewhere(Elsewhere { asked, written: question.name.written().to_vec(), stale })
+    }
+}
+
+/// Seconds since the epoch, modulo 2³².
+pub(crate) fn seconds() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32)
 }
 
 impl Server {
@@ -94,21 +163,34 @@ impl Server {
     pub fn bind(settings: &Dns, zone: SharedZone, metrics: Metrics) -> io::Result<Self> {
         let address = settings.address;
         let cookies = Arc::new(Cookies::new(rand::random()));
-        let context = Context { zone, metrics, cookies };
         let bind = || -> io::Result<Self> {
             let (udp, tcp) = bind_both(address, settings.options.workers)?;
             let local_addr = tcp.local_addr()?;
+            let forwards = settings.options.forward.as_ref();
+            let (forward, forwarder) =
+                forwards.map(|settings| forward(settings, local_addr, metrics.clone())).unzip();
+            let views = settings.options.views;
+            let rate_limit = settings.options.rate_limit;
+            let context = Context { zone, metrics, cookies, forward, views, rate_limit };
+            let tls = settings.options.tls.as_ref().map(bind_tls).transpose()?;
             let workers = udp.into_iter().map(|socket| udp::Worker::new(socket, context.clone()));
             Ok(Self {
                 workers: workers.collect::<io::Result<_>>()?,
                 tcp,
                 local_addr,
-                context: context.clone(),
+                context,
+                forwarder,
+                tls,
             })
         };
         bind().map_err(|error| {
             io::Error::new(error.kind(), format!("can't listen for DNS on {address}: {error}"))
         })
+    }
+
+    /// Where it listens over TLS, if it does.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// Where it listens, by UDP and TCP.
@@ -122,15 +204,39 @@ impl Server {
         let tcp = TcpListener::from_std(self.tcp)?;
         let workers = Workers::start(self.workers)?;
         info!(address = %self.local_addr, "DNS listens");
-        let mut connections = tcp::Connections::new(self.context);
+        let mut connections = tcp::Connections::new(self.context.clone());
+        let mut encrypted = tcp::Connections::new(self.context);
+        let tls = match self.tls {
+            Some((listener, handshakes)) => Some((TcpListener::from_std(listener)?, handshakes)),
+            None => None,
+        };
+        let mut forwarding = JoinSet::new(); // ends with us
+        if let Some(forwarder) = self.forwarder {
+            forwarding.spawn(forwarder.run());
+        }
         tokio::select! {
             () = stop => {}
-            () = connections.accept(&tcp) => {}
+            () = connections.accept(&tcp, None) => {}
+            () = async {
+                match &tls {
+                    Some((listener, handshakes)) => encrypted.accept(listener, Some(handshakes)).await,
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
-        drop((tcp, workers));
-        connections.finish(Duration::from_secs(1)).await;
+        drop((tcp, tls, workers));
+        let grace = Duration::from_secs(1);
+        tokio::join!(connections.finish(grace), encrypted.finish(grace));
         Ok(())
     }
+}
+
+fn bind_tls(settings: &Tls) -> io::Result<(std::net::TcpListener, tls::Handshakes)> {
+    let handshakes = tls::Handshakes::new(settings)?;
+    let listener = bind(settings.address, Type::STREAM, false).map_err(|error| {
+        io::Error::new(error.kind(), format!("over TLS on {}: {error}", settings.address))
+    })?;
+    Ok((listener.into(), handshakes))
 }
 
 /// The threads that answer datagrams; they end when this is dropped.

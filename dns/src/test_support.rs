@@ -96,8 +96,20 @@ impl Container {
         self
     }
 
+    /// On this network and no other.
+    pub(crate) fn moved(mut self, name: &str, ip: &str) -> Self {
+        self.instance.id = InstanceId::new(&format!("{:0<64}", format!("id{}", ip.replace('.', ""))));
+        self.instance.networks = vec![network(name, ip, &[])];
+        self
+    }
+
     pub(crate) fn also_on(mut self, name: &str, ip: &str, aliases: &[&str]) -> Self {
         self.instance.networks.push(network(name, ip, aliases));
+        self
+    }
+
+    pub(crate) fn label(mut self, label: &str, value: &str) -> Self {
+        self.instance.labels.insert(label.to_owned(), value.to_owned());
         self
     }
 
@@ -194,7 +206,14 @@ pub(crate) fn with_edns(mut query: Message, udp_size: u16) -> Message {
 
 /// Somebody on this host.
 pub(crate) fn asker(transport: Transport) -> Asker<'static> {
-    Asker { transport, client: Ipv4Addr::LOCALHOST.into(), cookies: None, now: 0 }
+    Asker {
+        transport,
+        client: Ipv4Addr::LOCALHOST.into(),
+        cookies: None,
+        now: 0,
+        recursion: false,
+        views: false,
+    }
 }
 
 /// Sends bytes through `answer`, and reads what comes back.

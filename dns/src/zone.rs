@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use portolan_config::settings::Dns;
 
+use crate::key::Key;
 use crate::names;
 use crate::records::Node;
 
@@ -36,8 +37,9 @@ pub fn shared(settings: &Dns) -> SharedZone {
 pub(crate) struct Apex {
     /// The zone's name as it is written.
     zone: String,
-    /// The zone's name in lower-case wire form, root included.
-    origin: Box<[u8]>,
+    /// The zones' names in lower-case wire form, root included: all have the same names. The first one's are those that
+    /// records point to.
+    origins: Box<[Box<[u8]>]>,
     /// Seconds that any answer may be kept, negative ones too.
     ttl: u32,
 }
@@ -53,6 +55,18 @@ pub struct Zone {
     names: Table,
     /// Names outside it that we answer for one by one, whole but for the root: reverse names.
     elsewhere: Table,
+    /// Whether there is a wildcard under the zone, and elsewhere.
+    wildcards: [bool; 2],
+}
+
+/// A name, looked up.
+#[derive(Debug)]
+pub(crate) struct Lookup<'z> {
+    pub(crate) found: Found<'z>,
+    /// Where in the name the zone's begins, if it ends with that.
+    pub(crate) suffix: Option<usize>,
+    /// That zone, or the first one.
+    pub(crate) origin: &'z [u8],
 }
 
 /// What a name is to the zone.
@@ -76,9 +90,18 @@ impl Apex {
     fn new(settings: &Dns) -> Self {
         Self {
             zone: settings.zone.clone(),
-            origin: origin(&settings.zone),
+            origins: [&settings.zone]
+                .into_iter()
+                .chain(&settings.options.more_zones)
+                .map(|zone| origin(zone))
+                .collect(),
             ttl: u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// The first zone's name.
+    fn origin(&self) -> &[u8] {
+        &self.origins[0]
     }
 }
 
@@ -89,7 +112,8 @@ impl Zone {
     }
 
     fn empty(apex: Arc<Apex>) -> Self {
-        Self { apex, serial: 0, synced: false, names: Table::default(), elsewhere: Table::default() }
+        let (names, elsewhere) = (Table::default(), Table::default());
+        Self { apex, serial: 0, synced: false, names, elsewhere, wildcards: [false; 2] }
     }
 
     /// How many names there are, those that exist only because of a name below them included.
@@ -116,8 +140,19 @@ impl Zone {
         self.apex.ttl
     }
 
+    /// The first zone's name, which records point to.
     pub(crate) fn origin(&self) -> &[u8] {
-        &self.apex.origin
+        self.apex.origin()
+    }
+
+    /// The same as it is written, without a final dot.
+    pub(crate) fn zone_name(&self) -> &str {
+        &self.apex.zone
+    }
+
+    /// What the operator wrote down for the zone's own name.
+    pub(crate) fn apex(&self) -> Option<&Arc<Node>> {
+        self.names.get(&[])
     }
 
     /// Every name under the zone with what it has, in no order: what two compiles of one snapshot must agree on.
@@ -126,21 +161,44 @@ impl Zone {
         self.names.iter().chain(self.elsewhere.iter())
     }
 
+    /// What a name elsewhere has: its key is the whole name without the root.
+    pub(crate) fn alone(&self, key: &[u8]) -> Option<&Arc<Node>> {
+        self.elsewhere.get(key)
+    }
+
     pub(crate) fn name_server(&self) -> Option<&Arc<Node>> {
         self.names.get(NAME_SERVER)
     }
 
-    /// Looks up a whole name in lower-case wire form, and says where in it the zone's name begins, if it ends with that.
-    pub(crate) fn find(&self, name: &[u8]) -> (Found<'_>, Option<usize>) {
-        let Some(suffix) = self.suffix(name) else { return (self.find_elsewhere(name), None) };
+    /// Looks up a whole name in lower-case wire form.
+    pub(crate) fn find(&self, name: &[u8]) -> Lookup<'_> {
+        let mut origins = self.apex.origins.iter();
+        let Some((suffix, origin)) = origins.find_map(|origin| Some((suffix(name, origin)?, &**origin)))
+        else {
+            return Lookup { found: self.find_elsewhere(name), suffix: None, origin: self.origin() };
+        };
         let found = if !self.synced {
             Found::NotSynced
         } else if suffix == 0 {
             Found::Apex
         } else {
-            self.names.get(&name[..suffix]).map_or(Found::Missing, Found::Node)
+            let key = &name[..suffix];
+            let node = self.names.get(key).or_else(|| self.wildcard(key));
+            node.map_or(Found::Missing, Found::Node)
         };
-        (found, Some(suffix))
+        Lookup { found, suffix: Some(suffix), origin }
+    }
+
+    /// The wildcard right below the closest name above that exists (RFC 4592 §3.3.1).
+    fn wildcard(&self, key: &[u8]) -> Option<&Arc<Node>> {
+        if !self.wildcards[0] {
+            return None;
+        }
+        let mut above = names::parent(key).unwrap_or_default();
+        while !above.is_empty() && self.names.get(above).is_none() {
+            above = names::parent(above).unwrap_or_default();
+        }
+        self.names.get(&Key::join(b"\x01*", above))
     }
 
     /// Names elsewhere are ours each by itself; the rest belongs to others. Before the first complete snapshot the
@@ -149,26 +207,37 @@ impl Zone {
         if !self.synced && names::reverse_address(name).is_some() {
             return Found::NotSynced;
         }
-        self.elsewhere.get(&name[..name.len().saturating_sub(1)]).map_or(Found::Outside, Found::Alone)
+        let key = &name[..name.len().saturating_sub(1)];
+        let node = self.elsewhere.get(key).or_else(|| self.wildcard_elsewhere(key));
+        node.map_or(Found::Outside, Found::Alone)
     }
 
-    fn suffix(&self, name: &[u8]) -> Option<usize> {
-        let origin = &*self.apex.origin;
-        let suffix = name.len().checked_sub(origin.len())?;
-        if name[suffix..] != *origin {
+    /// The nearest wildcard above: what else there is between is not ours to know.
+    fn wildcard_elsewhere(&self, key: &[u8]) -> Option<&Arc<Node>> {
+        if !self.wildcards[1] {
             return None;
         }
-        // The bytes agree; a label must begin there too: `xportolan.internal` is none of ours.
-        let mut at = 0;
-        while at < suffix {
-            at += 1 + usize::from(name[at]);
-        }
-        (at == suffix).then_some(suffix)
+        std::iter::successors(names::parent(key), |above| names::parent(above))
+            .find_map(|above| self.elsewhere.get(&Key::join(b"\x01*", above)))
     }
 }
 
+/// Where in a name a zone's begins, if it ends with that.
+fn suffix(name: &[u8], origin: &[u8]) -> Option<usize> {
+    let suffix = name.len().checked_sub(origin.len())?;
+    if name[suffix..] != *origin {
+        return None;
+    }
+    // The bytes agree; a label must begin there too: `xportolan.internal` is none of ours.
+    let mut at = 0;
+    while at < suffix {
+        at += 1 + usize::from(name[at]);
+    }
+    (at == suffix).then_some(suffix)
+}
+
 /// The wire form of a domain that was checked: labels of 1 to 63 bytes, 200 in all.
-fn origin(zone: &str) -> Box<[u8]> {
+pub(crate) fn origin(zone: &str) -> Box<[u8]> {
     let mut wire = Vec::with_capacity(zone.len() + 2);
     for label in zone.split('.').filter(|label| !label.is_empty()) {
         wire.push(label.len() as u8);

@@ -48,6 +48,8 @@ impl Labels {
             ["docker" | "swarm", "network"] => self.network = Some(value.to_owned()),
             ["docker", "allownonrunning"] => self.allow_non_running = truth(value)?,
             ["service"] if own => self.service = Some(not_empty(value)?.to_owned()),
+            ["dns", "names"] if own => self.dns.names = names_in(value),
+            ["dns", "enable"] if own => self.dns.enable = Some(truth(value)?),
             ["publish"] if own => return self.read_publish(value),
             ["port", ..] if own && names.len() == 2 => {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
@@ -73,10 +75,10 @@ const NOT_YET: &str = "Portolan can't do this yet";
 fn unknown(path: &[&str], own: bool) -> String {
     let mut known = vec!["enable", "http", "tcp", "udp", "tls", "docker.network"];
     if own {
-        known.extend(["service", "publish", "port.NAME"]);
+        known.extend(["service", "publish", "port.NAME", "dns.names", "dns.enable"]);
     }
     match path.first() {
-        Some(&"service" | &"publish" | &"port") if !own => {
+        Some(&"service" | &"publish" | &"port" | &"dns") if !own => {
             format!("`{}` is Portolan's own: write it under `portolan.`", path[0])
         }
         _ => format!("no such option: {} are known", known.join(", ")),
@@ -85,6 +87,10 @@ fn unknown(path: &[&str], own: bool) -> String {
 
 fn not_empty(value: &str) -> Result<&str, String> {
     if value.is_empty() { Err("needs a value".to_owned()) } else { Ok(value) }
+}
+
+fn names_in(value: &str) -> Vec<String> {
+    value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn truth(value: &str) -> Result<bool, String> {
@@ -165,12 +171,16 @@ mod tests {
             ("portolan.service", "shop"),
             ("portolan.publish", "8080:80,53/udp"),
             ("portolan.port.metrics", "9100"),
+            ("portolan.dns.names", "store, shop.example."),
+            ("portolan.dns.enable", "false"),
         ]);
         assert_eq!(decoded.faults, []);
         assert_eq!(port_of(&decoded, "a"), Some(2));
         assert_eq!(decoded.service.as_deref(), Some("shop"));
         assert_eq!(decoded.publish.len(), 2);
         assert_eq!(decoded.ports["metrics"], (9100, Protocol::Tcp));
+        assert_eq!(decoded.dns.names, ["store", "shop.example."]);
+        assert_eq!(decoded.dns.enable, Some(false));
     }
 
     #[test]

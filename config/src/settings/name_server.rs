@@ -25,21 +25,30 @@ pub(super) fn read(reader: &mut Reader<'_>, flags: &dns::Written, cores: usize) 
         return None;
     }
     let address = super::address(reader, "dns.address", "127.0.0.1:1053");
-    let zone = reader.text("dns.zone").unwrap_or_else(|| "portolan.internal".to_owned());
-    let zone = zone.strip_suffix('.').unwrap_or(&zone).to_ascii_lowercase();
-    let label_is_fine = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-    };
-    if zone.len() > 200 || !zone.split('.').all(label_is_fine) {
+    let zones = reader.text("dns.zone").unwrap_or_else(|| "portolan.internal".to_owned());
+    let zones = zones.split(',').map(str::trim);
+    let mut zones: Vec<String> =
+        zones.map(|zone| zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase()).collect();
+    for zone in zones.iter().filter(|zone| !is_domain(zone)) {
         reader.fault("dns.zone", "--dns-zone", format!("`{zone}` is not a domain name"));
     }
+    let zone = zones.remove(0);
     let ttl = reader.duration("dns.ttl").unwrap_or(Duration::from_secs(2));
     if ttl.subsec_nanos() != 0 || ttl.as_secs() > 86_400 {
         reader.fault("dns.ttl", "--dns-ttl", "expected whole seconds, 0s to 86400s");
     }
     let mut flags = flags.clone();
     flags.workers = reader.number("dns.workers", "1 to 1024").or(flags.workers);
-    let options = dns::Options::resolve(&flags, cores, &mut reader.faults);
+    let mut options = dns::Options::resolve(&flags, cores, &mut reader.faults);
+    options.more_zones = zones;
     Some(Dns { address, zone, ttl, options })
+}
+
+/// Whether it is a domain's name that further names fit below.
+pub(super) fn is_domain(name: &str) -> bool {
+    let label_is_fine = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    name.len() <= 200 && name.split('.').all(label_is_fine)
 }

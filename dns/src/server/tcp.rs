@@ -8,15 +8,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, warn};
 
-use super::Context;
 use super::seats::{Seat, Seats};
+use super::tls::Handshakes;
+use super::{Context, Elsewhere, Verdict};
 use crate::answer::Transport;
+use crate::forward::Given;
 
 /// Connections at once, from all clients.
 const MAX_CONNECTIONS: usize = 256;
@@ -45,11 +48,11 @@ impl Connections {
         Self { context, seats, running: JoinSet::new(), epoch: Instant::now() }
     }
 
-    /// Accepts connections, for as long as it is polled.
-    pub(super) async fn accept(&mut self, listener: &TcpListener) {
+    /// Accepts connections, for as long as it is polled; over TLS where there are handshakes.
+    pub(super) async fn accept(&mut self, listener: &TcpListener, handshakes: Option<&Handshakes>) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.admit(stream, peer.ip()),
+                Ok((stream, peer)) => self.admit(stream, peer.ip(), handshakes),
                 Err(error) => {
                     warn!(%error, "accepting a DNS connection failed");
                     sleep(PAUSE).await;
@@ -64,7 +67,7 @@ impl Connections {
         let _ = timeout(grace, async { while self.running.join_next().await.is_some() {} }).await;
     }
 
-    fn admit(&mut self, stream: TcpStream, client: IpAddr) {
+    fn admit(&mut self, stream: TcpStream, client: IpAddr, handshakes: Option<&Handshakes>) {
         while let Some(ended) = self.running.try_join_next() {
             if ended.is_err() {
                 self.context.metrics.dropped(); // it panicked, and took nobody with it
@@ -75,13 +78,29 @@ impl Connections {
             return;
         };
         let (context, epoch) = (self.context.clone(), self.epoch);
-        let conversation = Conversation { stream, client, seat, context, epoch };
-        self.running.spawn(conversation.run());
+        let _ = stream.set_nodelay(true);
+        match handshakes.cloned() {
+            None => {
+                let transport = Transport::Tcp;
+                let conversation = Conversation { stream, transport, client, seat, context, epoch };
+                self.running.spawn(conversation.run());
+            }
+            Some(handshakes) => {
+                self.running.spawn(async move {
+                    let Some(stream) = handshakes.take(stream).await else {
+                        return context.metrics.dropped();
+                    };
+                    let transport = Transport::Tls;
+                    Conversation { stream, transport, client, seat, context, epoch }.run().await;
+                });
+            }
+        }
     }
 }
 
-struct Conversation {
-    stream: TcpStream,
+struct Conversation<S> {
+    stream: S,
+    transport: Transport,
     client: IpAddr,
     seat: Arc<Seat>,
     context: Context,
@@ -97,9 +116,8 @@ enum Ended {
     Gone,
 }
 
-impl Conversation {
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     async fn run(mut self) {
-        let _ = self.stream.set_nodelay(true);
         if let Err(Ended::NoQuery) = self.converse().await {
             self.context.metrics.dropped();
             debug!("closed a DNS connection that sent no query");
@@ -135,7 +153,7 @@ impl Conversation {
         let mut understood = true;
         while let Some(query) = first_message(&inbox[read..]).filter(|_| understood) {
             read += 2 + query.len();
-            understood = self.answer(query, replies);
+            understood = self.answer(query, replies).await;
             if replies.len() >= MAX_GATHERED {
                 self.send(replies).await?;
             }
@@ -145,20 +163,46 @@ impl Conversation {
         if understood { Ok(()) } else { Err(Ended::NoQuery) }
     }
 
-    fn answer(&self, query: &[u8], replies: &mut Vec<u8>) -> bool {
+    /// Appends the answer, after its length. `false` where the query deserves none.
+    async fn answer(&self, query: &[u8], replies: &mut Vec<u8>) -> bool {
+        let begun = std::time::Instant::now();
         let start = replies.len();
         replies.extend_from_slice(&[0; 2]);
-        if !self.context.answer(query, Transport::Tcp, self.client, replies) {
-            replies.truncate(start);
-            return false;
+        let verdict = self.context.moment().answer(query, self.transport, self.client, replies);
+        match verdict {
+            Verdict::Silence => {
+                replies.truncate(start);
+                return false;
+            }
+            Verdict::Answered(outcome) => {
+                self.context.metrics.answered(self.transport, outcome, begun.elapsed());
+            }
+            Verdict::Elsewhere(elsewhere) => {
+                let given = self.ask(elsewhere).await;
+                let reply = self.context.relay(query, self.transport, self.client, begun, &given);
+                replies.extend_from_slice(&reply);
+            }
         }
         let length = (replies.len() - start - 2) as u16; // the writer keeps to 65535
         replies[start..start + 2].copy_from_slice(&length.to_be_bytes());
         true
     }
 
+    /// Asks others, and waits for their answer no longer than a client would.
+    async fn ask(&self, elsewhere: Elsewhere) -> Given {
+        let Some(forward) = &self.context.forward else { return Given::Nothing };
+        let (back, given) = oneshot::channel();
+        let back = move |given| drop(back.send(given));
+        forward.ask(elsewhere.asked, &elsewhere.written, elsewhere.stale, Box::new(back));
+        timeout(IDLE, given).await.map_or(Given::Nothing, |given| given.unwrap_or(Given::Nothing))
+    }
+
     async fn send(&mut self, replies: &mut Vec<u8>) -> Result<(), Ended> {
-        let sent = timeout(IDLE, self.stream.write_all(replies)).await;
+        let sent = timeout(IDLE, async {
+            self.stream.write_all(replies).await?;
+            self.stream.flush().await
+        });
+        let sent = sent.await;
         replies.clear();
         replies.shrink_to(MAX_GATHERED);
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Ended::Gone) }

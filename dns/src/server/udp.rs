@@ -17,11 +17,12 @@ use nix::libc;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, Shutdown, SockaddrLike, SockaddrStorage,
-    recvmmsg, sendmmsg, setsockopt, shutdown,
+    recvmmsg, sendmmsg, sendmsg, setsockopt, shutdown,
 };
 use tracing::{debug, error};
 
-use super::Context;
+use super::limit::{Limiter, Measure, cut};
+use super::{Context, Elsewhere, Verdict};
 use crate::answer::Transport;
 use crate::metrics::Local;
 
@@ -95,6 +96,7 @@ impl Worker {
         let mut incoming = headers(self.tells_address);
         let mut outbox = Outbox::new();
         let mut metrics = self.context.metrics.local();
+        let mut limiter = self.context.rate_limit.map(Limiter::new);
         while !told.load(Ordering::Acquire) {
             let mut buffers: Vec<[IoSliceMut<'_>; 1]> =
                 space.chunks_exact_mut(QUERY_MAX).map(|buffer| [IoSliceMut::new(buffer)]).collect();
@@ -120,17 +122,85 @@ impl Worker {
                 let local = if self.tells_address { asked_address(datagram.cmsgs().ok()) } else { None };
                 let start = outbox.bytes.len();
                 match moment.answer(query, Transport::Udp, peer.ip(), &mut outbox.bytes) {
-                    Some(outcome) => {
+                    Verdict::Answered(outcome) => {
                         metrics.answered(outcome, begun.elapsed());
-                        outbox.push(start, peer, local);
+                        let measure = match &mut limiter {
+                            Some(limiter) if !outcome.known => {
+                                limiter.take(peer.ip().to_canonical(), moment.now)
+                            }
+                            _ => Measure::Send,
+                        };
+                        match measure {
+                            Measure::Send => outbox.push(start, peer, local),
+                            Measure::Cut => {
+                                cut(&mut outbox.bytes, start);
+                                outbox.push(start, peer, local);
+                                metrics.limited();
+                            }
+                            Measure::Drop => {
+                                outbox.bytes.truncate(start);
+                                metrics.limited();
+                            }
+                        }
                     }
-                    None => metrics.dropped(1),
+                    Verdict::Silence => metrics.dropped(1),
+                    Verdict::Elsewhere(elsewhere) => self.ask(elsewhere, query, peer, local, begun),
                 }
             }
             metrics.flush();
             drop(moment);
             outbox.send(&self.socket, &mut metrics);
             metrics.flush();
+        }
+    }
+}
+
+impl Worker {
+    /// Lets others be asked; the answer is sent when it is there.
+    fn ask(
+        &self,
+        elsewhere: Elsewhere,
+        query: &[u8],
+        peer: SocketAddr,
+        local: Option<LocalAddress>,
+        begun: Instant,
+    ) {
+        let Some(forward) = &self.context.forward else { return };
+        let (context, socket, query) = (self.context.clone(), Arc::clone(&self.socket), query.to_vec());
+        let back = move |given| {
+            let reply = context.relay(&query, Transport::Udp, peer.ip(), begun, &given);
+            let (slices, peer) = ([IoSlice::new(&reply)], SockaddrStorage::from(peer));
+            // Whoever hands it back must not wait: what the socket does not take at once is lost.
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let sent =
+                with_source(local, |from| sendmsg(socket.as_raw_fd(), &slices, from, flags, Some(&peer)));
+            if let Err(error) = sent {
+                debug!(%error, "sending a DNS answer failed");
+                context.metrics.dropped();
+            }
+        };
+        forward.ask(elsewhere.asked, &elsewhere.written, elsewhere.stale, Box::new(back));
+    }
+}
+
+/// Does something with what makes a datagram leave from an address.
+fn with_source<T>(local: Option<LocalAddress>, send: impl FnOnce(&[ControlMessage<'_>]) -> T) -> T {
+    match local {
+        None => send(&[]),
+        Some(LocalAddress { ip: IpAddr::V4(ip), .. }) => {
+            let info = libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            send(&[ControlMessage::Ipv4PacketInfo(&info)])
+        }
+        Some(LocalAddress { ip: IpAddr::V6(ip), interface }) => {
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                ipi6_ifindex: interface,
+            };
+            send(&[ControlMessage::Ipv6PacketInfo(&info)])
         }
     }
 }
@@ -224,28 +294,15 @@ impl Outbox {
         let slices: Vec<[IoSlice<'_>; 1]> =
             answers.iter().map(|(range, ..)| [IoSlice::new(&self.bytes[range.clone()])]).collect();
         let peers: Vec<Option<SockaddrStorage>> = answers.iter().map(|(_, peer, _)| Some(*peer)).collect();
-        let (descriptor, none) = (socket.as_raw_fd(), MsgFlags::empty());
-        let sent = match local {
-            None => sendmmsg(descriptor, &mut self.plain, &slices, &peers, [], none)?.count(),
-            Some(LocalAddress { ip: IpAddr::V4(ip), .. }) => {
-                let info = libc::in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
-                    ipi_addr: libc::in_addr { s_addr: 0 },
-                };
-                let from = [ControlMessage::Ipv4PacketInfo(&info)];
-                sendmmsg(descriptor, &mut self.v4, &slices, &peers, from, none)?.count()
-            }
-            Some(LocalAddress { ip: IpAddr::V6(ip), interface }) => {
-                let info = libc::in6_pktinfo {
-                    ipi6_addr: libc::in6_addr { s6_addr: ip.octets() },
-                    ipi6_ifindex: interface,
-                };
-                let from = [ControlMessage::Ipv6PacketInfo(&info)];
-                sendmmsg(descriptor, &mut self.v6, &slices, &peers, from, none)?.count()
-            }
+        let headers = match local.map(|local| local.ip) {
+            None => &mut self.plain,
+            Some(IpAddr::V4(_)) => &mut self.v4,
+            Some(IpAddr::V6(_)) => &mut self.v6,
         };
-        Ok(sent)
+        with_source(local, |from| {
+            let sent = sendmmsg(socket.as_raw_fd(), headers, &slices, &peers, from, MsgFlags::empty());
+            sent.map(Iterator::count)
+        })
     }
 }
 

@@ -28,14 +28,17 @@ use portolan_discovery::{Service, ServiceKey, Snapshot, State};
 use super::book::{Book, Claim, Rank, Seniority, What};
 use super::member::{self, Manner};
 use super::{Apex, NAME_SERVER, Zone};
+use crate::fixed::Fixed;
 use crate::key::Key;
-use crate::names::{self, MAX_NAME};
+use crate::names::{self, MAX_NAME, is_below};
 use crate::records::{About, Host, Node, addresses};
 
 /// Who claims our own names.
 const OURS: u32 = u32::MAX;
 /// The least rank: ports take nothing from anybody.
 const PORTS: Rank = Rank::Ours;
+/// A service's own names.
+const OWN: RangeInclusive<Rank> = Rank::Service..=Rank::Service;
 /// Shared, as networks that do not know of each other may give an address out twice: then it leads to both.
 const REVERSE: RangeInclusive<Rank> = Rank::Alias..=Rank::Alias;
 
@@ -57,6 +60,8 @@ pub struct Compiler {
     free: Vec<u32>,
     names: Book,
     elsewhere: Book,
+    /// Whether there is a wildcard below the zone, and elsewhere.
+    wildcards: [bool; 2],
     faulty: BTreeSet<u32>,
 }
 
@@ -66,8 +71,10 @@ struct Member {
     service: Option<Arc<Service>>,
     node: Arc<Node>,
     containers: Vec<Arc<Node>>,
-    /// The names it asked for as its own, and as they were written.
-    asked: Vec<(Key, String)>,
+    /// The names it asked for as its own, as they were written, and where.
+    asked: Vec<(Key, String, &'static str)>,
+    /// The same outside the zone.
+    asked_elsewhere: Vec<Key>,
     held: Vec<Key>,
     /// What it asked for below its names, and for its containers.
     asked_below: Vec<Key>,
@@ -79,8 +86,13 @@ struct Member {
 }
 
 impl Compiler {
-    /// A compiler that has seen no snapshot yet.
+    /// A compiler that has seen no snapshot yet, without records of the operator's own.
     pub fn new(settings: &Dns) -> Self {
+        Self::with_records(settings, &Fixed::default())
+    }
+
+    /// A compiler that has seen no snapshot yet.
+    pub fn with_records(settings: &Dns, fixed: &Fixed) -> Self {
         let apex = Arc::new(Apex::new(settings));
         let mut names = Book::tree();
         // We are `ns`, at the address we listen on, where that is one.
@@ -92,15 +104,33 @@ impl Compiler {
             &NAME_SERVER.into(),
             Claim { rank: Rank::Ours, seniority: Seniority::default(), by: OURS, what },
         );
-        Self {
-            room: MAX_NAME.saturating_sub(apex.origin.len()),
+        let mut this = Self {
+            room: MAX_NAME.saturating_sub(apex.origin().len()),
             apex,
             services: Vec::new(),
             members: Vec::new(),
             free: Vec::new(),
             names,
             elsewhere: Book::default(),
+            wildcards: [false; 2],
             faulty: BTreeSet::new(),
+        };
+        this.take_records(fixed);
+        this
+    }
+
+    /// What the operator wrote stands beside what containers have, type by type.
+    fn take_records(&mut self, fixed: &Fixed) {
+        for (name, set) in &fixed.sets {
+            let below = self.apex.origin().len();
+            let suffix = is_below(name, self.apex.origin()).then(|| name.len() - below);
+            let (book, key) = match suffix {
+                Some(suffix) => (&mut self.names, &name[..suffix]),
+                None => (&mut self.elsewhere, &name[..name.len() - 1]),
+            };
+            self.wildcards[usize::from(suffix.is_none())] |= key.starts_with(b"\x01*");
+            let what = What::Beside(Arc::clone(set));
+            book.claim(&key.into(), Claim { rank: PORTS, seniority: Seniority::default(), by: OURS, what });
         }
     }
 
@@ -119,6 +149,7 @@ impl Compiler {
             self.ask_below(by, manner);
         }
         changed.extend(self.names.changed_hands());
+        changed.extend(self.elsewhere.changed_hands());
         for &by in &changed {
             self.ask_last(by, manner);
             let faulty = self.members[by as usize].faults.iter().any(|faults| !faults.is_empty());
@@ -137,6 +168,7 @@ impl Compiler {
             synced: true,
             names: self.names.table.clone(),
             elsewhere: self.elsewhere.table.clone(),
+            wildcards: self.wildcards,
         };
         (zone, faults.cloned().collect())
     }
@@ -201,40 +233,61 @@ impl Compiler {
     fn withdraw(&mut self, by: u32) {
         let member = std::mem::take(&mut self.members[by as usize]);
         for key in
-            member.asked.iter().map(|(key, _)| key).chain(&member.asked_below).chain(&member.asked_ports)
+            member.asked.iter().map(|(key, ..)| key).chain(&member.asked_below).chain(&member.asked_ports)
         {
             self.names.withdraw(key, by, Rank::Service..=Rank::Ours);
         }
         for key in &member.asked_reverse {
             self.elsewhere.withdraw(key, by, REVERSE);
         }
+        for key in &member.asked_elsewhere {
+            self.elsewhere.withdraw(key, by, OWN);
+        }
         self.faulty.remove(&by);
     }
 
     fn ask_names(&mut self, by: u32, service: &Arc<Service>, manner: Manner) {
         let member = &mut self.members[by as usize];
-        for (key, _) in std::mem::take(&mut member.asked) {
-            self.names.withdraw(&key, by, Rank::Service..=Rank::Service);
+        for (key, ..) in std::mem::take(&mut member.asked) {
+            self.names.withdraw(&key, by, OWN);
         }
-        member.service = Some(Arc::clone(service));
-        member.node = manner.service(service);
-        member.containers = service.endpoints.iter().map(|endpoint| manner.container(endpoint)).collect();
+        for key in std::mem::take(&mut member.asked_elsewhere) {
+            self.elsewhere.withdraw(&key, by, OWN);
+        }
         member.faults[0].clear();
-        for name in service.key.dns_names() {
-            match names::key(&name, self.room) {
-                Err(error) => member.faults[0].push(Fault::new(
+        let Some((service, further)) = member::labelled(service) else {
+            member.service = None;
+            return;
+        };
+        member.node = manner.service(&service);
+        member.containers = service.endpoints.iter().map(|endpoint| manner.container(endpoint)).collect();
+        let own = service.key.dns_names().into_iter().map(|name| (name, name_source(&service.key)));
+        let further = further.into_iter().map(|name| (name, "portolan.dns.names"));
+        for (name, source) in own.chain(further) {
+            // With a final dot it is whole, and no name of the zone.
+            let whole = name.strip_suffix('.').filter(|_| source == "portolan.dns.names");
+            let room = if whole.is_some() { MAX_NAME - 1 } else { self.room };
+            let what = What::Node(Arc::clone(&member.node));
+            let claim = Claim { rank: Rank::Service, seniority: member::eldest(&service), by, what };
+            match (names::key(whole.unwrap_or(&name), room), whole) {
+                (Err(error), _) => member.faults[0].push(Fault::new(
                     format!("service {}", service.name),
-                    name_source(&service.key),
+                    source,
                     format!("`{name}` can't be a name in DNS: {error}"),
                 )),
-                Ok(key) => {
-                    let what = What::Node(Arc::clone(&member.node));
-                    let seniority = member::eldest(service);
-                    self.names.claim(&key, Claim { rank: Rank::Service, seniority, by, what });
-                    member.asked.push((key, name));
+                (Ok(key), Some(_)) => {
+                    self.elsewhere.claim(&key, claim);
+                    member.asked_elsewhere.push(key);
+                }
+                // Its own name written once more.
+                (Ok(key), None) if member.asked.iter().any(|(asked, ..)| *asked == key) => {}
+                (Ok(key), None) => {
+                    self.names.claim(&key, claim);
+                    member.asked.push((key, name, source));
                 }
             }
         }
+        member.service = Some(service);
     }
 
     /// With its own names had, what stands below them; and its containers.
@@ -257,9 +310,9 @@ impl Compiler {
     fn hold_names(&self, by: u32, member: &mut Member, service: &Service) {
         member.held.clear();
         let (mut held, mut lost) = (Vec::new(), Vec::new());
-        for (key, name) in &member.asked {
+        for (key, name, source) in &member.asked {
             match self.names.holder(key) {
-                Some(claim) if claim.by != by => lost.push((name, claim)),
+                Some(claim) if claim.by != by => lost.push((name, claim, *source)),
                 _ => {
                     member.held.push(key.clone());
                     held.push(name);
@@ -267,7 +320,7 @@ impl Compiler {
             }
         }
         let zone = &self.apex.zone;
-        for (name, claim) in lost {
+        for (name, claim, source) in lost {
             let Some((owner, _)) = &claim.seniority.of else { continue };
             let instead = match held.first() {
                 Some(other) => format!("ask for `{other}.{zone}` to reach this one"),
@@ -278,7 +331,7 @@ impl Compiler {
                 owner.name, service.name, owner.name
             );
             let origin = format!("service {}", service.name);
-            member.faults[1].push(Fault::new(origin, name_source(&service.key), message));
+            member.faults[1].push(Fault::new(origin, source, message));
         }
     }
 
@@ -366,8 +419,17 @@ impl Compiler {
         self.members[by as usize] = member;
     }
 
-    /// Tells of the names below its own that it did not get.
+    /// Tells of the names below its own, and of those elsewhere, that it did not get.
     fn judge_tasks(&self, by: u32, member: &mut Member, service: &Service) {
+        for key in &member.asked_elsewhere {
+            let holder = self.elsewhere.holder(key).filter(|claim| claim.by != by);
+            let Some((owner, _)) = holder.and_then(|claim| claim.seniority.of.as_ref()) else { continue };
+            let name = names::shown(key);
+            let message =
+                format!("`{name}.` is a name of `{}` already, which has the elder instance", owner.name);
+            let origin = format!("service {}", service.name);
+            member.faults[2].push(Fault::new(origin, "portolan.dns.names", message));
+        }
         for (name, label) in
             member.held.iter().flat_map(|name| [(name, &b"\x05tasks"[..]), (name, b"\x03all")])
         {
@@ -422,7 +484,7 @@ impl Compiler {
         hosts: &[Option<Arc<Host>>],
         manner: Manner,
     ) {
-        let (sets, faulty) = manner.ports(service, hosts, &self.apex.origin);
+        let (sets, faulty) = manner.ports(service, hosts, self.apex.origin());
         let origin = format!("service {}", service.name);
         for (labels, set) in sets {
             // Without a place the name exists all the same.
@@ -459,7 +521,7 @@ impl Compiler {
     ) {
         for (at, (endpoint, host)) in service.endpoints.iter().zip(hosts).enumerate() {
             let Some(host) = host.as_ref().filter(|_| endpoint.state != State::Stopped) else { continue };
-            let node = manner.reverse(endpoint, &host.name, &self.apex.origin);
+            let node = manner.reverse(endpoint, &host.name, self.apex.origin());
             let ips: Vec<IpAddr> = member::every_address(endpoint);
             for key in ips.into_iter().map(names::reverse_key) {
                 let (seniority, what) = (member::age(service, at), What::Node(Arc::clone(&node)));
@@ -481,6 +543,6 @@ fn name_source(key: &ServiceKey) -> &'static str {
 }
 
 #[cfg(test)]
-mod incremental;
+mod convergence;
 #[cfg(test)]
 mod tests;

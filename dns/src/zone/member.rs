@@ -7,11 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use hickory_proto::rr::RecordType;
+use portolan_config::Labels;
 use portolan_discovery::{Endpoint, NamedPort, Service, State};
 
 use super::book::Seniority;
 use crate::names;
 use crate::records::{About, Builder, Host, Node, RrSet, addresses};
+
+/// The labels that are about DNS begin so.
+const PREFIX: &str = "portolan.dns.";
 
 /// How records are made: how long they may be kept, and where rotations start.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +108,29 @@ impl Manner {
 
 /// The labels of a port below a name, and the records; none where nobody can take work there.
 pub(super) type Offer = (Vec<u8>, Option<RrSet>);
+
+/// What the containers' labels say of names: those that are not to be in DNS are left out of the service, and what further
+/// names it is to have. `None` where none of its containers is left.
+pub(super) fn labelled(service: &Arc<Service>) -> Option<(Arc<Service>, Vec<String>)> {
+    let is_ours =
+        |label: &String| label.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    if !service.endpoints.iter().any(|endpoint| endpoint.instance.labels.keys().any(is_ours)) {
+        return Some((Arc::clone(service), Vec::new()));
+    }
+    let mut names: Vec<String> = Vec::new();
+    let mut endpoints = Vec::with_capacity(service.endpoints.len());
+    for endpoint in &service.endpoints {
+        let labels = Labels::decode(&endpoint.instance.labels).dns;
+        if labels.enable != Some(false) {
+            endpoints.push(Arc::clone(endpoint));
+            names.extend(labels.names.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+        }
+    }
+    if endpoints.is_empty() {
+        return None;
+    }
+    Some((Arc::new(Service { endpoints, ..Service::clone(service) }), names))
+}
 
 /// The service's age, by its oldest instance; without any, it is the youngest.
 pub(super) fn eldest(service: &Arc<Service>) -> Seniority {

@@ -244,6 +244,35 @@ fn a_cluster_finds_its_members_before_they_are_ready() {
 }
 
 #[test]
+fn labels_add_names_and_hide_containers() {
+    let (zone, faults) = faulty_zone([
+        container("a", "10.0.0.1")
+            .compose("p", "web")
+            .port(80, None)
+            .label("portolan.dns.names", "store, WEB, shop.example."),
+        container("b", "10.0.0.2").compose("p", "web").label("portolan.DNS.enable", "false"),
+        container("c", "10.0.0.3").label("portolan.dns.enable", "false"),
+        container("d", "10.0.0.4").created(5).label("portolan.dns.names", "store,shop.example.,no..name"),
+    ]);
+    for name in ["web", "store", "tasks.store", "shop.example.", "a"] {
+        assert_eq!(zone.get(name, A), ["10.0.0.1"], "{name}");
+    }
+    assert_eq!(zone.get("_80._tcp.store", SRV), ["0 1 80 a.portolan.internal."]);
+    for name in ["b", "c", "tasks.c"] {
+        assert_eq!(verdict(&zone.ask(name, A)), "NXDomain SOA", "{name}");
+    }
+    for name in ["2.0.0.10.in-addr.arpa.", "3.0.0.10.in-addr.arpa.", "example."] {
+        assert_eq!(verdict(&zone.ask(name, PTR)), "Refused", "{name}");
+    }
+    let told: Vec<String> = faults.iter().map(|fault| format!("{} {}", fault.key, fault.message)).collect();
+    assert_eq!(told.len(), 3, "{told:#?}");
+    for part in ["`store`", "`shop.example.`", "`no..name`"] {
+        let found = told.iter().find(|fault| fault.contains(part)).expect(part);
+        assert!(found.starts_with("portolan.dns.names "), "{found}");
+    }
+}
+
+#[test]
 fn text_records_say_what_is_known() {
     let zone = zone([
         container("db-1", "10.0.0.1").compose("p", "db").alias("store"),

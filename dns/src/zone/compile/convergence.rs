@@ -29,6 +29,11 @@ fn random_container(random: &mut Random, number: usize) -> Container {
     if random.below(3) == 0 {
         made = made.port(80, Some("http")).alias(NAMES[random.below(NAMES.len())]).alias("shared");
     }
+    match random.below(8) {
+        0 => made = made.label("portolan.dns.names", "web,extra,outside.example."),
+        1 => made = made.label("portolan.dns.enable", "false"),
+        _ => {}
+    }
     if random.below(4) == 0 {
         made = made.is([State::Draining, State::Stopped, State::Unhealthy][random.below(3)]);
     }
