@@ -17,6 +17,7 @@ mod no_request_lost;
 mod publish;
 mod readme;
 mod real_clients;
+mod resolvers;
 mod routes;
 mod settings;
 mod stopping;

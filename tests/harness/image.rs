@@ -1,6 +1,6 @@
 //! The one image of the tests, made from programs of this machine, so that no registry is needed.
 //!
-//! nginx and busybox with the libraries they load, as a layer, and two image descriptions that differ in the stop signal:
+//! nginx, busybox and getent (glibc's resolver) with the libraries they load, as a layer, and two image descriptions that differ in the stop signal:
 //! `docker load` takes all in one go, and, unlike `docker import`, knows `StopSignal`. The archive is made once and
 //! kept beside the build, named by the hash of what went in.
 
@@ -70,14 +70,14 @@ const VARIANTS: [(&str, &str); 2] = [(NGINX, r#""StopSignal":"SIGQUIT","#), (NGI
 
 /// The archive for `docker load`, made if this machine has none of this recipe.
 pub(super) fn archive() -> PathBuf {
-    let (nginx, busybox) = (require("nginx"), require("busybox"));
+    let (nginx, busybox, getent) = (require("nginx"), require("busybox"), require("getent"));
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let archive = cache.join(format!("image-{:016x}.tar", recipe_hash(&[&nginx, &busybox])));
+    let archive = cache.join(format!("image-{:016x}.tar", recipe_hash(&[&nginx, &busybox, &getent])));
     if !archive.exists() {
         fs::create_dir_all(cache).expect("make the directory of the cache");
         let work =
             tempfile::Builder::new().prefix("image-").tempdir_in(cache).expect("make a work directory");
-        let made = build(work.path(), &nginx, &busybox);
+        let made = build(work.path(), &nginx, &busybox, &getent);
         // Tests run at the same time: each makes a whole archive, and the last rename wins.
         fs::rename(made, &archive).expect("put the archive in its place");
     }
@@ -94,11 +94,11 @@ fn recipe_hash(programs: &[&Path]) -> u64 {
     hasher.finish()
 }
 
-fn build(work: &Path, nginx: &Path, busybox: &Path) -> PathBuf {
+fn build(work: &Path, nginx: &Path, busybox: &Path, getent: &Path) -> PathBuf {
     let image = work.join("image");
     fs::create_dir(&image).expect("make the image's directory");
     let layer = image.join("layer.tar");
-    tar(&layer, &root_file_system(work, nginx, busybox));
+    tar(&layer, &root_file_system(work, nginx, busybox, getent));
     let checksum = output(Command::new(require("sha256sum")).arg(&layer)).expect("checksum of the layer");
     let checksum = checksum.split_whitespace().next().expect("a checksum").to_owned();
     let mut manifest = Vec::new();
@@ -125,7 +125,7 @@ fn description(extra: &str, layer: &str) -> String {
     )
 }
 
-fn root_file_system(work: &Path, nginx: &Path, busybox: &Path) -> PathBuf {
+fn root_file_system(work: &Path, nginx: &Path, busybox: &Path, getent: &Path) -> PathBuf {
     let root = work.join("root");
     for directory in [
         "bin",
@@ -144,12 +144,13 @@ fn root_file_system(work: &Path, nginx: &Path, busybox: &Path) -> PathBuf {
     }
     fs::copy(nginx, root.join("usr/sbin/nginx")).expect("copy nginx");
     fs::copy(busybox, root.join("bin/busybox")).expect("copy busybox");
+    fs::copy(getent, root.join("bin/getent")).expect("copy getent");
     for command in output(Command::new(busybox).arg("--list")).expect("busybox lists its commands").lines() {
-        if command != "busybox" {
+        if command != "busybox" && command != "getent" {
             symlink("busybox", root.join("bin").join(command)).expect("link a command to busybox");
         }
     }
-    for library in libraries(nginx).into_iter().chain(libraries(busybox)) {
+    for library in [nginx, busybox, getent].into_iter().flat_map(libraries) {
         let place = root.join(library.strip_prefix("/").expect("libraries have absolute paths"));
         fs::create_dir_all(place.parent().expect("a library is in a directory"))
             .expect("make a library's directory");
@@ -157,6 +158,7 @@ fn root_file_system(work: &Path, nginx: &Path, busybox: &Path) -> PathBuf {
     }
     write(&root, "etc/passwd", PASSWD);
     write(&root, "etc/group", GROUP);
+    write(&root, "etc/nsswitch.conf", "hosts: files dns\n");
     fs::create_dir(root.join("etc/nginx")).expect("make nginx's directory");
     write(&root, "etc/nginx/nginx.conf", NGINX_CONF);
     File::create(root.join("srv/1m")).and_then(|file| file.set_len(1 << 20)).expect("make a large file");

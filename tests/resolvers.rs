@@ -1,0 +1,83 @@
+//! Names as programs in containers look them up: through Docker's own resolver on a network, and without it.
+
+use crate::harness::{Container, Engine, Portolan};
+
+/// Port 53 of every address, as containers ask.
+const FLAGS: [&str; 2] = ["--dns-address=:53", "--dns-forward=off"];
+
+/// The addresses that glibc's resolver finds, sorted; none where it finds nothing.
+fn getent(engine: &Engine, container: &str, name: &str) -> Vec<String> {
+    let found = engine.try_docker(&["exec", container, "getent", "ahostsv4", name]).unwrap_or_default();
+    let mut addresses: Vec<String> = found
+        .lines()
+        .filter(|line| line.contains("STREAM"))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect();
+    addresses.sort();
+    addresses
+}
+
+fn gateway(engine: &Engine, network: &str) -> String {
+    engine.docker(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", network])
+}
+
+fn client(name: &str, network: &str, server: &str) -> Container {
+    let container = Container::new(name).network(network).option(&format!("--dns={server}"));
+    container.option("--dns-search=portolan.internal")
+}
+
+fn replica(name: &str, network: &str) -> Container {
+    Container::new(name).label("portolan.service", "web").network(network)
+}
+
+#[test]
+fn a_container_finds_services_by_portolan_behind_dockers_resolver() {
+    let engine = Engine::start();
+    engine.network("shop");
+    engine.network("other");
+    engine.run(&replica("web-1", "shop"));
+    engine.run(&replica("web-2", "shop"));
+    engine.run(&replica("web-3", "other"));
+    engine.run(&Container::new("far").network("other"));
+    let server = gateway(&engine, "shop");
+    engine.run(&client("client", "shop", &server));
+    let portolan = Portolan::start(&engine, &FLAGS);
+    for name in ["web-1", "web-2", "web-3", "far", "client"] {
+        portolan.await_state(name, "ready");
+    }
+    let on_shop: Vec<String> =
+        ["web-1", "web-2"].map(|name| engine.address(name, "shop").to_string()).to_vec();
+    // By the search list, whole, and with a final dot.
+    for name in ["web", "web.portolan.internal", "tasks.web.portolan.internal."] {
+        assert_eq!(getent(&engine, "client", name), on_shop, "{name}");
+    }
+    let looked_up = engine.exec("client", &["nslookup", "web.portolan.internal"]);
+    for address in &on_shop {
+        assert!(looked_up.contains(address.as_str()), "busybox has a resolver of its own: {looked_up}");
+    }
+    // What is on none of its networks does not exist for it, and does for this host.
+    assert_eq!(getent(&engine, "client", "far.portolan.internal"), [""; 0]);
+    // Docker's own names come first, and are not ours to change: it answers them itself.
+    assert_eq!(getent(&engine, "client", "web-1"), [on_shop[0].clone()]);
+    engine.docker(&["pause", "web-2"]);
+    portolan.await_state("web-2", "paused");
+    assert_eq!(getent(&engine, "client", "web"), [on_shop[0].clone()], "ours heed what can be given work");
+    assert_eq!(getent(&engine, "client", "web-2"), [on_shop[1].clone()], "Docker's do not");
+}
+
+#[test]
+fn on_the_default_bridge_portolan_is_asked_directly() {
+    let engine = Engine::start();
+    engine.run(&Container::new("db"));
+    let server = engine.docker(&["inspect", "--format", "{{.NetworkSettings.Gateway}}", "db"]);
+    engine.run(&client("client", "bridge", &server));
+    let portolan = Portolan::start(&engine, &FLAGS);
+    portolan.await_state("client", "ready");
+    let address = portolan.await_state("db", "ready").ipv4;
+    // There, Docker has no names at all.
+    for name in ["db", "db.portolan.internal"] {
+        assert_eq!(getent(&engine, "client", name), [address.as_str()], "{name}");
+    }
+    let explained = portolan.admin("/api/resolve?name=db&from=client").expect("an answer").text();
+    assert!(explained.contains(&address) && explained.contains("\"given\": true"), "{explained}");
+}
