@@ -21,7 +21,7 @@ def start(setup: Setup) -> Proxy:
     # JSON is YAML.
     options = {"default": {"minVersion": "VersionTLS13"}}
     dynamic.write_text(json.dumps({"tls": {"certificates": [certificate], "options": options}}))
-    common = [setup.program, "run", "--workers", "1", "--docker-host", f"unix://{socket}", "--dns-address", "off"]
+    common = [setup.program, "run", "--workers", "1", "--dns-address", "off"]
     common += ["--admin-address", f"127.0.0.1:{ports.admin}"]
     if setup.logged:
         common += ["--access-log", folder / "portolan.access", "--access-log-format", "json"]
@@ -30,6 +30,7 @@ def start(setup: Setup) -> Proxy:
         f"--entryPoints.web.address=127.0.0.1:{ports.http}",
         f"--entryPoints.websecure.address=127.0.0.1:{ports.tls}",
         "--entryPoints.websecure.http.tls=true",
+        f"--providers.docker.endpoint=unix://{socket}",
         f"--providers.file.filename={dynamic}",
     ]
     log = folder / "portolan.log"
@@ -40,5 +41,5 @@ def start(setup: Setup) -> Proxy:
         return Proxy("portolan", process, of_one_port(ports, "http", "h2c", "tls", "tcp"))
     said = log.read_text().strip().splitlines()
     notes = [f"no TLS: {said[0] if said else 'it ended'}"]
-    plain = [*common, "--entry-point", f"web=127.0.0.1:{ports.http}"]
+    plain = [*common, "--docker-host", f"unix://{socket}", "--entry-point", f"web=127.0.0.1:{ports.http}"]
     return Proxy("portolan", pinned(PROXY_CORE, plain, log), of_one_port(ports, "http", "h2c", "tcp"), notes)
