@@ -21,6 +21,10 @@ BROWSER = {
 }
 
 
+class Failed(Exception):
+    """Nothing was measured: the load could not be made, or nobody answered it."""
+
+
 @dataclass
 class Load:
     """What the load saw. A request is what the case counts: a request, a handshake, a message."""
@@ -37,7 +41,7 @@ def run(command: list, **environment: str) -> str:
     command = ["taskset", "-c", str(LOAD_CORE), *map(str, command)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     if done.returncode != 0:
-        raise SystemExit(f"compare: {' '.join(command[3:])}: {done.stderr.strip() or done.stdout.strip()}")
+        raise Failed(f"{command[3]}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
 
 
@@ -109,7 +113,7 @@ def idle(port: int, count: int) -> list[socket.socket]:
         while not received.endswith(b"a" * 128):
             more = connection.recv(65536)
             if not more:
-                raise SystemExit(f"compare: port {port} closed a connection: {received!r}")
+                raise Failed(f"port {port} closed a connection: {received!r}")
             received += more
         waiting.append(connection)
     return waiting

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from proxies.base import ECHO, HOST, ECHO_HOST, LOAD_CORE, ORIGIN, pinned
@@ -9,6 +11,17 @@ from proxies.base import ECHO, HOST, ECHO_HOST, LOAD_CORE, ORIGIN, pinned
 SMALL = 128
 FILES = {"64k": 64 << 10, "1m": 1 << 20, "2m": 2 << 20}
 HERE = Path(__file__).parent
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    started = start(folder)
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
 
 
 def start(folder: Path) -> list[subprocess.Popen]:

@@ -16,6 +16,7 @@ PROGRAMS = {
     "openssl": "openssl",
     "taskset": "util-linux",
     "setpriv": "util-linux",
+    "chrt": "util-linux",
     "ip": "iproute2",
     # Also the origin.
     "nginx": "nginx",

@@ -5,6 +5,8 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import proxies
@@ -14,12 +16,23 @@ from proxies.base import HOST, Ports, Proxy, Setup
 PATIENCE = 15
 
 
-def start(world: str, programs: dict[str, str], folder: Path) -> list[Proxy]:
-    """The proxies that answer. What one can't do is in its notes."""
+@contextmanager
+def running(world: str, programs: dict[str, str], folder: Path) -> Iterator[list[Proxy]]:
+    """The proxies that answer, for as long as they are needed. What one can't do is in its notes."""
     wanted = [(name, name, 1) for name in programs]
     if world == "routers":
         wanted = [("portolan", "portolan", 1), (MANY, "portolan", ROUTERS)] if "portolan" in programs else []
-    started = []
+    started: list[Proxy] = []
+    try:
+        start(wanted, world, programs, folder, started)
+        for proxy in started:
+            check(proxy)
+        yield [proxy for proxy in started if "http" in proxy.ports]
+    finally:
+        stop(started)
+
+
+def start(wanted: list, world: str, programs: dict[str, str], folder: Path, started: list[Proxy]) -> None:
     for number, (name, program, routers) in enumerate(wanted):
         own = folder / f"{world}-{number}"
         own.mkdir()
@@ -29,9 +42,6 @@ def start(world: str, programs: dict[str, str], folder: Path) -> list[Proxy]:
         proxy = proxies.ALL[program].start(setup)
         proxy.name = name
         started.append(proxy)
-    for proxy in started:
-        check(proxy)
-    return [proxy for proxy in started if "http" in proxy.ports]
 
 
 def stop(started: list[Proxy]) -> None:
