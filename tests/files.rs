@@ -82,3 +82,17 @@ http:
     let answer = await_http("down.test", 503);
     assert!(answer.text().contains("1 endpoint"), "{}", answer.text());
 }
+
+#[test]
+fn check_reads_files_without_an_engine() {
+    let sandbox = Sandbox::enter();
+    sandbox.write("/etc/dynamic.yml", &ROUTES.replace("service: whoami@demo", "service: whoami@docker"));
+    let mut command = sandbox.command(Portolan::binary());
+    command.args(["check", "--providers.file.filename=/etc/dynamic.yml"]);
+    let output = command.output().expect("portolan runs");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    let faults: Vec<&str> = shown.lines().filter(|line| line.starts_with("fault: ")).collect();
+    assert_eq!(faults.len(), 1, "{shown}");
+    assert!(faults[0].contains("/etc/dynamic.yml:10: http.routers.lost.service"), "{shown}");
+}

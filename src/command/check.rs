@@ -1,10 +1,12 @@
-//! `portolan check`: everything that would be at fault, without serving.
+//! `portolan check`: everything that would be at fault in settings, files and labels, without serving.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use portolan_config::settings::FileProvider;
 use portolan_config::{Fault, Settings};
 use portolan_discovery::provider::docker::{self, Docker};
+use portolan_discovery::provider::file::File;
 use portolan_discovery::{Change, Provider, Registry, Snapshot};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -31,7 +33,7 @@ struct Report {
     labels: Vec<Fault>,
 }
 
-/// Checks the settings, then the labels of what the engine runs, if one answers.
+/// Checks the settings, then files of dynamic configuration and the labels of what the engine runs, if one answers.
 pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, String> {
     let sources = match &gathered.file {
         Some(file) => format!("flags, environment and {}", file.display()),
@@ -44,12 +46,13 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
         Err(faults) => report.settings = faults,
         Ok(settings) if settings.docker.enabled => {
             let engine = ask_engine(&settings)?;
-            if let Ok((_, snapshot)) = &engine {
-                report.labels = faults(snapshot, &settings);
-            }
+            report.labels = match &engine {
+                Ok((_, snapshot)) => faults(snapshot, &settings),
+                Err(_) => faults_of_files(&settings)?,
+            };
             report.engine = Some(engine);
         }
-        Ok(_) => {}
+        Ok(settings) => report.labels = faults_of_files(&settings)?,
     }
     match options.output.output {
         Output::Json => report.print_json(),
@@ -61,12 +64,9 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
 
 /// What answers, and all that it runs; or why nothing does.
 fn ask_engine(settings: &Settings) -> Result<Result<(String, Snapshot), String>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("the runtime can't start: {error}"))?;
+    let runtime = runtime()?;
     let engine = match runtime.block_on(docker::probe(settings.docker.host.as_deref())) {
-        Ok(engine) => Ok((engine.to_string(), runtime.block_on(list(settings))?)),
+        Ok(engine) => Ok((engine.to_string(), runtime.block_on(list(settings, true))?)),
         Err(error) => Err(error.to_string()),
     };
     // Provider tasks end with the runtime; nobody waits for them.
@@ -74,21 +74,50 @@ fn ask_engine(settings: &Settings) -> Result<Result<(String, Snapshot), String>,
     Ok(engine)
 }
 
-/// Everything that the engine runs, drawn once.
-async fn list(settings: &Settings) -> Result<Snapshot, String> {
+/// What is wrong in files of dynamic configuration, without an engine. What they say of its containers is not checked.
+fn faults_of_files(settings: &Settings) -> Result<Vec<Fault>, String> {
+    if settings.file.is_none() {
+        return Ok(Vec::new());
+    }
+    let runtime = runtime()?;
+    let snapshot = runtime.block_on(list(settings, false))?;
+    runtime.shutdown_background();
+    let mut faults = faults(&snapshot, settings);
+    faults.retain(|fault| !fault.message.contains("@docker`"));
+    Ok(faults)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the runtime can't start: {error}"))
+}
+
+/// Everything that files say and, where it is asked, that the engine runs, drawn once.
+async fn list(settings: &Settings, engine: bool) -> Result<Snapshot, String> {
     let metrics = portolan_discovery::Metrics::register(&prometheus::Registry::new())
         .map_err(|error| format!("metrics can't be registered: {error}"))?;
     let (updates, mut received) = mpsc::channel(64);
-    let provider = Docker::new(settings.docker.host.clone(), metrics);
-    let mut registry = Registry::new(policy(settings), [provider.name()]);
-    tokio::spawn(provider.run(updates));
+    let mut awaited = Vec::new();
+    if engine {
+        let docker = Docker::new(settings.docker.host.clone(), metrics.clone());
+        awaited.push(docker.name());
+        tokio::spawn(docker.run(updates.clone()));
+    }
+    if let Some(source) = &settings.file {
+        let file = File::new(FileProvider { watch: false, ..source.clone() }, metrics);
+        awaited.push(file.name());
+        tokio::spawn(file.run(updates));
+    }
+    let mut registry = Registry::new(policy(settings), awaited.iter().cloned());
     let complete = async {
-        while let Some(update) = received.recv().await {
-            let done = matches!(update.change, Change::Reset(_));
-            registry.apply(update, SystemTime::now());
-            if done {
-                break;
+        while !awaited.is_empty() {
+            let Some(update) = received.recv().await else { break };
+            if matches!(update.change, Change::Reset(_) | Change::Configured(_)) {
+                awaited.retain(|provider| *provider != update.provider);
             }
+            registry.apply(update, SystemTime::now());
         }
         registry.snapshot()
     };
