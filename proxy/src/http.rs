@@ -14,6 +14,8 @@
 //! `head` and `body` are sans-I/O: bytes in, meaning out. They are strict (RFC 9112): what could be read in two ways is
 //! refused, because the endpoint might read it in the other.
 
+mod account;
+mod arrive;
 mod body;
 mod connection;
 mod cost;
@@ -24,6 +26,7 @@ mod forwarded;
 pub mod fuzz;
 mod handshake;
 mod head;
+mod http2;
 mod method;
 mod peer;
 mod pool;

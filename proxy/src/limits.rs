@@ -121,3 +121,40 @@ pub const ACCEPT_QUEUE: i32 = 1024;
 
 /// Wait after accepting failed for want of file descriptors or memory.
 pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Streams of one HTTP/2 connection at a time; then further ones are refused (RFC 9113 §5.1.2).
+pub const HTTP2_STREAMS_MAX: u32 = 100;
+
+/// Bytes of one request's body that a client may send ahead of what was passed on.
+pub const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
+
+/// The same for all requests of a connection.
+pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes of one answer that wait in a connection for the client's socket.
+pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
+
+/// What a client may spend on frames that move no request on, at a price of 1 each and 10 for an empty one; then the
+/// connection is closed. Envoy lets 1,000 wait.
+pub const HTTP2_CONTROL_BUDGET: u32 = 1000;
+
+/// What of it comes back with each second: a client that sends a PING now and then may do so for ever.
+pub const HTTP2_CONTROL_REFUND: u32 = 10;
+
+/// Requests that a client may have taken back before they were answered, where it let that many be answered before;
+/// then the connection is closed.
+pub const HTTP2_CREDIT_MAX: u32 = 100;
+
+/// A client that waited so long for an answer gave up in earnest: that costs it no credit.
+pub const HTTP2_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request whose body was announced and has not begun, beyond what the connection has credit for; then it is sent on
+/// without: its client may wait for the endpoint to speak first.
+pub const HTTP2_BODY_BEGIN: Duration = Duration::from_secs(5);
+
+/// Streams that the stack was made to reset by frames out of order, or refused; then the connection is closed. As many
+/// as a client may have opened before it knew how many it may.
+pub const HTTP2_ERROR_RESETS_MAX: usize = 100;
+
+/// Bytes that are read and dropped of a client that was told to go.
+pub const HTTP2_LINGER_BYTES: usize = 1024 * 1024;

@@ -184,6 +184,24 @@ impl Metrics {
     }
 }
 
+/// The version of HTTP that a client speaks, by the names of ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Version {
+    /// HTTP/1.0 and HTTP/1.1
+    Http1,
+    /// HTTP/2
+    Http2,
+}
+
+impl Version {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+}
+
 /// Which series a family has.
 #[derive(Clone, Copy, PartialEq)]
 enum Extent {
@@ -310,24 +328,33 @@ impl Drop for OpenGuard {
 /// A worker's own index of the series it counts into, so that counting a request takes no lock and builds no string.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    series: RefCell<HashMap<(u32, Method, u16), Series, foldhash::fast::RandomState>>,
+    series: RefCell<HashMap<Key, Series, foldhash::fast::RandomState>>,
 }
 
+/// The scope by its number, the method, the version and the status.
+type Key = (u32, Method, Version, u16);
 type Series = (IntCounter, Option<Histogram>);
 
 impl Recorder {
     /// Series that a worker remembers; then it starts over, so that those of things long gone are let go of.
     const SERIES_MAX: usize = 10_000;
 
-    /// Counts one request of HTTP/1.1.
-    pub(crate) fn count(&self, scope: &Scope, method: Method, code: u16, duration: Duration) {
+    /// Counts one request.
+    pub(crate) fn count(
+        &self,
+        scope: &Scope,
+        method: Method,
+        version: Version,
+        code: u16,
+        duration: Duration,
+    ) {
         let mut series = self.series.borrow_mut();
         if series.len() >= Self::SERIES_MAX {
             series.clear();
         }
-        let (requests, histogram) = series.entry((scope.id, method, code)).or_insert_with(|| {
+        let (requests, histogram) = series.entry((scope.id, method, version, code)).or_insert_with(|| {
             let code = code.to_string();
-            let labels = [scope.name.as_str(), code.as_str(), method.as_str(), "http/1.1"];
+            let labels = [scope.name.as_str(), code.as_str(), method.as_str(), version.as_str()];
             let histogram = scope.family.duration.as_ref().map(|family| family.with_label_values(&labels));
             (scope.family.requests.with_label_values(&labels), histogram)
         });

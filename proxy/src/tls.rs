@@ -38,7 +38,7 @@ pub(crate) use metrics::Metrics;
 use servers::Speaker;
 
 /// The protocols that are offered in a handshake, where options ask for them.
-pub(crate) const PROTOCOLS: &[&str] = &["http/1.1"];
+pub(crate) const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 
 /// What connections are taken by: immutable, replaced whole.
 #[derive(Debug, Default)]

@@ -307,7 +307,7 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
 }
 
 /// Runs the task of a connection or a socket, counted so that draining can wait for it. Its panic ends that task alone.
-fn spawn_counted(worker: &Rc<Worker>, task: impl Future<Output = ()> + 'static) {
+pub(crate) fn spawn_counted(worker: &Rc<Worker>, task: impl Future<Output = ()> + 'static) {
     worker.tasks.set(worker.tasks.get() + 1);
     tokio::task::spawn_local(CountedTask { task, _counted: Counted(worker.clone()) });
 }

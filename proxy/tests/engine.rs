@@ -24,6 +24,8 @@ mod early_answers;
 mod fields;
 #[path = "engine/http10.rs"]
 mod http10;
+#[path = "engine/http2.rs"]
+mod http2;
 #[path = "engine/interim.rs"]
 mod interim;
 #[path = "engine/limits.rs"]

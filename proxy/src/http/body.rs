@@ -129,7 +129,17 @@ impl Body {
     pub(super) fn scan_payload(
         &mut self,
         input: &[u8],
+        payload: impl FnMut(&[u8]),
+    ) -> Result<Scanned, Malformed> {
+        self.scan_parts(input, payload, |_| {})
+    }
+
+    /// The same, and gives each byte of the trailer section to `trailer`, the empty line at its end included.
+    pub(super) fn scan_parts(
+        &mut self,
+        input: &[u8],
         mut payload: impl FnMut(&[u8]),
+        mut trailer: impl FnMut(u8),
     ) -> Result<Scanned, Malformed> {
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
@@ -145,6 +155,9 @@ impl Body {
                     at = input.len();
                 }
                 state => {
+                    if matches!(state, State::Trailer { .. } | State::TrailerLf { .. }) {
+                        trailer(input[at]);
+                    }
                     self.state = step(state, input[at])?;
                     at += 1;
                 }

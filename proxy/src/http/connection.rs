@@ -8,23 +8,25 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::account::Account;
+use super::arrive::speaks_http2;
 use super::body::Framing;
 use super::entry_point::EntryPoint;
 use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
 use super::head::{Refused, RequestHead, fields, parse_request_within};
 use super::peer::Peer;
 use super::response::{self, Manner};
-use super::{Method, Reason, handshake, request};
-use crate::access_log::{Asked, Record};
+use super::{Method, Reason, handshake, http2, request};
+use crate::access_log::Asked;
 use crate::census::Counted;
 use crate::deadline::{Moment, Wait, timeout, timeout_at};
 use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_IDLE_TIMEOUT};
-use crate::metrics::OpenGuard;
+use crate::metrics::{OpenGuard, Version};
 use crate::stream::Stream;
 use crate::table::{Route, routing_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
@@ -135,7 +137,7 @@ impl Connection {
     async fn go_on(mut self: Box<Self>) {
         let mut rest = None;
         loop {
-            let inbound = match self.wait_for_bytes(rest.take()).await {
+            let mut inbound = match self.wait_for_bytes(rest.take()).await {
                 Waited::Spoke(inbound) => inbound,
                 Waited::Ended => break,
                 Waited::Silent(until) => return (*self).park(until),
@@ -146,6 +148,10 @@ impl Connection {
                     None => return,
                 }
                 continue;
+            }
+            let limit = self.entry_point.limits.head;
+            if self.requests == 0 && speaks_http2(&mut self.client, &mut inbound, limit).await {
+                return Box::pin(self.serve_http2(inbound)).await;
             }
             // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
             match Box::pin(self.serve_one(inbound)).await {
@@ -182,6 +188,13 @@ impl Connection {
         Some(Box::new(Self { client, history, worker }))
     }
 
+    /// Goes on by HTTP/2, until the client leaves.
+    async fn serve_http2(self: Box<Self>, inbound: Buffer) {
+        let Self { client, history, worker } = *self;
+        let History { peer, entry_point, secured, _open, _counted, .. } = history;
+        http2::serve(client, inbound, http2::Party { peer, secured, entry_point, worker }).await;
+    }
+
     /// Serves one request. `None` ends the connection; otherwise it gives what the client sent of the next one.
     async fn serve_one(&mut self, mut inbound: Buffer) -> Option<Option<Buffer>> {
         let started = Instant::now();
@@ -214,19 +227,25 @@ impl Connection {
                 "no endpoint answered"
             );
             turned.reason = reason;
-            turned.detail = self.explain(reason, &route);
+            turned.detail = self.account().explain(reason, &route);
             let go_on = self.turn_away(&turned, started, Some((&route, &outcome))).await;
-            self.count(&route, method, &outcome, reason.status().0, started.elapsed());
+            self.account().count(&route, method, &outcome, reason.status().0, started.elapsed());
             return go_on;
         }
         if let Some(reason) = outcome.failure {
-            self.worker.metrics.refused(&self.entry_point.settings.name, reason);
+            self.account().refused(reason);
         }
         let status = outcome.status.unwrap_or(0);
-        self.worker.recorder.count(&self.entry_point.scope, method, status, started.elapsed());
+        self.account().count_answer(method, status, started.elapsed());
         self.entry_point.scope.count_bytes(outcome.received, outcome.sent);
-        self.count(&route, method, &outcome, status, started.elapsed());
-        self.log(turned.asked.as_deref(), status, outcome.failure, started, Some((&route, &outcome)));
+        self.account().count(&route, method, &outcome, status, started.elapsed());
+        self.account().log(
+            turned.asked.as_deref(),
+            status,
+            outcome.failure,
+            started,
+            Some((&route, &outcome)),
+        );
         if let Some(tunnel) = outcome.tunnel.take() {
             self.pass_through(tunnel, inbound, &route).await;
         } else if outcome.still_sending && outcome.failure.is_none() {
@@ -364,9 +383,9 @@ impl Connection {
         started: Instant,
         tried: Option<(&Route, &Outcome)>,
     ) -> bool {
-        self.worker.metrics.refused(&self.entry_point.settings.name, turned.reason);
+        self.account().refused(turned.reason);
         let (status, _) = turned.reason.status();
-        self.log(turned.asked.as_deref(), status, Some(turned.reason), started, tried);
+        self.account().log(turned.asked.as_deref(), status, Some(turned.reason), started, tried);
         if turned.reason == Reason::ClientGone {
             return false;
         }
@@ -374,7 +393,7 @@ impl Connection {
             reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer.address(),
             entry_point = self.entry_point.settings.name, "turned away"
         );
-        self.worker.recorder.count(&self.entry_point.scope, turned.method, status, started.elapsed());
+        self.account().count_answer(turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
         let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint | Reason::Misdirected);
         let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_draining();
@@ -390,52 +409,14 @@ impl Connection {
         keep_alive && matches!(written, Ok(Ok(())))
     }
 
-    /// Adds a line to the access log, where there is one.
-    fn log(
-        &self,
-        asked: Option<&Asked>,
-        status: u16,
-        reason: Option<Reason>,
-        started: Instant,
-        routed: Option<(&Route, &Outcome)>,
-    ) {
-        let Some(log) = &self.worker.log else { return };
-        let took = started.elapsed();
-        let (route, outcome) = routed.unzip();
-        let agreed = self.client.agreed();
-        log.add(&Record {
-            started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
-            took,
-            client: self.peer.address(),
-            tls: agreed.as_ref(),
-            entry_point: &self.entry_point.settings.name,
-            asked,
-            status,
-            received: outcome.map_or(0, |outcome| outcome.received),
-            sent: outcome.map_or(0, |outcome| outcome.sent),
-            router: route.map(|route| route.router.name.as_str()),
-            service: route.map(|route| route.upstream.name.as_str()),
-            endpoint: outcome
-                .and_then(|outcome| outcome.target.as_ref())
-                .map(|target| (target.endpoint.as_str(), target.address)),
-            retries: outcome.map_or(0, |outcome| outcome.retries),
-            reason,
-        });
-    }
-
-    fn explain(&self, reason: Reason, route: &Route) -> String {
-        if reason != Reason::NoEndpoint {
-            return String::new();
+    fn account(&self) -> Account<'_> {
+        Account {
+            entry_point: &self.entry_point,
+            peer: self.peer.address(),
+            agreed: self.worker.log.as_ref().and_then(|_| self.client.agreed()),
+            version: Version::Http1,
+            worker: &self.worker,
         }
-        let table = self.worker.table();
-        table.upstreams.get(&route.upstream.name).unwrap_or(&route.upstream).why_unavailable()
-    }
-
-    /// Counts a request for its router and service; the entry point's count is kept by whoever answered.
-    fn count(&self, route: &Route, method: Method, outcome: &Outcome, status: u16, took: Duration) {
-        self.worker.recorder.count(&route.scope, method, status, took);
-        self.worker.recorder.count(&route.upstream.scope, method, status, took);
-        route.upstream.scope.count_bytes(outcome.received, outcome.sent);
     }
 
     /// Goes on as a tunnel, until both sides are done.

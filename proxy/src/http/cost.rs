@@ -14,7 +14,7 @@ use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, request};
 use crate::budget::Budget;
-use crate::metrics::{Metrics, Recorder, Scope};
+use crate::metrics::{Metrics, Recorder, Scope, Version};
 use crate::table::{Route, Routes, Upstream, routing_path};
 use crate::worker::Buffers;
 
@@ -85,7 +85,8 @@ impl Way {
         let Ok(Some(head)) = parse_response(bytes, &mut room, Method::Get) else { return 0 };
         let mut out = self.buffers.take();
         response::write(&head, Manner { close: false, is_http10: false }, &mut out);
-        self.recorder.count(&self.entry_point, Method::Get, head.status, std::time::Duration::from_millis(1));
+        let took = std::time::Duration::from_millis(1);
+        self.recorder.count(&self.entry_point, Method::Get, Version::Http1, head.status, took);
         out.filled().len()
     }
 }

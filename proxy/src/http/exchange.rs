@@ -26,6 +26,8 @@ use crate::worker::{Buffer, Pipe, Worker};
 mod answer;
 mod carrier;
 
+pub(super) use answer::Delivery;
+pub(super) use carrier::Leg;
 pub(crate) use carrier::{Carrier, Pinned, connect};
 
 /// A request that is ready to be sent.
@@ -58,7 +60,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// The head for this target, where that is another than for the others.
-    fn addressed_to(&self, target: &Target, worker: &Worker) -> Option<Buffer> {
+    pub(super) fn addressed_to(&self, target: &Target, worker: &Worker) -> Option<Buffer> {
         let (before, after) = self.head.filled().split_at(self.host_at?);
         let mut head = worker.buffers.take();
         head.put(before);
@@ -104,6 +106,45 @@ pub(crate) struct Tunnel {
     pub(crate) early: Buffer,
 }
 
+/// The client's side of an exchange, in whatever protocol it speaks.
+pub(in crate::http) trait Client {
+    /// Whether the body is at hand, whole or what is left of it being nothing: then the request can be sent again.
+    fn has_whole_body(&self) -> bool;
+
+    /// Sends the request over this connection and its answer back.
+    async fn send(
+        &mut self,
+        request: &Exchange,
+        leg: Leg,
+        carrier: &mut Carrier<'_>,
+        worker: &Worker,
+    ) -> Result<Outcome, Failure>;
+}
+
+/// A client that speaks HTTP/1.
+struct Http1<'a> {
+    client: &'a mut Stream,
+    /// What it sent behind the head.
+    inbound: &'a mut Buffer,
+    body: Body,
+}
+
+impl Client for Http1<'_> {
+    fn has_whole_body(&self) -> bool {
+        self.body.is_done()
+    }
+
+    async fn send(
+        &mut self,
+        request: &Exchange,
+        leg: Leg,
+        carrier: &mut Carrier<'_>,
+        worker: &Worker,
+    ) -> Result<Outcome, Failure> {
+        send(self.client, self.inbound, request, &mut self.body, leg, carrier, worker).await
+    }
+}
+
 /// Exchanges one request for its answer. `inbound` holds what the client sent behind the head; what is left in it
 /// afterwards is the next request's.
 pub(crate) async fn exchange(
@@ -115,13 +156,27 @@ pub(crate) async fn exchange(
 ) -> Outcome {
     let mut body = Body::new(request.framing);
     let received = take_inline(&mut request, &mut body, inbound);
+    let mut outcome = attempt(&mut Http1 { client, inbound, body }, &request, carrier, worker).await;
+    if outcome.status.is_some() {
+        outcome.received += received;
+    }
+    outcome
+}
+
+/// Sends a request to one endpoint after another, until one answers or it is not safe to go on.
+pub(super) async fn attempt(
+    client: &mut impl Client,
+    request: &Exchange,
+    carrier: &mut Carrier<'_>,
+    worker: &Worker,
+) -> Outcome {
     let mut upstream = request.upstream.clone();
     let mut tried = Tried::default();
     let mut last_failure = Reason::NoEndpoint;
     let (mut last_target, mut retries) = (None, 0);
     // A connection that waited in the pool may be dead: that is no failure of its target, so it is not counted as one.
     for _ in 0..ATTEMPTS_MAX * 2 {
-        let may_repeat = request.method.is_idempotent() && body.is_done();
+        let may_repeat = request.method.is_idempotent() && client.has_whole_body();
         let care = if may_repeat { Care::Usual } else { Care::Utmost };
         let leg = match carrier.obtain(&upstream, &tried, care, worker).await {
             Ok(leg) => leg,
@@ -144,11 +199,8 @@ pub(crate) async fn exchange(
         let reused = leg.reused;
         target.counters.requests.inc();
         last_target = Some(target.clone());
-        match send(client, inbound, &request, &mut body, leg, carrier, worker).await {
-            Ok(mut outcome) => {
-                outcome.received += received;
-                return Outcome { target: last_target, retries, ..outcome };
-            }
+        match client.send(request, leg, carrier, worker).await {
+            Ok(outcome) => return Outcome { target: last_target, retries, ..outcome },
             Err(failure) => {
                 last_failure = failure.reason;
                 if failure.reason.is_clients() {
@@ -170,9 +222,9 @@ pub(crate) async fn exchange(
 }
 
 /// A failure before any byte of an answer reached the client.
-struct Failure {
-    reason: Reason,
-    may_retry: bool,
+pub(super) struct Failure {
+    pub(super) reason: Reason,
+    pub(super) may_retry: bool,
 }
 
 /// Puts a body that is here already, whole, behind the head: it is sent in one piece, and can be sent again.
@@ -206,24 +258,35 @@ fn goes_on(upstream: &mut Arc<Upstream>, tried: &Tried, free: bool, worker: &Wor
 }
 
 /// How far a request got.
-struct Upload {
+pub(super) struct Upload {
     /// Whether all of it was sent.
-    whole: Cell<bool>,
+    pub(super) whole: Cell<bool>,
     /// Whether any of a body that can't be sent again was.
-    begun: Cell<bool>,
+    pub(super) begun: Cell<bool>,
     /// Bytes of its body.
-    received: Cell<u64>,
+    pub(super) received: Cell<u64>,
     /// When a byte of it was sent last.
-    moved: Cell<Moment>,
+    pub(super) moved: Cell<Moment>,
     /// Whether the client has no reason to wait with its body.
-    invited: Cell<bool>,
+    pub(super) invited: Cell<bool>,
     /// How long after that the head of the answer is waited for.
-    answered_within: Duration,
+    pub(super) answered_within: Duration,
 }
 
 impl Upload {
+    pub(super) fn new(whole: bool, request: &Exchange, target: &Target) -> Self {
+        Self {
+            whole: Cell::new(whole),
+            begun: Cell::new(false),
+            received: Cell::new(0),
+            moved: Cell::new(Moment::now()),
+            invited: Cell::new(!request.expects_continue),
+            answered_within: target.reach.response_head,
+        }
+    }
+
     /// The client was told to go on.
-    fn invite(&self) {
+    pub(super) fn invite(&self) {
         if !self.invited.replace(true) {
             self.moved.set(Moment::now());
         }
@@ -240,14 +303,7 @@ async fn send(
     carrier: &mut Carrier<'_>,
     worker: &Worker,
 ) -> Result<Outcome, Failure> {
-    let upload = Upload {
-        whole: Cell::new(body.is_done()),
-        begun: Cell::new(false),
-        received: Cell::new(0),
-        moved: Cell::new(Moment::now()),
-        invited: Cell::new(!request.expects_continue),
-        answered_within: leg.target.reach.response_head,
-    };
+    let upload = Upload::new(body.is_done(), request, &leg.target);
     let delivery = answer::Delivery::default();
     let answered = {
         let (mut from_endpoint, mut to_endpoint) = leg.endpoint.split();
@@ -314,7 +370,7 @@ async fn send(
     }
 }
 
-enum PumpError {
+pub(super) enum PumpError {
     /// The client can't go on, or must not.
     Client(Reason),
     /// The endpoint takes no more.

@@ -40,6 +40,12 @@ pub(crate) enum Reason {
     NeedsTls,
     /// The request is for a host whose options of TLS are not those that the connection was taken by.
     Misdirected,
+    /// The client's HTTP/2 breaks the rules of the protocol.
+    BadFrame,
+    /// The client floods its HTTP/2 connection with frames that move no request on.
+    FrameFlood,
+    /// The client takes more requests back than it lets be answered.
+    ResetFlood,
     /// No router takes the request.
     NoRoute,
     /// The service has no endpoint that may be given work.
@@ -83,6 +89,9 @@ impl Reason {
             Self::TlsTimeout => "tls_timeout",
             Self::NeedsTls => "needs_tls",
             Self::Misdirected => "misdirected",
+            Self::BadFrame => "bad_frame",
+            Self::FrameFlood => "frame_flood",
+            Self::ResetFlood => "reset_flood",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectRefused => "connect_refused",
@@ -120,6 +129,9 @@ impl Reason {
             Self::ClientGone | Self::TlsHandshake | Self::TlsTimeout => (499, "Client Closed Request"),
             // Neither is this: the connection is closed without a word.
             Self::ConnectionLimit | Self::ClientConnectionLimit => (429, "Too Many Requests"),
+            // These end the connection; only a request that came with the flood can be told.
+            Self::BadFrame => (400, "Bad Request"),
+            Self::FrameFlood | Self::ResetFlood => (429, "Too Many Requests"),
             Self::NoRoute => (404, "Not Found"),
             Self::NoEndpoint => (503, "Service Unavailable"),
             Self::ConnectRefused
@@ -149,6 +161,8 @@ impl Reason {
             Self::TlsTimeout => "the TLS handshake took too long",
             Self::NeedsTls => "client sent an HTTP request to an HTTPS server",
             Self::Misdirected => "this connection was made for another host",
+            Self::BadFrame => "bad request",
+            Self::FrameFlood | Self::ResetFlood => "too many requests",
             Self::NoRoute => "404 page not found",
             Self::NoEndpoint => "no available server",
             Self::ConnectRefused => "no server accepted a connection",

@@ -38,10 +38,7 @@ pub(super) fn write(head: &ResponseHead, manner: Manner, out: &mut Buffer) {
 pub(super) fn write_refusal(reason: Reason, detail: &str, manner: Manner, with_body: bool, out: &mut Buffer) {
     let (status, phrase) = reason.status();
     write_status(status, phrase, out);
-    let body = match detail {
-        "" => format!("{}\n", reason.explanation()),
-        detail => format!("{}: {detail}\n", reason.explanation()),
-    };
+    let body = refusal_text(reason, detail);
     write_field("Content-Type", b"text/plain; charset=utf-8", out);
     write_field("X-Content-Type-Options", b"nosniff", out);
     write_field("Content-Length", body.len().to_string().as_bytes(), out);
@@ -53,6 +50,14 @@ pub(super) fn write_refusal(reason: Reason, detail: &str, manner: Manner, with_b
     out.put(b"\r\n");
     if with_body {
         out.put(body.as_bytes());
+    }
+}
+
+/// What an answer of Portolan's own says.
+pub(super) fn refusal_text(reason: Reason, detail: &str) -> String {
+    match detail {
+        "" => format!("{}\n", reason.explanation()),
+        detail => format!("{}: {detail}\n", reason.explanation()),
     }
 }
 
@@ -78,6 +83,19 @@ fn passes(head: &ResponseHead, name: &str, manner: Manner) -> bool {
         _ => false,
     };
     !hop_by_hop && !(head.nominates && is_nominated(head.fields, name))
+}
+
+/// The same for a client that speaks HTTP/2, where no field is about the connection (RFC 9113 §8.2.2).
+pub(super) fn passes_to_http2(head: &ResponseHead, name: &str) -> bool {
+    let manner = Manner { close: false, is_http10: true };
+    passes(head, name, manner) && !name.eq_ignore_ascii_case("upgrade")
+}
+
+/// Whether a field may stand behind a body: none that says how the message is to be read (RFC 9110 §6.5.1).
+pub(super) fn may_trail(name: &str) -> bool {
+    !["content-length", "transfer-encoding", "trailer", "host", "connection", "te", "upgrade", "keep-alive"]
+        .iter()
+        .any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }
 
 /// Not every client knows that these end with their head, whatever their fields say (RFC 9110 §8.6, RFC 9112 §6.1).

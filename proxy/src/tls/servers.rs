@@ -77,7 +77,8 @@ pub(super) fn client_config(
         let keys = papers.iter().map(|papers| papers.key.clone()).collect();
         builder.with_client_cert_resolver(Arc::new(Papers(keys)))
     };
-    config.alpn_protocols = super::PROTOCOLS.iter().map(|name| name.as_bytes().to_vec()).collect();
+    // Endpoints are spoken to in this alone, whatever clients speak.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -138,6 +138,14 @@ impl Buffer {
         &mut self.bytes[start..self.end]
     }
 
+    /// The same, into memory for much if there is none yet.
+    pub(crate) fn put_for_bulk(&mut self, bytes: &[u8]) {
+        if self.bytes.is_empty() {
+            self.bytes = self.pool.take_bulk();
+        }
+        self.put(bytes);
+    }
+
     /// Reads once into the free part, making room first if there is none; 0 is the end of the input.
     pub(crate) async fn read_from(&mut self, input: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
         poll_fn(|context| self.poll_read_from(input, context)).await

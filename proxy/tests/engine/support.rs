@@ -1,5 +1,7 @@
 //! What the tests share.
 
+#[path = "support/http2.rs"]
+pub(crate) mod http2;
 #[path = "support/link.rs"]
 mod link;
 #[path = "support/origin.rs"]

@@ -155,6 +155,22 @@ async fn a_name_without_a_certificate_is_turned_away_where_names_are_strict() {
 }
 
 #[tokio::test]
+async fn http2_is_agreed_on_and_spoken_where_the_client_can() {
+    let (world, authority, _origin) = world(TlsOptions::default()).await;
+    let mut client = authority.client_of(rustls::DEFAULT_VERSIONS).with_no_client_auth();
+    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let link = Link::connect(world.http, "a.test", Arc::new(client)).await.unwrap();
+    assert_eq!(link.session().get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = crate::support::http2::Http2::over(link).await;
+    assert_eq!(client.get("https://a.test/").await.status, 200);
+    // The handshake was for another name, with other options.
+    assert_eq!(client.get("https://b.test/").await.status, 421);
+    world
+        .metric_becomes("portolan_entrypoint_requests_total", &["protocol=\"h2\"", "code=\"200\""], 1.0)
+        .await;
+}
+
+#[tokio::test]
 async fn a_protocol_that_is_not_spoken_is_not_agreed_on() {
     let (world, authority, _origin) = world(TlsOptions::default()).await;
     let mut client = authority.client_of(rustls::DEFAULT_VERSIONS).with_no_client_auth();

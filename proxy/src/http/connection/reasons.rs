@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::{Duration, SystemTime};
 
 use portolan_config::Rule;
 use portolan_config::settings::{self, EntryPointLimits};

@@ -1,5 +1,7 @@
 //! How long a client is waited for. The clock is the tests' own.
 
+use std::time::Duration;
+
 use portolan_config::settings::EntryPointLimits;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};

@@ -28,15 +28,15 @@ pub(super) struct Answered {
 
 /// How far an answer got, also when it was broken off.
 #[derive(Default)]
-pub(super) struct Delivery {
+pub(in crate::http) struct Delivery {
     /// Whether anything was sent to the client.
-    pub(super) begun: Cell<bool>,
+    pub(in crate::http) begun: Cell<bool>,
     /// The status that was sent to it, unless only interim ones were.
-    pub(super) status: Cell<Option<u16>>,
+    pub(in crate::http) status: Cell<Option<u16>>,
     /// Bytes that were sent to it.
-    pub(super) sent: Cell<u64>,
+    pub(in crate::http) sent: Cell<u64>,
     /// Whether the client takes the end of the connection for the end of the answer.
-    pub(super) ends_with_connection: Cell<bool>,
+    pub(in crate::http) ends_with_connection: Cell<bool>,
 }
 
 impl Delivery {

@@ -33,8 +33,8 @@ pub(crate) struct Pinned {
 /// A connection to use for one request.
 #[derive(Debug)]
 pub(crate) struct Leg {
-    pub(super) target: Arc<Target>,
-    pub(super) endpoint: Stream,
+    pub(in crate::http) target: Arc<Target>,
+    pub(in crate::http) endpoint: Stream,
     /// Whether it served an earlier request, so that its endpoint may have closed it meanwhile.
     pub(super) reused: bool,
 }
@@ -80,7 +80,7 @@ impl Carrier<'_> {
     }
 
     /// Takes a connection back whose answer was read to its end.
-    pub(super) fn give_back(&mut self, leg: Leg, worker: &Worker) {
+    pub(in crate::http) fn give_back(&mut self, leg: Leg, worker: &Worker) {
         match self {
             Self::Pooled => worker.pool.put(&leg.target, leg.endpoint),
             Self::Pinned(slot) => **slot = Some(Pinned { target: leg.target, endpoint: leg.endpoint }),

@@ -1,0 +1,90 @@
+//! What is kept of a request when it is done: its counts and its line in the access log. The same whatever protocol the
+//! client speaks.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::entry_point::EntryPoint;
+use super::exchange::Outcome;
+use super::{Method, Reason};
+use crate::access_log::{Agreed, Asked, Record};
+use crate::metrics::Version;
+use crate::table::Route;
+use crate::worker::Worker;
+
+/// Where a request came from, and who keeps account of it.
+pub(super) struct Account<'a> {
+    pub(super) entry_point: &'a EntryPoint,
+    pub(super) peer: SocketAddr,
+    /// What was agreed on for TLS, where there is a log to say so.
+    pub(super) agreed: Option<Agreed>,
+    pub(super) version: Version,
+    pub(super) worker: &'a Worker,
+}
+
+impl Account<'_> {
+    /// Counts an answer for the entry point.
+    pub(super) fn count_answer(&self, method: Method, status: u16, took: Duration) {
+        self.worker.recorder.count(&self.entry_point.scope, method, self.version, status, took);
+    }
+
+    /// Counts a request for its router and service.
+    pub(super) fn count(
+        &self,
+        route: &Route,
+        method: Method,
+        outcome: &Outcome,
+        status: u16,
+        took: Duration,
+    ) {
+        self.worker.recorder.count(&route.scope, method, self.version, status, took);
+        self.worker.recorder.count(&route.upstream.scope, method, self.version, status, took);
+        route.upstream.scope.count_bytes(outcome.received, outcome.sent);
+    }
+
+    /// Counts what Portolan answered or broke off itself.
+    pub(super) fn refused(&self, reason: Reason) {
+        self.worker.metrics.refused(&self.entry_point.settings.name, reason);
+    }
+
+    /// Adds a line to the access log, where there is one.
+    pub(super) fn log(
+        &self,
+        asked: Option<&Asked>,
+        status: u16,
+        reason: Option<Reason>,
+        started: Instant,
+        routed: Option<(&Route, &Outcome)>,
+    ) {
+        let Some(log) = &self.worker.log else { return };
+        let took = started.elapsed();
+        let (route, outcome) = routed.unzip();
+        log.add(&Record {
+            started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
+            took,
+            client: self.peer,
+            tls: self.agreed.as_ref(),
+            entry_point: &self.entry_point.settings.name,
+            asked,
+            status,
+            received: outcome.map_or(0, |outcome| outcome.received),
+            sent: outcome.map_or(0, |outcome| outcome.sent),
+            router: route.map(|route| route.router.name.as_str()),
+            service: route.map(|route| route.upstream.name.as_str()),
+            endpoint: outcome
+                .and_then(|outcome| outcome.target.as_ref())
+                .map(|target| (target.endpoint.as_str(), target.address)),
+            retries: outcome.map_or(0, |outcome| outcome.retries),
+            reason,
+        });
+    }
+
+    /// What there is to say about a refusal beyond its reason.
+    pub(super) fn explain(&self, reason: Reason, route: &Route) -> String {
+        if reason != Reason::NoEndpoint {
+            return String::new();
+        }
+        let table = self.worker.table();
+        table.upstreams.get(&route.upstream.name).unwrap_or(&route.upstream).why_unavailable()
+    }
+}

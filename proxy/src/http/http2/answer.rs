@@ -1,0 +1,250 @@
+//! Reads the answer of an endpoint that speaks HTTP/1.1, and passes it on to a client that speaks HTTP/2.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT};
+use http::{Response, StatusCode};
+
+use super::reply::Reply;
+use super::websocket::Handshake;
+use crate::deadline::{Moment, timeout_at};
+use crate::http::body::{Body, Framing};
+use crate::http::entry_point::{earlier, is_over};
+use crate::http::exchange::{Delivery, Exchange, Upload};
+use crate::http::head::{ResponseHead, fields, parse_response};
+use crate::http::{Reason, response};
+use crate::limits::{TRAILER_BYTES_MAX, TUNNEL_IDLE_TIMEOUT};
+use crate::stream::ReadHalf;
+use crate::worker::{Buffer, Worker};
+
+/// An answer that was passed on whole.
+pub(super) struct Answered {
+    /// Whether the endpoint's connection can go on.
+    pub(super) reusable: bool,
+    /// It is HTTP no longer; this came behind the head.
+    pub(super) tunnel: Option<Buffer>,
+}
+
+/// What matters of a head once it is translated.
+struct Head {
+    length: usize,
+    status: u16,
+    framing: Framing,
+    reusable: bool,
+    response: Response<()>,
+}
+
+/// Passes the answer on. Bytes of the body are sent as they come; nothing waits for more.
+pub(super) async fn answer(
+    endpoint: &mut ReadHalf<'_>,
+    reply: &mut Reply,
+    request: &Exchange,
+    upload: &Upload,
+    delivery: &Delivery,
+    handshake: Option<&Handshake>,
+    worker: &Worker,
+) -> Result<Answered, Reason> {
+    let mut input = worker.buffers.take();
+    let head = loop {
+        let head = read_head(endpoint, reply, &mut input, request, upload).await?;
+        input.consume(head.length);
+        if head.status >= 200 || head.status == 101 {
+            break head;
+        }
+        delivery.begun.set(true);
+        reply.interim(head.response)?;
+        if head.status == 100 {
+            upload.invite();
+        }
+    };
+    if let Some(handshake) = handshake {
+        match head.status {
+            101 if is_accepted(&head.response, handshake) => {
+                let mut response = head.response;
+                *response.status_mut() = StatusCode::OK;
+                response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+                delivery.begun.set(true);
+                delivery.status.set(Some(200));
+                reply.head(response, false)?;
+                return Ok(Answered { reusable: false, tunnel: Some(input) });
+            }
+            // Over HTTP/2, either would say that the tunnel is there.
+            101 | 200..300 => return Err(Reason::BadResponse),
+            _ => {}
+        }
+    }
+    delivery.begun.set(true);
+    delivery.status.set(Some(head.status));
+    let ends = head.framing == Framing::Empty;
+    reply.head(head.response, ends)?;
+    if !ends {
+        pass_body(endpoint, reply, &mut input, head.framing, request.deadlines.answer, delivery).await?;
+    }
+    Ok(Answered { reusable: head.reusable && input.is_empty(), tunnel: None })
+}
+
+fn is_accepted(response: &Response<()>, handshake: &Handshake) -> bool {
+    response
+        .headers()
+        .get(SEC_WEBSOCKET_ACCEPT)
+        .is_some_and(|accept| accept.as_bytes() == handshake.accept.as_bytes())
+}
+
+/// Waits for `work`, unless the client loses interest first.
+pub(super) async fn unless_gone<T>(reply: &mut Reply, work: impl Future<Output = T>) -> Result<T, Reason> {
+    let mut work = pin!(work);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => reply.poll_gone(context).map(|()| Err(Reason::ClientGone)),
+    })
+    .await
+}
+
+async fn read_head(
+    endpoint: &mut ReadHalf<'_>,
+    reply: &mut Reply,
+    input: &mut Buffer,
+    request: &Exchange,
+    upload: &Upload,
+) -> Result<Head, Reason> {
+    loop {
+        if !input.is_empty()
+            && let Some(head) = translate(input.filled(), request, upload.whole.get())?
+        {
+            return Ok(head);
+        }
+        let moved = upload.moved.get();
+        let deadline = moved + upload.answered_within;
+        let limit = request.deadlines.answer;
+        match unless_gone(reply, timeout_at(earlier(deadline, limit), input.read_from(endpoint))).await? {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) if input.is_empty() => return Err(Reason::EndpointReset),
+            Ok(Ok(0) | Err(_)) => return Err(Reason::BadResponse),
+            Err(_) if is_over(limit) => return Err(Reason::AnswerTimeout),
+            // A slow request that makes progress is waited for.
+            Err(_) if upload.moved.get() > moved => {}
+            Err(_) => return Err(Reason::ResponseTimeout),
+        }
+    }
+}
+
+fn translate(input: &[u8], request: &Exchange, request_is_whole: bool) -> Result<Option<Head>, Reason> {
+    let mut room = fields();
+    let parsed = parse_response(input, &mut room, request.method).map_err(|refused| {
+        tracing::debug!(detail = refused.detail, upstream = request.upstream.name, "unreadable answer");
+        refused.reason
+    })?;
+    let Some(head) = parsed else { return Ok(None) };
+    if head.status == 101 && !(request.upgrade && request_is_whole) {
+        return Err(Reason::BadResponse);
+    }
+    Ok(Some(Head {
+        length: head.length,
+        status: head.status,
+        framing: head.framing,
+        reusable: head.keep_alive && head.framing != Framing::UntilClose,
+        response: to_response(&head, input)?,
+    }))
+}
+
+/// The head for the client. `input` is what it was read from: one copy of it serves all fields.
+fn to_response(head: &ResponseHead, input: &[u8]) -> Result<Response<()>, Reason> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| Reason::BadResponse)?;
+    let copy = Bytes::copy_from_slice(&input[..head.length]);
+    let headers = response.headers_mut();
+    headers.reserve(head.fields.len());
+    for field in head.fields {
+        if !response::passes_to_http2(head, field.name) {
+            continue;
+        }
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Reason::BadResponse)?;
+        let at = field.value.as_ptr() as usize - input.as_ptr() as usize;
+        let value = HeaderValue::from_maybe_shared(copy.slice(at..at + field.value.len()))
+            .map_err(|_| Reason::BadResponse)?;
+        headers.append(name, value);
+    }
+    Ok(response)
+}
+
+async fn pass_body(
+    endpoint: &mut ReadHalf<'_>,
+    reply: &mut Reply,
+    input: &mut Buffer,
+    framing: Framing,
+    limit: Option<Moment>,
+    delivery: &Delivery,
+) -> Result<(), Reason> {
+    let mut body = Body::new(framing);
+    let mut trailers = Vec::new();
+    loop {
+        let piece = take_content(&mut body, input, &mut trailers)?;
+        delivery.sent.set(delivery.sent.get() + piece.len() as u64);
+        if body.is_done() {
+            return match read_trailers(&trailers)? {
+                None => reply.data(piece, true),
+                Some(fields) => reply.data(piece, false).and_then(|()| reply.trailers(fields)),
+            };
+        }
+        if !piece.is_empty() {
+            reply.data(piece, false)?;
+            input.rest();
+            // Not read before it can be passed on: what waits here is at most one piece.
+            reply.room(limit).await?;
+        }
+        let deadline = earlier(Moment::now() + TUNNEL_IDLE_TIMEOUT, limit);
+        let read = timeout_at(deadline, input.read_from(endpoint));
+        match unless_gone(reply, read).await? {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0)) if body.ends_with_connection() => return reply.data(Bytes::new(), true),
+            Ok(Ok(0) | Err(_)) => return Err(Reason::ResponseTruncated),
+            Err(_) if is_over(limit) => return Err(Reason::AnswerTimeout),
+            Err(_) => return Err(Reason::ResponseTimeout),
+        }
+    }
+}
+
+/// Takes the content off what was read.
+fn take_content(body: &mut Body, input: &mut Buffer, trailers: &mut Vec<u8>) -> Result<Bytes, Reason> {
+    let mut content = BytesMut::new();
+    let scanned = body
+        .scan_parts(
+            input.filled(),
+            |bytes| {
+                if content.capacity() == 0 {
+                    content.reserve(input.filled().len());
+                }
+                content.extend_from_slice(bytes);
+            },
+            |byte| trailers.push(byte),
+        )
+        .map_err(|_| Reason::ResponseTruncated)?;
+    input.consume(scanned.length);
+    Ok(content.freeze())
+}
+
+/// The fields behind a chunked body, where there are any.
+fn read_trailers(section: &[u8]) -> Result<Option<HeaderMap>, Reason> {
+    if section.len() <= 2 || section.len() > TRAILER_BYTES_MAX * 2 {
+        return Ok(None);
+    }
+    let mut room = [httparse::EMPTY_HEADER; 32];
+    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(section, &mut room) else {
+        return Err(Reason::ResponseTruncated);
+    };
+    let mut trailers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(field.name.as_bytes()), HeaderValue::from_bytes(field.value))
+        else {
+            return Err(Reason::ResponseTruncated);
+        };
+        if response::may_trail(name.as_str()) {
+            trailers.append(name, value);
+        }
+    }
+    Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
+}

@@ -1,0 +1,129 @@
+//! A request's body as it comes on a stream.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use http::HeaderMap;
+
+use super::request::Known;
+use crate::deadline::{Moment, timeout_at};
+use crate::http::Reason;
+use crate::http::entry_point::{earlier, is_over};
+use crate::limits::{BODY_IDLE, BUFFER_BYTES};
+
+/// What is left of a request's body.
+pub(in crate::http) struct Incoming {
+    stream: RecvStream,
+    /// What was received and not taken.
+    held: BytesMut,
+    /// Whether all data has been received.
+    ended: bool,
+    trailers: Option<HeaderMap>,
+}
+
+/// A piece of a body.
+pub(in crate::http) enum Piece {
+    /// Some of the content.
+    Data(Bytes),
+    /// Its end, and what is said behind it.
+    End(Option<HeaderMap>),
+}
+
+impl Incoming {
+    pub(super) fn new(stream: RecvStream) -> Self {
+        let ended = stream.is_end_stream();
+        Self { stream, held: BytesMut::new(), ended, trailers: None }
+    }
+
+    /// Gathers what is here already; a small body is then known as a whole.
+    pub(super) fn gather(&mut self) -> Known {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        while !self.ended && self.held.len() < BUFFER_BYTES {
+            match self.poll_data(&mut context) {
+                Poll::Ready(Ok(Some(bytes))) => self.held.extend_from_slice(&bytes),
+                Poll::Ready(Ok(None)) => self.ended = true,
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        if self.ended
+            && self.trailers.is_none()
+            && let Poll::Ready(Ok(trailers)) = self.stream.poll_trailers(&mut context)
+        {
+            self.trailers = trailers;
+        }
+        if self.ended && self.trailers.is_none() { Known::Whole(self.held.len()) } else { Known::Begun }
+    }
+
+    /// Whether any of the content is here.
+    pub(super) fn is_begun(&self) -> bool {
+        self.ended || !self.held.is_empty()
+    }
+
+    /// Takes what was gathered of a body that is known as a whole.
+    pub(super) fn take_whole(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
+    /// Waits until some of the content is here, or its end.
+    pub(super) async fn begins(&mut self) {
+        if self.is_begun() {
+            return;
+        }
+        match poll_fn(|context| self.poll_data(context)).await {
+            Ok(Some(bytes)) => self.held.extend_from_slice(&bytes),
+            Ok(None) | Err(_) => self.ended = true,
+        }
+    }
+
+    /// The next piece. Gives up beyond `limit`, and when nothing comes.
+    pub(in crate::http) async fn next(&mut self, limit: Option<Moment>) -> Result<Piece, Reason> {
+        if !self.held.is_empty() {
+            return Ok(Piece::Data(self.held.split().freeze()));
+        }
+        let deadline = earlier(Moment::now() + BODY_IDLE, limit);
+        let late = |_| if is_over(limit) { Reason::RequestTimeout } else { Reason::BodyIdle };
+        if !self.ended {
+            let data =
+                timeout_at(deadline, poll_fn(|context| self.poll_data(context))).await.map_err(late)?;
+            match data.map_err(|_| Reason::ClientGone)? {
+                Some(bytes) => return Ok(Piece::Data(bytes)),
+                None => self.ended = true,
+            }
+        }
+        if self.trailers.is_none() {
+            let trailers = poll_fn(|context| self.stream.poll_trailers(context));
+            let trailers = timeout_at(deadline, trailers).await.map_err(late)?;
+            self.trailers = trailers.map_err(|_| Reason::ClientGone)?;
+        }
+        Ok(Piece::End(self.trailers.take()))
+    }
+
+    /// The next piece, for however long it takes.
+    pub(super) async fn next_whenever(&mut self) -> Result<Piece, Reason> {
+        if self.held.is_empty() && !self.ended {
+            match poll_fn(|context| self.poll_data(context)).await.map_err(|_| Reason::ClientGone)? {
+                Some(bytes) => return Ok(Piece::Data(bytes)),
+                None => self.ended = true,
+            }
+        }
+        if self.held.is_empty() {
+            return Ok(Piece::End(None));
+        }
+        Ok(Piece::Data(self.held.split().freeze()))
+    }
+
+    /// Gives back room for this much, so that the client may send more.
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, h2::Error>> {
+        self.stream.poll_data(context).map(|data| match data {
+            Some(Ok(bytes)) => {
+                // Taken from the stack is taken: at most this one piece waits for the endpoint.
+                let _ = self.stream.flow_control().release_capacity(bytes.len());
+                Ok(Some(bytes))
+            }
+            Some(Err(error)) => Err(error),
+            None => Ok(None),
+        })
+    }
+}

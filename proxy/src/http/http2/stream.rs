@@ -1,0 +1,279 @@
+//! One request of an HTTP/2 connection: routed, passed on or turned away, counted and logged.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+
+use super::body::Incoming;
+use super::client::Http2;
+use super::grpc;
+use super::reply::Reply;
+use super::request::{self, Known, Text};
+use super::websocket::{self, Handshake};
+use super::{Open, Shared};
+use crate::access_log::Asked;
+use crate::deadline::{Moment, timeout};
+use crate::http::body::Framing;
+use crate::http::entry_point::earlier;
+use crate::http::exchange::{Carrier, Exchange, Outcome, attempt};
+use crate::http::head::Refused;
+use crate::http::{Method, Reason, connection, response};
+use crate::limits::HTTP2_BODY_BEGIN;
+use crate::table::{Route, routing_path};
+
+/// A request that was understood and routed.
+struct Admitted {
+    exchange: Exchange,
+    route: Arc<Route>,
+}
+
+/// Serves one request.
+pub(super) async fn serve(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let shared = open.0.clone();
+    let mut stream = Stream {
+        reply: Reply::new(respond),
+        started: Instant::now(),
+        asked: None,
+        method: Method::Other,
+        grpc: grpc::is_spoken(request.headers()),
+        shared,
+    };
+    let (parts, body) = request.into_parts();
+    stream.serve(&parts, Incoming::new(body)).await;
+}
+
+struct Stream {
+    shared: Rc<Shared>,
+    reply: Reply,
+    started: Instant,
+    method: Method,
+    /// What was asked, where there is a log.
+    asked: Option<Box<Asked>>,
+    /// Whether refusals are told in gRPC's way.
+    grpc: bool,
+}
+
+impl Stream {
+    async fn serve(&mut self, parts: &Parts, mut body: Incoming) {
+        // What was taken back together with the request never reaches an endpoint.
+        if self.reply.poll_gone(&mut Context::from_waker(Waker::noop())).is_ready() {
+            self.taken_back();
+            return self.log(499, Some(Reason::ClientGone), None);
+        }
+        if parts.method == http::Method::CONNECT {
+            return self.connect(parts, body).await;
+        }
+        let mut known = body.gather();
+        let unfinished = (known == Known::Begun && !body.is_begun()).then(|| self.shared.begin_unfinished());
+        if unfinished.is_some() && !self.shared.allows_unfinished() {
+            // One that never comes is not worth a request at an endpoint.
+            let _ = timeout(HTTP2_BODY_BEGIN, body.begins()).await;
+            known = body.gather();
+        }
+        self.route(parts, body, known).await;
+        drop(unfinished);
+    }
+
+    /// Opens a tunnel, if it is one for a WebSocket (RFC 8441).
+    async fn connect(&mut self, parts: &Parts, mut body: Incoming) {
+        self.method = Method::Connect;
+        let handshake =
+            Some(parts).filter(|parts| websocket::is_asked_for(parts)).and_then(|_| Handshake::new());
+        let Some(handshake) = handshake else {
+            return self.turn_away(Reason::NotImplemented, "CONNECT", None);
+        };
+        let Admitted { exchange, route } = match self.admit(parts, Known::Whole(0), Some(&handshake)) {
+            Ok(admitted) => admitted,
+            Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
+        };
+        let worker = self.shared.worker.clone();
+        let mut client = Http2 { body: None, reply: &mut self.reply, handshake: Some(&handshake) };
+        let mut outcome = attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await;
+        drop(exchange);
+        let tunnel = outcome.tunnel.take();
+        self.finish(&route, &outcome);
+        let Some(tunnel) = tunnel else { return };
+        let _open = route.upstream.scope.open();
+        let passed = websocket::pass_through(&mut body, &mut self.reply, tunnel, &worker.buffers).await;
+        if passed.failure == Some(Reason::TunnelIdle) {
+            self.shared.account().refused(Reason::TunnelIdle);
+        }
+        self.shared.entry_point.scope.count_bytes(passed.received, passed.sent);
+        route.upstream.scope.count_bytes(passed.received, passed.sent);
+    }
+
+    async fn route(&mut self, parts: &Parts, mut body: Incoming, known: Known) {
+        let Admitted { mut exchange, route } = match self.admit(parts, known, None) {
+            Ok(admitted) => admitted,
+            Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
+        };
+        let mut received = 0;
+        if let Known::Whole(length @ 1..) = known {
+            exchange.head.put(&body.take_whole());
+            received = length as u64;
+        }
+        let mut client = Http2 {
+            body: (known == Known::Begun).then_some(&mut body),
+            reply: &mut self.reply,
+            handshake: None,
+        };
+        let worker = self.shared.worker.clone();
+        let mut outcome = attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await;
+        outcome.received += received;
+        drop(exchange);
+        self.finish(&route, &outcome);
+    }
+
+    /// Understands the head and routes it.
+    fn admit(
+        &mut self,
+        parts: &Parts,
+        known: Known,
+        handshake: Option<&Handshake>,
+    ) -> Result<Admitted, Refused> {
+        let (mut text, mut room) = (Text::default(), Vec::new());
+        self.method = Method::parse(parts.method.as_str());
+        let head = request::read(parts, known, handshake, &mut text, &mut room)?;
+        let worker = &self.shared.worker;
+        if worker.log.is_some() {
+            self.asked = Some(Box::new(Asked { protocol: "HTTP/2.0", ..Asked::of(&head) }));
+        }
+        let table = worker.table();
+        let host = connection::routing_host(head.authority);
+        let path = routing_path(crate::http::request::path(head.target));
+        let secure = self.shared.peer.is_secure();
+        let settings = &self.shared.entry_point.settings;
+        let entry = table.entry_points.get(&settings.name);
+        let view = crate::http::request::view(&head, &host, &path, &self.shared.peer);
+        let Some(route) = entry.and_then(|entry| entry.routes(secure).find(&view)) else {
+            let needs_tls = !secure && settings.tls.is_some();
+            let reason = if needs_tls { Reason::NeedsTls } else { Reason::NoRoute };
+            return Err(Refused { reason, detail: "" });
+        };
+        if let (Some(secured), Some(entry)) = (&self.shared.secured, entry)
+            && !secured.may_ask_for(&host, &entry.options)
+        {
+            return Err(Refused { reason: Reason::Misdirected, detail: "" });
+        }
+        let limits = &self.shared.entry_point.limits;
+        if matches!(head.framing, Framing::Length(length) if length > limits.body_bytes_max) {
+            return Err(Refused { reason: Reason::BodyTooLarge, detail: "" });
+        }
+        let mut out = worker.buffers.take();
+        let keep_host = route.upstream.pass_host_header;
+        let peer = &self.shared.peer;
+        let host_at = crate::http::request::write(&head, &path, keep_host, peer, &worker.host_name, &mut out);
+        let mut deadlines = limits.deadlines();
+        if let Some(timeout) = self.grpc.then(|| grpc::timeout(&parts.headers)).flatten() {
+            deadlines.answer = Some(earlier(Moment::now() + timeout, deadlines.answer));
+        }
+        let exchange = Exchange {
+            method: head.method,
+            framing: head.framing,
+            is_http10: false,
+            keep_alive: true,
+            upgrade: head.upgrade,
+            expects_continue: head.expects_continue,
+            verbatim: false,
+            deadlines,
+            body_bytes_max: limits.body_bytes_max,
+            head: out,
+            host_at,
+            upstream: route.upstream.clone(),
+        };
+        Ok(Admitted { exchange, route: route.clone() })
+    }
+
+    /// Keeps account of an exchange, and answers where no endpoint did.
+    fn finish(&mut self, route: &Arc<Route>, outcome: &Outcome) {
+        let took = self.started.elapsed();
+        let Some(status) = outcome.status else {
+            let reason = outcome.failure.unwrap_or(Reason::NoEndpoint);
+            let account = self.shared.account();
+            account.count(route, self.method, outcome, reason.status().0, took);
+            let detail = account.explain(reason, route);
+            return self.turn_away(reason, &detail, Some((route, outcome)));
+        };
+        let account = self.shared.account();
+        if let Some(reason) = outcome.failure {
+            account.refused(reason);
+        }
+        account.count_answer(self.method, status, took);
+        account.entry_point.scope.count_bytes(outcome.received, outcome.sent);
+        account.count(route, self.method, outcome, status, took);
+        self.log(status, outcome.failure, Some((route, outcome)));
+        match outcome.failure {
+            None => self.shared.completed(),
+            Some(_) => self.reply.reset(h2::Reason::INTERNAL_ERROR),
+        }
+    }
+
+    /// Answers in Portolan's own name.
+    fn turn_away(&mut self, reason: Reason, detail: &str, tried: Option<(&Route, &Outcome)>) {
+        self.shared.account().refused(reason);
+        let (status, _) = reason.status();
+        self.log(status, Some(reason), tried);
+        if reason == Reason::ClientGone {
+            self.reply.reset(h2::Reason::CANCEL);
+            return self.taken_back();
+        }
+        tracing::debug!(
+            reason = reason.as_str(), detail, client = %self.shared.peer.address(),
+            entry_point = self.shared.entry_point.settings.name, "turned away"
+        );
+        self.shared.account().count_answer(self.method, status, self.started.elapsed());
+        let sent = if self.grpc { self.refuse_grpc(reason, detail) } else { self.refuse(reason, detail) };
+        match sent {
+            Ok(bytes) => self.shared.account().entry_point.scope.count_bytes(0, bytes),
+            Err(_) => self.reply.reset(h2::Reason::INTERNAL_ERROR),
+        }
+        self.shared.completed();
+    }
+
+    fn refuse(&mut self, reason: Reason, detail: &str) -> Result<u64, Reason> {
+        let body = response::refusal_text(reason, detail);
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::from_u16(reason.status().0).unwrap_or(StatusCode::BAD_GATEWAY);
+        let headers = head.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        headers.insert(http::header::CONTENT_LENGTH, body.len().into());
+        let without_body = self.method == Method::Head;
+        self.reply.head(head, without_body)?;
+        let bytes = body.len() as u64;
+        if !without_body {
+            self.reply.data(body.into(), true)?;
+        }
+        Ok(bytes)
+    }
+
+    /// A client of gRPC looks for the outcome in fields of its own; the HTTP status says that an answer is there.
+    fn refuse_grpc(&mut self, reason: Reason, detail: &str) -> Result<u64, Reason> {
+        let mut head = Response::new(());
+        let headers = head.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", grpc::status(reason).into());
+        let message = response::refusal_text(reason, detail);
+        if let Ok(message) = HeaderValue::from_str(message.trim_end()) {
+            headers.insert("grpc-message", message);
+        }
+        self.reply.head(head, true)?;
+        Ok(0)
+    }
+
+    fn taken_back(&self) {
+        self.shared.taken_back(self.started.elapsed(), self.reply.is_begun());
+    }
+
+    fn log(&self, status: u16, reason: Option<Reason>, routed: Option<(&Route, &Outcome)>) {
+        self.shared.account().log(self.asked.as_deref(), status, reason, self.started, routed);
+    }
+}
