@@ -74,13 +74,13 @@ pub(super) fn cut(bytes: &mut Vec<u8>, start: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::Measure::{Cut, Drop, Send};
     use super::*;
 
     #[test]
     fn what_is_too_much_is_cut_or_dropped_until_the_next_second() {
         let mut limiter = Limiter::new(2);
         let mut take = |ip: &str, second| limiter.take(ip.parse().unwrap(), second);
-        use Measure::{Cut, Drop, Send};
         assert_eq!([(); 5].map(|()| take("192.0.2.1", 1)), [Send, Send, Drop, Cut, Drop]);
         assert_eq!(take("192.0.2.200", 1), Cut, "of the same network");
         assert_eq!(take("192.0.3.1", 1), Send);
