@@ -49,7 +49,10 @@ impl Sketch {
             faults,
         };
         let wanted = sketch.labels.enable.unwrap_or(policy.exposed_by_default);
-        let held = policy.constraints.as_ref().is_none_or(|wanted| wanted.hold(&sketch.instance.labels));
+        // What Portolan serves of itself is no container, and has none of their labels.
+        let own = &*sketch.provider.0 == crate::provider::internal::NAME;
+        let held =
+            own || policy.constraints.as_ref().is_none_or(|wanted| wanted.hold(&sketch.instance.labels));
         if wanted && held {
             sketch.wishes = labelled::wishes(&mut sketch, policy);
         }

@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 use super::{Change, Provider, ProviderName, Update};
 use crate::instance::{Instance, InstanceId, NetworkAddress, Port, ServiceKey, State};
 
+/// The name of the provider.
+pub const NAME: &str = "internal";
+
 /// Above every length of a rule: the highest that may be asked for.
 const PRIORITY: i64 = i64::MAX - 1000;
 
@@ -83,7 +86,7 @@ impl Internal {
 
 impl Provider for Internal {
     fn name(&self) -> ProviderName {
-        ProviderName::new("internal")
+        ProviderName::new(NAME)
     }
 
     async fn run(self, updates: mpsc::Sender<Update>) {
@@ -100,6 +103,10 @@ impl Provider for Internal {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use portolan_config::Constraints;
+
     use super::*;
     use crate::chart::Policy;
     use crate::registry::Registry;
@@ -108,7 +115,9 @@ mod tests {
     async fn ping_is_a_route_to_the_admin_server() {
         let path = InternalPath { name: "ping", path: "/ping", entry_point: "web".to_owned() };
         let internal = Internal::new("127.0.0.1:9080".parse().expect("an address"), vec![path]);
-        let policy = Policy::default();
+        // Constraints are those of containers.
+        let constraints = Constraints::parse("Label(`a`, `b`)").expect("it can be read");
+        let policy = Policy { constraints: Some(Arc::new(constraints)), ..Policy::default() };
         let mut registry = Registry::new(policy, [internal.name()]);
         let (updates, mut received) = mpsc::channel(1);
         let running = tokio::spawn(internal.run(updates));
