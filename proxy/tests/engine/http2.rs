@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::Request;
 
-use crate::support::http2::{
-    DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Http2, PING, RST_STREAM, answered, block, frame, rest,
-};
+use crate::support::http2::{Http2, answered, rest};
 use crate::support::{Origin, World, ok, soon};
 
 #[path = "http2/attacks.rs"]
@@ -219,26 +217,6 @@ async fn an_answer_that_breaks_off_does_not_look_whole() {
         assert_eq!(error.reason(), Some(h2::Reason::INTERNAL_ERROR));
     }
     assert_eq!(client.get("http://b.test/").await.status, 404);
-}
-
-/// curl takes a reset for the end, and never looks at the answer that came before it.
-#[tokio::test]
-async fn who_still_sends_when_it_is_answered_may_finish() {
-    let world = World::of(&[]);
-    let mut client = Frames::connect(world.http).await;
-    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "b.test"), (":path", "/")];
-    client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
-    client.send(&frame(DATA, 0, 1, b"begun")).await;
-    while client.next_of(DATA).await.flags & END_STREAM == 0 {}
-    client.send(&frame(DATA, END_STREAM, 1, b"done")).await;
-    client.send(&frame(PING, 0, 0, b"are you ")).await;
-    loop {
-        let frame = client.next().await.expect("the connection goes on");
-        assert_ne!(frame.kind, RST_STREAM, "{frame:?}");
-        if frame.kind == PING {
-            break;
-        }
-    }
 }
 
 #[tokio::test]

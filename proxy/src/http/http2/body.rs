@@ -114,16 +114,6 @@ impl Incoming {
         Ok(Piece::Data(self.held.split().freeze()))
     }
 
-    /// Reads and drops what is left.
-    pub(super) async fn drain(&mut self) {
-        while matches!(self.next_whenever().await, Ok(Piece::Data(_))) {}
-    }
-
-    /// Whether nothing more is to come.
-    pub(super) fn is_over(&self) -> bool {
-        self.ended || self.stream.is_end_stream()
-    }
-
     /// Gives back room for this much, so that the client may send more.
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, h2::Error>> {
         self.stream.poll_data(context).map(|data| match data {

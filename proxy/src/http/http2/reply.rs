@@ -19,23 +19,16 @@ pub(super) struct Reply {
     /// There once the head was sent.
     stream: Option<SendStream<Bytes>>,
     ended: bool,
-    /// Whether the stream came to nothing.
-    broken: bool,
 }
 
 impl Reply {
     pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
-        Self { respond, stream: None, ended: false, broken: false }
+        Self { respond, stream: None, ended: false }
     }
 
     /// Whether the head was sent.
     pub(super) fn is_begun(&self) -> bool {
         self.stream.is_some()
-    }
-
-    /// Whether all of an answer was sent.
-    pub(super) fn is_whole(&self) -> bool {
-        self.ended && !self.broken
     }
 
     /// Ready when the client wants the answer no longer, or is gone.
@@ -100,7 +93,6 @@ impl Reply {
         if !self.ended {
             self.respond.send_reset(reason);
             self.ended = true;
-            self.broken = true;
         }
     }
 }

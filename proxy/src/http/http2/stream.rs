@@ -26,7 +26,7 @@ use crate::http::entry_point::earlier;
 use crate::http::exchange::{Carrier, Exchange, Outcome, attempt};
 use crate::http::head::Refused;
 use crate::http::{Method, Reason, connection, response};
-use crate::limits::{HTTP2_BODY_BEGIN, LINGER};
+use crate::limits::HTTP2_BODY_BEGIN;
 use crate::table::{Route, routing_path};
 
 /// A request that was understood and routed.
@@ -78,13 +78,8 @@ impl Stream {
             let _ = timeout(HTTP2_BODY_BEGIN, body.begins()).await;
             known = body.gather();
         }
-        self.route(parts, &mut body, known).await;
+        self.route(parts, body, known).await;
         drop(unfinished);
-        if self.reply.is_whole() && !body.is_over() {
-            // Not every client reads an answer before the reset that tells it to send no more (RFC 9113 §8.1): whoever
-            // is nearly done may finish.
-            let _ = timeout(LINGER, body.drain()).await;
-        }
     }
 
     /// Opens a tunnel, if it is one for a WebSocket (RFC 8441).
@@ -115,7 +110,7 @@ impl Stream {
         route.upstream.scope.count_bytes(passed.received, passed.sent);
     }
 
-    async fn route(&mut self, parts: &Parts, body: &mut Incoming, known: Known) {
+    async fn route(&mut self, parts: &Parts, mut body: Incoming, known: Known) {
         let Admitted { mut exchange, route } = match self.admit(parts, known, None) {
             Ok(admitted) => admitted,
             Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
@@ -125,8 +120,11 @@ impl Stream {
             exchange.head.put(&body.take_whole());
             received = length as u64;
         }
-        let mut client =
-            Http2 { body: (known == Known::Begun).then_some(body), reply: &mut self.reply, handshake: None };
+        let mut client = Http2 {
+            body: (known == Known::Begun).then_some(&mut body),
+            reply: &mut self.reply,
+            handshake: None,
+        };
         let worker = self.shared.worker.clone();
         let mut outcome = attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await;
         outcome.received += received;
