@@ -227,6 +227,28 @@ pub(super) struct Failure {
     pub(super) may_retry: bool,
 }
 
+impl Failure {
+    /// What is to be done about a request that no byte of an answer came back for: whether it may be sent again.
+    pub(super) fn unanswered(reason: Reason, request: &Exchange, upload: &Upload) -> Self {
+        let may_retry =
+            reason == Reason::EndpointReset && request.method.is_idempotent() && !upload.begun.get();
+        Self { reason, may_retry }
+    }
+}
+
+impl Outcome {
+    /// How far a request and its answer got.
+    pub(super) fn so_far(upload: &Upload, delivery: &answer::Delivery) -> Self {
+        Self {
+            status: delivery.status.get(),
+            received: upload.received.get(),
+            sent: delivery.sent.get(),
+            still_sending: !upload.whole.get(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Puts a body that is here already, whole, behind the head: it is sent in one piece, and can be sent again.
 fn take_inline(request: &mut Exchange, body: &mut Body, inbound: &mut Buffer) -> u64 {
     let Framing::Length(length) = request.framing else { return 0 };
@@ -336,13 +358,7 @@ async fn send(
             }
         }
     };
-    let mut outcome = Outcome {
-        status: delivery.status.get(),
-        received: upload.received.get(),
-        sent: delivery.sent.get(),
-        still_sending: !upload.whole.get(),
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome::so_far(&upload, &delivery);
     match answered {
         Ok(answered) => {
             outcome.keep_alive = answered.keep_alive && upload.whole.get();
@@ -361,12 +377,7 @@ async fn send(
             outcome.failure = Some(reason);
             Ok(outcome)
         }
-        Err(reason) => Err(Failure {
-            reason,
-            may_retry: reason == Reason::EndpointReset
-                && request.method.is_idempotent()
-                && !upload.begun.get(),
-        }),
+        Err(reason) => Err(Failure::unanswered(reason, request, &upload)),
     }
 }
 

@@ -81,13 +81,7 @@ impl Client for Http2<'_> {
                 }
             }
         };
-        let mut outcome = Outcome {
-            status: delivery.status.get(),
-            received: upload.received.get(),
-            sent: delivery.sent.get(),
-            still_sending: !upload.whole.get(),
-            ..Outcome::default()
-        };
+        let mut outcome = Outcome::so_far(&upload, &delivery);
         match answered {
             Ok(answered) => {
                 outcome.keep_alive = true;
@@ -102,12 +96,7 @@ impl Client for Http2<'_> {
                 outcome.failure = Some(reason);
                 Ok(outcome)
             }
-            Err(reason) => Err(Failure {
-                reason,
-                may_retry: reason == Reason::EndpointReset
-                    && request.method.is_idempotent()
-                    && !upload.begun.get(),
-            }),
+            Err(reason) => Err(Failure::unanswered(reason, request, &upload)),
         }
     }
 }
