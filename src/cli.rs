@@ -48,18 +48,6 @@ pub enum Command {
     Version(OutputOptions),
 }
 
-impl Command {
-    /// The settings that it was given, if it takes any.
-    pub fn settings(&self) -> Option<&SettingsOptions> {
-        match self {
-            Self::Run(options) => Some(&options.settings),
-            Self::Demo(options) => Some(&options.settings),
-            Self::Check(options) => Some(&options.settings),
-            Self::Ps(_) | Self::Resolve(_) | Self::Healthcheck(_) | Self::Version(_) => None,
-        }
-    }
-}
-
 /// What `run` takes.
 #[derive(Args, Debug)]
 pub struct RunOptions {
@@ -251,7 +239,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 28, "{seen:?}");
+        assert_eq!(seen.len(), 36, "{seen:?}");
     }
 
     #[test]

@@ -56,7 +56,6 @@ pub fn gather(arguments: impl IntoIterator<Item = OsString>) -> Result<Gathered,
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         written.take_environment(variables, &twins());
-        written.dns = cli.command.settings().map(|settings| settings.dns.written()).unwrap_or_default();
         file = find_file(verb, matches);
         if let Some(file) = &file {
             take_file(&mut written, file);

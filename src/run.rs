@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portolan_config::settings::EntryPoint;
 use portolan_config::{ListenAddress, Protocol, Settings};
@@ -298,8 +298,9 @@ pub fn policy(settings: &Settings) -> Policy {
     if let Some(dns) = &settings.dns {
         reserved.push(reserve("the DNS server".to_owned(), dns.address, Protocol::Udp));
         reserved.push(reserve("the DNS server".to_owned(), dns.address, Protocol::Tcp));
-        if let Some(tls) = &dns.options.tls {
-            reserved.push(reserve("the DNS server".to_owned(), tls.address, Protocol::Tcp));
+        let secure = dns.options.secure.iter().flat_map(|secure| [secure.tls, secure.https]);
+        for address in secure.flatten() {
+            reserved.push(reserve("the DNS server".to_owned(), address, Protocol::Tcp));
         }
     }
     Policy {
@@ -338,7 +339,9 @@ fn bind_dns(
     let zone = dns::zone::shared(settings);
     let server = dns::Server::bind(settings, zone.clone(), metrics.clone())
         .map_err(|error| format!("{error}; choose another with --dns-address, or `off`"))?;
-    Ok(((dns::Compiler::with_records(settings, &fixed), zone, metrics), server))
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+    let compiler = dns::Compiler::with_records(settings, &fixed).serials_from(now);
+    Ok(((compiler, zone, metrics), server))
 }
 
 /// Starts the name server, on a thread of its own.

@@ -39,6 +39,10 @@ pub struct DnsLabels {
     pub names: Vec<String>,
     /// `enable`: whether the container is in DNS; it is, unless written.
     pub enable: Option<bool>,
+    /// `priority` of its SRV records.
+    pub priority: Option<u16>,
+    /// `weight` of its SRV records.
+    pub weight: Option<u16>,
 }
 
 /// A label that can't be done as written.

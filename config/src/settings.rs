@@ -105,7 +105,7 @@ impl Settings {
         let settings = Self {
             admin: address(reader, "admin.address", ADMIN_ADDRESS),
             internal: internal::read(reader),
-            dns: name_server::read(reader, &written.dns, cores),
+            dns: name_server::read(reader, cores),
             docker: provider::docker(reader),
             swarm: provider::swarm(reader),
             file: provider::file(reader),
@@ -153,9 +153,15 @@ impl Settings {
             for protocol in [tcp, Protocol::Udp] {
                 taken.push(("dns.address".to_owned(), "the DNS server", dns.address, protocol));
             }
-            let tls = dns.options.tls.iter();
+            let secure = dns.options.secure.as_ref();
+            let of = |path: &str, name, address: Option<ListenAddress>| {
+                address.map(|address| (path.to_owned(), name, address, tcp))
+            };
             taken.extend(
-                tls.map(|tls| ("--dns-tls-address".to_owned(), "the DNS server over TLS", tls.address, tcp)),
+                secure.and_then(|secure| of("dns.tls.address", "the DNS server over TLS", secure.tls)),
+            );
+            taken.extend(
+                secure.and_then(|secure| of("dns.https.address", "the DNS server over HTTPS", secure.https)),
             );
         }
         if let Some(address) = self.internal.address {
@@ -187,10 +193,6 @@ fn entry_points(reader: &mut Reader<'_>) -> Vec<EntryPoint> {
     // Who writes Traefik's options and no entry point counts on Traefik's.
     let (name, port) = if provider::are_chosen(reader) { ("http", 80) } else { ("web", 8000) };
     vec![EntryPoint::plain(name, ListenAddress { ip: None, port })]
-}
-
-fn flag(key: &str, message: impl Into<String>) -> Fault {
-    Fault::new("flag", key, message)
 }
 
 fn address(reader: &mut Reader<'_>, path: &str, default: &str) -> ListenAddress {

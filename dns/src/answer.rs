@@ -32,6 +32,8 @@ pub enum Transport {
     Tcp,
     /// The same, encrypted.
     Tls,
+    /// In an HTTP request: at most 65535 bytes.
+    Https,
 }
 
 /// Who asks, and how.
@@ -49,6 +51,8 @@ pub struct Asker<'a> {
     pub recursion: bool,
     /// Whether a client in a container sees only what is on its networks.
     pub views: bool,
+    /// Whether it may have all of a zone at once.
+    pub may_transfer: bool,
 }
 
 /// What was asked and how it was answered, for metrics.
@@ -88,7 +92,8 @@ pub(crate) fn answer_request(
     let name = question.name.lower();
     let Lookup { found, suffix, origin } = zone.find(name);
     let special = Special::of(name, question.record_type).filter(|_| asker.recursion);
-    let is_elsewhere = matches!(found, Found::Outside) && special.is_none();
+    let transfer = matches!(question.record_type, RecordType::AXFR | RecordType::IXFR);
+    let is_elsewhere = matches!(found, Found::Outside) && special.is_none() && !transfer;
     if is_elsewhere && asker.recursion && request.recursion_desired {
         return None;
     }
@@ -102,6 +107,7 @@ pub(crate) fn answer_request(
     };
     let rcode = match (&found, special) {
         (Found::Outside, Some(special)) => answer.special(special, question.record_type),
+        _ if transfer => answer.no_transfer(&found, question.record_type, asker),
         _ => answer.fill(&found, question.record_type),
     };
     flags.truncated = answer.truncated;
@@ -161,7 +167,7 @@ fn cookie(request: &Request<'_>, asker: &Asker<'_>) -> Option<([u8; 24], bool)> 
 /// How long the answer may be (RFC 6891 §6.2.3–6.2.5: less than 512 means 512).
 fn size(transport: Transport, edns: Option<ClientEdns>) -> u16 {
     match (transport, edns) {
-        (Transport::Tcp | Transport::Tls, _) => u16::MAX,
+        (Transport::Tcp | Transport::Tls | Transport::Https, _) => u16::MAX,
         (Transport::Udp, Some(edns)) => edns.udp_size.clamp(UDP_SIZE_WITHOUT_EDNS, UDP_SIZE),
         (Transport::Udp, None) => UDP_SIZE_WITHOUT_EDNS,
     }
@@ -200,6 +206,18 @@ impl Answer<'_> {
             Found::Alone(node) => self.alone(node, record_type),
         }
         Rcode::NoError
+    }
+
+    /// What is not had in one message. A datagram tells whether there is something new (RFC 1995 §2).
+    fn no_transfer(&mut self, found: &Found<'_>, record_type: RecordType, asker: &Asker<'_>) -> Rcode {
+        match (found, record_type) {
+            (Found::NotSynced, _) => Rcode::ServFail,
+            (Found::Apex, RecordType::IXFR) if asker.may_transfer => {
+                self.soa(Section::Answer);
+                Rcode::NoError
+            }
+            _ => Rcode::Refused,
+        }
     }
 
     fn apex(&mut self, record_type: RecordType) {

@@ -56,8 +56,15 @@ pub fn explain(
     let mut query = Message::new(0, MessageType::Query, OpCode::Query);
     query.add_query(Query::query(whole.clone(), record_type));
     let client = from.unwrap_or(IpAddr::from([127, 0, 0, 1]));
-    let asker =
-        Asker { transport: Transport::Tcp, client, cookies: None, now: 0, recursion: false, views: true };
+    let asker = Asker {
+        transport: Transport::Tcp,
+        client,
+        cookies: None,
+        now: 0,
+        recursion: false,
+        views: true,
+        may_transfer: false,
+    };
     let mut reply = Vec::new();
     let bytes = query.to_vec().map_err(|error| format!("`{name}`: {error}"))?;
     answer(zone, &bytes, &asker, &mut reply).ok_or("no answer")?;

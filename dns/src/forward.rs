@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 mod cache;
 mod race;
 mod reply;
+mod secure;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,8 @@ mod upstream;
 use cache::Cache;
 pub(crate) use cache::{Asked, Entry, Kept};
 pub(crate) use reply::Reply;
-use stream::Stream;
+pub(crate) use secure::Secure;
+pub(crate) use stream::Stream;
 use upstream::Upstream;
 
 use crate::metrics::Metrics;
@@ -182,19 +184,25 @@ pub(crate) fn forward(
 ) -> (Arc<Forward>, Forwarder) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
     let forward = Arc::new(Forward { cache: Cache::new(settings.cache), jobs, metrics });
-    let mut known: HashMap<SocketAddr, Arc<Upstream>> = HashMap::new();
+    let mut known: HashMap<(SocketAddr, Option<String>), Arc<Upstream>> = HashMap::new();
+    let mut roots = None;
     let groups = settings.groups.iter().map(|group| {
-        let written = group.servers.iter().flat_map(addresses);
-        let servers = written.filter(|server| {
-            let is_own = is_self(*server, own);
+        let written = group.servers.iter().flat_map(places);
+        let servers = written.filter(|(server, name)| {
+            let is_own = name.is_none() && is_self(*server, own);
             if is_own {
                 warn!(%server, "names are not forwarded there: it is this server");
             }
             !is_own
         });
-        let servers = servers.map(|server| {
-            let upstream =
-                known.entry(server).or_insert_with(|| Arc::new(Upstream::new(server, Stream::new(server))));
+        let servers = servers.map(|(server, name)| {
+            let upstream = known.entry((server, name)).or_insert_with_key(|(server, name)| {
+                let secure = name.as_ref().and_then(|name| {
+                    let client = roots.get_or_insert_with(secure::trusting_as_this_host).clone();
+                    Secure::new(client, *server, Some(&**name).filter(|name| !name.is_empty()))
+                });
+                Arc::new(Upstream::new(*server, Stream::new(*server, secure)))
+            });
             Arc::clone(upstream)
         });
         Group { suffix: crate::zone::origin(&group.suffix).into(), servers: servers.collect() }
@@ -216,12 +224,14 @@ fn is_self(server: SocketAddr, own: SocketAddr) -> bool {
     server == own || (server.port() == own.port() && own.ip().is_unspecified() && server.ip().is_loopback())
 }
 
-/// The file is read once, when the server starts.
-fn addresses(server: &dns::NameServer) -> Vec<SocketAddr> {
+/// Where servers are; with a name, which may be empty, where they are asked over TLS. The file is read once, when the
+/// server starts.
+fn places(server: &dns::NameServer) -> Vec<(SocketAddr, Option<String>)> {
     match server {
-        dns::NameServer::Plain(address) => vec![*address],
+        dns::NameServer::Plain(address) => vec![(*address, None)],
+        dns::NameServer::Tls(address, name) => vec![(*address, Some(name.clone().unwrap_or_default()))],
         dns::NameServer::ResolvConf(path) => match std::fs::read_to_string(path) {
-            Ok(text) => dns::resolv_conf(&text),
+            Ok(text) => dns::resolv_conf(&text).into_iter().map(|address| (address, None)).collect(),
             Err(error) => {
                 warn!(path = %path.display(), %error, "no name servers are read from there");
                 Vec::new()

@@ -24,6 +24,7 @@ pub mod server;
 mod special;
 #[cfg(test)]
 mod test_support;
+mod transfer;
 mod view;
 pub mod zone;
 

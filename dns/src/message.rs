@@ -18,6 +18,9 @@ pub(crate) const UDP_SIZE: u16 = 1232;
 /// Without EDNS (RFC 1035 §4.2.1).
 pub(crate) const UDP_SIZE_WITHOUT_EDNS: u16 = 512;
 
+/// Refresh, retry and expire of an SOA, in seconds: what secondaries go by that were not told of a change.
+pub(crate) const SOA_TIMERS: [u32; 3] = [300, 60, 86_400];
+
 const HEADER: usize = 12;
 const OPT: usize = 11;
 /// An option's code and length.
@@ -205,6 +208,24 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Appends a record to the answers: its owner is in the zone, the rest as it is from the type on.
+    pub(crate) fn row(&mut self, owner: &[u8], record: &[u8]) -> Result<(), Full> {
+        let before = self.mark();
+        self.name(owner);
+        self.out.extend_from_slice(record);
+        if self.out.len() - self.start > self.limit {
+            self.back_to(before);
+            return Err(Full);
+        }
+        self.counts[Section::Answer as usize] += 1;
+        Ok(())
+    }
+
+    /// Lets the message become as long as any on a connection.
+    pub(crate) fn widen(&mut self) {
+        self.limit = usize::from(u16::MAX) - OPT;
+    }
+
     /// Completes the message: OPT where the query had one (RFC 6891 §6.1.1), then the header.
     pub(crate) fn finish(mut self, request: &Request<'_>, rcode: Rcode, flags: Flags) {
         if let Some(edns) = request.edns {
@@ -258,8 +279,7 @@ impl<'a> Writer<'a> {
             Data::Soa { primary, mailbox, serial, negative_ttl } => {
                 self.name(primary);
                 self.name(mailbox);
-                // Refresh, retry and expire are for secondaries, of which there are none.
-                for number in [serial, 7200, 1800, 86400, negative_ttl] {
+                for number in [serial].iter().chain(&SOA_TIMERS).chain([&negative_ttl]) {
                     self.out.extend_from_slice(&number.to_be_bytes());
                 }
             }

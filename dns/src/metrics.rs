@@ -12,6 +12,7 @@ use prometheus::{
 
 use crate::answer::{Outcome, Transport};
 use crate::rcode::Rcode;
+use crate::transfer::Wish;
 use crate::zone::Zone;
 
 /// The types counted by name, `other` last.
@@ -29,6 +30,7 @@ struct Cells {
     udp: [IntCounter; TYPES.len()],
     tcp: [IntCounter; TYPES.len()],
     tls: [IntCounter; TYPES.len()],
+    https: [IntCounter; TYPES.len()],
     responses: [IntCounter; Rcode::ALL.len()],
     duration: Histogram,
     zone_names: IntGauge,
@@ -42,6 +44,9 @@ struct Cells {
     forwarded: IntCounterVec,
     forward_duration: HistogramVec,
     forward_rejects: IntCounter,
+    transfers: [IntCounter; 2],
+    notifies: IntCounter,
+    log_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -61,6 +66,9 @@ impl Metrics {
     /// * `portolan_dns_forward_requests_total{to,rcode}`, `portolan_dns_forward_request_duration_seconds{to}`: others
     ///   asked; `to` is a server that the operator named.
     /// * `portolan_dns_forward_rejects_total`: not asked, as too much was on its way.
+    /// * `portolan_dns_transfers_total{type}`: zones given by `axfr`, and what is new in them by `ixfr`.
+    /// * `portolan_dns_notify_failures_total`: name servers that did not answer that a zone had changed.
+    /// * `portolan_dns_log_dropped_total`: lines of the query log lost, as they could not be written fast enough.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
             Opts::new("portolan_dns_requests_total", "DNS queries answered"),
@@ -77,6 +85,10 @@ impl Metrics {
             Opts::new("portolan_dns_cache_hits_total", "DNS answers given from the cache"),
             &["type"],
         )?;
+        let transfers = IntCounterVec::new(
+            Opts::new("portolan_dns_transfers_total", "Zones given as a whole, or what is new in them"),
+            &["type"],
+        )?;
         let forward_duration = HistogramOpts::new(
             "portolan_dns_forward_request_duration_seconds",
             "Time from a query sent to another name server to its answer",
@@ -87,6 +99,7 @@ impl Metrics {
             udp: TYPES.map(|name| requests.with_label_values(&["udp", name])),
             tcp: TYPES.map(|name| requests.with_label_values(&["tcp", name])),
             tls: TYPES.map(|name| requests.with_label_values(&["tls", name])),
+            https: TYPES.map(|name| requests.with_label_values(&["https", name])),
             responses: Rcode::ALL.map(|rcode| responses.with_label_values(&[rcode.as_str()])),
             duration: Histogram::with_opts(duration)?,
             zone_names: IntGauge::new("portolan_dns_zone_names", "Names in the zone")?,
@@ -121,6 +134,15 @@ impl Metrics {
                 "portolan_dns_forward_rejects_total",
                 "DNS queries not forwarded for their number",
             )?,
+            transfers: ["axfr", "ixfr"].map(|kind| transfers.with_label_values(&[kind])),
+            notifies: counter(
+                "portolan_dns_notify_failures_total",
+                "Name servers that could not be told of a change",
+            )?,
+            log_dropped: counter(
+                "portolan_dns_log_dropped_total",
+                "Lines of the query log that were not written",
+            )?,
         };
         registry.register(Box::new(requests))?;
         registry.register(Box::new(responses))?;
@@ -128,12 +150,15 @@ impl Metrics {
         registry.register(Box::new(cells.zone_names.clone()))?;
         registry.register(Box::new(cells.dropped.clone()))?;
         registry.register(Box::new(hits))?;
+        registry.register(Box::new(transfers))?;
         let counters = [
             &cells.limited,
             &cells.cache_misses,
             &cells.cache_prefetches,
             &cells.cache_stale,
             &cells.forward_rejects,
+            &cells.notifies,
+            &cells.log_dropped,
         ];
         for counter in counters {
             registry.register(Box::new(counter.clone()))?;
@@ -166,6 +191,7 @@ impl Metrics {
             Transport::Udp => &self.cells.udp,
             Transport::Tcp => &self.cells.tcp,
             Transport::Tls => &self.cells.tls,
+            Transport::Https => &self.cells.https,
         };
         requests[type_index(outcome.record_type)].inc();
         self.cells.responses[outcome.rcode.index()].inc();
@@ -202,6 +228,21 @@ impl Metrics {
 
     pub(crate) fn forward_rejected(&self) {
         self.cells.forward_rejects.inc();
+    }
+
+    /// A zone was given as a whole, or what is new in it.
+    pub(crate) fn transferred(&self, wish: Wish) {
+        self.cells.transfers[usize::from(wish != Wish::Whole)].inc();
+    }
+
+    /// A name server does not answer that it was told of a change.
+    pub(crate) fn not_notified(&self) {
+        self.cells.notifies.inc();
+    }
+
+    /// A line of the query log was lost.
+    pub(crate) fn log_dropped(&self) {
+        self.cells.log_dropped.inc();
     }
 
     /// One datagram, answer or connection dropped.
@@ -293,10 +334,13 @@ mod tests {
                 "portolan_dns_cache_served_stale_total",
                 "portolan_dns_dropped_total",
                 "portolan_dns_forward_rejects_total",
+                "portolan_dns_log_dropped_total",
+                "portolan_dns_notify_failures_total",
                 "portolan_dns_rate_limited_total",
                 "portolan_dns_request_duration_seconds",
                 "portolan_dns_requests_total",
                 "portolan_dns_responses_total",
+                "portolan_dns_transfers_total",
                 "portolan_dns_zone_names"
             ]
         );

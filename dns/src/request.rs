@@ -155,7 +155,6 @@ impl<'q> Request<'q> {
         let question = self.question.as_ref()?;
         match question.record_type {
             RecordType::OPT => Some(Rcode::FormErr), // a pseudo-type, nothing to ask for (RFC 6891 §6.1.1)
-            RecordType::AXFR | RecordType::IXFR => Some(Rcode::Refused),
             _ if question.class != DNSClass::IN => Some(Rcode::Refused),
             _ => None,
         }

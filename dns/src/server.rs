@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::Guard;
+use ipnet::IpNet;
 use portolan_config::ListenAddress;
-use portolan_config::settings::Dns;
-use portolan_config::settings::dns::Tls;
+use portolan_config::settings::{Dns, dns};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::info;
 
 use crate::answer::{Asker, Outcome, Transport, answer_request, relay};
@@ -22,9 +24,14 @@ use crate::cookie::Cookies;
 use crate::forward::{Asked, Entry, Forward, Forwarder, Given, Kept, forward, is_near};
 use crate::metrics::Metrics;
 use crate::request::Request;
+use crate::server::log::{Note, QueryLog};
+use crate::server::notify::Notifier;
 use crate::zone::{SharedZone, Zone};
 
+mod https;
 mod limit;
+mod log;
+mod notify;
 mod seats;
 mod tcp;
 #[cfg(test)]
@@ -47,8 +54,13 @@ pub struct Server {
     local_addr: SocketAddr,
     context: Context,
     forwarder: Option<Forwarder>,
-    tls: Option<(std::net::TcpListener, tls::Handshakes)>,
+    notifier: Notifier,
+    tls: Option<Secure>,
+    https: Option<Secure>,
 }
+
+/// Where it listens for what is encrypted, and how that begins.
+type Secure = (std::net::TcpListener, tls::Handshakes);
 
 /// What every query needs.
 #[derive(Clone, Debug)]
@@ -62,6 +74,17 @@ struct Context {
     views: bool,
     /// Answers a second that one network is sent by UDP, by each worker.
     rate_limit: Option<u32>,
+    /// Who may have all of a zone at once.
+    transfer_to: Arc<[IpNet]>,
+    log: Option<QueryLog>,
+}
+
+/// How a query came, from whom, and when.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    transport: Transport,
+    client: IpAddr,
+    begun: Instant,
 }
 
 /// What every query needs, at one moment.
@@ -93,15 +116,31 @@ impl Context {
         Moment { zone: self.zone.load(), now: seconds(), context: self }
     }
 
+    /// Keeps account of an answer.
+    fn answered(&self, query: &[u8], reply: &[u8], asked: Asking, outcome: Outcome) {
+        let took = asked.begun.elapsed();
+        self.metrics.answered(asked.transport, outcome, took);
+        self.note(query, reply, asked, outcome);
+    }
+
+    /// Writes it in the log, where there is one.
+    fn note(&self, query: &[u8], reply: &[u8], asked: Asking, outcome: Outcome) {
+        if let Some(log) = &self.log {
+            log.take(&Note { query, reply, asked, outcome });
+        }
+    }
+
+    /// Asks others, and waits for their answer no longer than a client would.
+    async fn ask(&self, elsewhere: Elsewhere) -> Given {
+        let Some(forward) = &self.forward else { return Given::Nothing };
+        let (back, given) = oneshot::channel();
+        let back = move |given| drop(back.send(given));
+        forward.ask(elsewhere.asked, &elsewhere.written, elsewhere.stale, Box::new(back));
+        timeout(tcp::IDLE, given).await.map_or(Given::Nothing, |given| given.unwrap_or(Given::Nothing))
+    }
+
     /// The answer to `query` from what others said, counted.
-    fn relay(
-        &self,
-        query: &[u8],
-        transport: Transport,
-        client: IpAddr,
-        begun: Instant,
-        given: &Given,
-    ) -> Vec<u8> {
+    fn relay(&self, query: &[u8], asked: Asking, given: &Given) -> Vec<u8> {
         let mut reply = Vec::new();
         let moment = self.moment();
         let entry = match given {
@@ -109,8 +148,9 @@ impl Context {
             Given::Nothing => None,
         };
         if let Some(request) = Request::read(query) {
-            let outcome = relay(&moment.zone, &request, &moment.asker(transport, client), entry, &mut reply);
-            self.metrics.answered(transport, outcome, begun.elapsed());
+            let asker = moment.asker(asked.transport, asked.client);
+            let outcome = relay(&moment.zone, &request, &asker, entry, &mut reply);
+            self.answered(query, &reply, asked, outcome);
         }
         reply
     }
@@ -127,6 +167,7 @@ impl Moment<'_> {
             now: self.now,
             recursion,
             views: self.context.views,
+            may_transfer: self.context.transfer_to.iter().any(|network| network.contains(&client)),
         }
     }
 
@@ -171,8 +212,18 @@ impl Server {
                 forwards.map(|settings| forward(settings, local_addr, metrics.clone())).unzip();
             let views = settings.options.views;
             let rate_limit = settings.options.rate_limit;
-            let context = Context { zone, metrics, cookies, forward, views, rate_limit };
-            let tls = settings.options.tls.as_ref().map(bind_tls).transpose()?;
+            let transfer_to = settings.options.transfer_to.clone().into();
+            let log = settings.options.log.as_ref().map(|log| QueryLog::start(log, &metrics)).transpose()?;
+            let notifier = Notifier::new(settings, zone.clone(), metrics.clone());
+            let context = Context { zone, metrics, cookies, forward, views, rate_limit, transfer_to, log };
+            let (mut tls, mut https) = (None, None);
+            if let Some(secure) = &settings.options.secure {
+                let bind = |address: Option<ListenAddress>, protocols| {
+                    address.map(|address| bind_secure(secure, address, protocols)).transpose()
+                };
+                tls = bind(secure.tls, &[b"dot"])?;
+                https = bind(secure.https, &[b"h2", b"http/1.1"])?;
+            }
             let workers = udp.into_iter().map(|socket| udp::Worker::new(socket, context.clone()));
             Ok(Self {
                 workers: workers.collect::<io::Result<_>>()?,
@@ -180,7 +231,9 @@ impl Server {
                 local_addr,
                 context,
                 forwarder,
+                notifier,
                 tls,
+                https,
             })
         };
         bind().map_err(|error| {
@@ -191,6 +244,11 @@ impl Server {
     /// Where it listens over TLS, if it does.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Where it listens over HTTPS, if it does.
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
     /// Where it listens, by UDP and TCP.
@@ -205,15 +263,19 @@ impl Server {
         let workers = Workers::start(self.workers)?;
         info!(address = %self.local_addr, "DNS listens");
         let mut connections = tcp::Connections::new(self.context.clone());
-        let mut encrypted = tcp::Connections::new(self.context);
-        let tls = match self.tls {
-            Some((listener, handshakes)) => Some((TcpListener::from_std(listener)?, handshakes)),
-            None => None,
+        let mut encrypted = tcp::Connections::new(self.context.clone());
+        let mut web = https::Connections::new(self.context);
+        let take = |secure: Option<Secure>| -> io::Result<Option<(TcpListener, tls::Handshakes)>> {
+            secure
+                .map(|(listener, handshakes)| Ok((TcpListener::from_std(listener)?, handshakes)))
+                .transpose()
         };
-        let mut forwarding = JoinSet::new(); // ends with us
+        let (tls, https) = (take(self.tls)?, take(self.https)?);
+        let mut background = JoinSet::new(); // ends with us
         if let Some(forwarder) = self.forwarder {
-            forwarding.spawn(forwarder.run());
+            background.spawn(forwarder.run());
         }
+        background.spawn(self.notifier.run());
         tokio::select! {
             () = stop => {}
             () = connections.accept(&tcp, None) => {}
@@ -223,19 +285,24 @@ impl Server {
                     None => std::future::pending().await,
                 }
             } => {}
+            () = async {
+                match &https {
+                    Some((listener, handshakes)) => web.accept(listener, handshakes).await,
+                    None => std::future::pending().await,
+                }
+            } => {}
         }
-        drop((tcp, tls, workers));
+        drop((tcp, tls, https, workers));
         let grace = Duration::from_secs(1);
-        tokio::join!(connections.finish(grace), encrypted.finish(grace));
+        tokio::join!(connections.finish(grace), encrypted.finish(grace), web.finish(grace));
         Ok(())
     }
 }
 
-fn bind_tls(settings: &Tls) -> io::Result<(std::net::TcpListener, tls::Handshakes)> {
-    let handshakes = tls::Handshakes::new(settings)?;
-    let listener = bind(settings.address, Type::STREAM, false).map_err(|error| {
-        io::Error::new(error.kind(), format!("over TLS on {}: {error}", settings.address))
-    })?;
+fn bind_secure(settings: &dns::Secure, address: ListenAddress, protocols: &[&[u8]]) -> io::Result<Secure> {
+    let handshakes = tls::Handshakes::new(settings, protocols)?;
+    let listener = bind(address, Type::STREAM, false)
+        .map_err(|error| io::Error::new(error.kind(), format!("encrypted on {address}: {error}")))?;
     Ok((listener.into(), handshakes))
 }
 

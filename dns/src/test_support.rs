@@ -213,6 +213,7 @@ pub(crate) fn asker(transport: Transport) -> Asker<'static> {
         now: 0,
         recursion: false,
         views: false,
+        may_transfer: false,
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! It knows names and record sets. It must not know the wire format of messages, nor where queries come from.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use portolan_config::settings::Dns;
 
 use crate::key::Key;
@@ -14,13 +14,13 @@ use crate::records::Node;
 mod book;
 mod compile;
 mod member;
+mod router_hosts;
 mod table;
+mod versions;
 
 pub use compile::{Compiler, compile};
 use table::Table;
-
-/// The zone that is answered from at present: a query loads it once.
-pub type SharedZone = Arc<ArcSwap<Zone>>;
+pub use versions::{SharedZone, Versions};
 
 /// The name server's name under the zone, as SOA and NS give it.
 pub(crate) const NAME_SERVER: &[u8] = b"\x02ns";
@@ -29,7 +29,7 @@ pub(crate) const HOSTMASTER: &[u8] = b"\x0ahostmaster";
 
 /// A shared zone that gives SERVFAIL until the first complete one is stored in it.
 pub fn shared(settings: &Dns) -> SharedZone {
-    Arc::new(ArcSwap::from_pointee(Zone::not_synced(settings)))
+    Arc::new(Versions::new(settings))
 }
 
 /// What is the same for every zone of one server.
@@ -131,7 +131,7 @@ impl Zone {
         self.synced
     }
 
-    /// The SOA's serial: the snapshot's generation, modulo 2³².
+    /// The SOA's serial: it grows with every snapshot that changes a name, modulo 2³².
     pub fn serial(&self) -> u32 {
         self.serial
     }
@@ -153,6 +153,26 @@ impl Zone {
     /// What the operator wrote down for the zone's own name.
     pub(crate) fn apex(&self) -> Option<&Arc<Node>> {
         self.names.get(&[])
+    }
+
+    /// The zone of ours that is called so, in lower-case wire form.
+    pub(crate) fn origin_called(&self, name: &[u8]) -> Option<&[u8]> {
+        self.apex.origins.iter().map(|origin| &**origin).find(|origin| *origin == name)
+    }
+
+    /// Every name under the zone with what it has, in no order.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&Key, &Arc<Node>)> {
+        self.names.iter()
+    }
+
+    /// What a name under the zone has.
+    pub(crate) fn node(&self, key: &[u8]) -> Option<&Arc<Node>> {
+        self.names.get(key)
+    }
+
+    /// The names under the zone that may have something else in the other one.
+    pub(crate) fn differing(&self, other: &Self) -> BTreeSet<Key> {
+        self.names.differing(&other.names).cloned().collect()
     }
 
     /// Every name under the zone with what it has, in no order: what two compiles of one snapshot must agree on.

@@ -50,6 +50,8 @@ impl Labels {
             ["service"] if own => self.service = Some(not_empty(value)?.to_owned()),
             ["dns", "names"] if own => self.dns.names = names_in(value),
             ["dns", "enable"] if own => self.dns.enable = Some(truth(value)?),
+            ["dns", "priority"] if own => self.dns.priority = Some(short(value)?),
+            ["dns", "weight"] if own => self.dns.weight = Some(short(value)?),
             ["publish"] if own => return self.read_publish(value),
             ["port", ..] if own && names.len() == 2 => {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
@@ -75,7 +77,15 @@ const NOT_YET: &str = "Portolan can't do this yet";
 fn unknown(path: &[&str], own: bool) -> String {
     let mut known = vec!["enable", "http", "tcp", "udp", "tls", "docker.network"];
     if own {
-        known.extend(["service", "publish", "port.NAME", "dns.names", "dns.enable"]);
+        known.extend([
+            "service",
+            "publish",
+            "port.NAME",
+            "dns.names",
+            "dns.enable",
+            "dns.priority",
+            "dns.weight",
+        ]);
     }
     match path.first() {
         Some(&"service" | &"publish" | &"port" | &"dns") if !own => {
@@ -91,6 +101,10 @@ fn not_empty(value: &str) -> Result<&str, String> {
 
 fn names_in(value: &str) -> Vec<String> {
     value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn short(value: &str) -> Result<u16, String> {
+    value.trim().parse().map_err(|_| format!("`{value}` is not a number from 0 to 65535"))
 }
 
 fn truth(value: &str) -> Result<bool, String> {

@@ -75,7 +75,7 @@ mod tests {
         let mut written = Written::default();
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         written
-            .take_environment(variables, &["PORTOLAN_SOURCE".to_owned(), "PORTOLAN_DNS_FORWARD".to_owned()]);
+            .take_environment(variables, &["PORTOLAN_SOURCE".to_owned(), "PORTOLAN_CONFIG_FILE".to_owned()]);
         let options = written.entries().map(|entry| {
             let Value::Text(value) = &entry.value else { panic!("variables give texts") };
             format!("{}={value}", join(&entry.path))
@@ -94,7 +94,7 @@ mod tests {
             ("PORTOLAN_ACCESS_LOG", "off"),
             ("PORTOLAN_DNS_ADDRESS", "off"),
             ("PORTOLAN_SOURCE", "demo"),
-            ("PORTOLAN_DNS_FORWARD", "read elsewhere"),
+            ("PORTOLAN_CONFIG_FILE", "read elsewhere"),
             ("TRAEFIK_CONFIGFILE", "x.yml"),
             ("PATH", "/bin"),
         ]);

@@ -19,8 +19,7 @@ pub struct Dns {
     pub options: dns::Options,
 }
 
-/// `flags` are those that have no option yet.
-pub(super) fn read(reader: &mut Reader<'_>, flags: &dns::Written, cores: usize) -> Option<Dns> {
+pub(super) fn read(reader: &mut Reader<'_>, cores: usize) -> Option<Dns> {
     if reader.text("dns.address").as_deref() == Some("off") {
         return None;
     }
@@ -37,10 +36,7 @@ pub(super) fn read(reader: &mut Reader<'_>, flags: &dns::Written, cores: usize) 
     if ttl.subsec_nanos() != 0 || ttl.as_secs() > 86_400 {
         reader.fault("dns.ttl", "--dns-ttl", "expected whole seconds, 0s to 86400s");
     }
-    let mut flags = flags.clone();
-    flags.workers = reader.number("dns.workers", "1 to 1024").or(flags.workers);
-    let mut options = dns::Options::resolve(&flags, cores, &mut reader.faults);
-    options.more_zones = zones;
+    let options = dns::Options::read(reader, cores, zones);
     Some(Dns { address, zone, ttl, options })
 }
 

@@ -17,12 +17,28 @@ pub struct Own {
 }
 
 /// All of them.
-pub const OWN: [Own; 15] = [
+pub const OWN: [Own; 31] = [
     own("admin-address", "PORTOLAN_ADMIN_ADDRESS", "admin.address"),
     own("dns-address", "PORTOLAN_DNS_ADDRESS", "dns.address"),
     own("dns-zone", "PORTOLAN_DNS_ZONE", "dns.zone"),
     own("dns-ttl", "PORTOLAN_DNS_TTL", "dns.ttl"),
     own("dns-workers", "PORTOLAN_DNS_WORKERS", "dns.workers"),
+    own("dns-cache", "PORTOLAN_DNS_CACHE", "dns.cache"),
+    own("dns-forward", "PORTOLAN_DNS_FORWARD", "dns.forward"),
+    own("dns-hidden-networks", "PORTOLAN_DNS_HIDDEN_NETWORKS", "dns.hiddenNetworks"),
+    own("dns-https-address", "PORTOLAN_DNS_HTTPS_ADDRESS", "dns.https.address"),
+    own("dns-log", "PORTOLAN_DNS_LOG", "dns.log"),
+    own("dns-log-class", "PORTOLAN_DNS_LOG_CLASS", "dns.logClass"),
+    own("dns-log-sample", "PORTOLAN_DNS_LOG_SAMPLE", "dns.logSample"),
+    own("dns-notify", "PORTOLAN_DNS_NOTIFY", "dns.notify"),
+    own("dns-rate-limit", "PORTOLAN_DNS_RATE_LIMIT", "dns.rateLimit"),
+    own("dns-records", "PORTOLAN_DNS_RECORDS", "dns.records"),
+    own("dns-router-hosts", "PORTOLAN_DNS_ROUTER_HOSTS", "dns.routerHosts"),
+    own("dns-tls-address", "PORTOLAN_DNS_TLS_ADDRESS", "dns.tls.address"),
+    own("dns-tls-certificate", "PORTOLAN_DNS_TLS_CERTIFICATE", "dns.tls.certificate"),
+    own("dns-tls-key", "PORTOLAN_DNS_TLS_KEY", "dns.tls.key"),
+    own("dns-transfer-to", "PORTOLAN_DNS_TRANSFER_TO", "dns.transferTo"),
+    own("dns-views", "PORTOLAN_DNS_VIEWS", "dns.views"),
     own("docker-host", "PORTOLAN_DOCKER_HOST", "providers.docker.endpoint"),
     own("docker-network", "PORTOLAN_DOCKER_NETWORK", "providers.docker.network"),
     own("exposed-by-default", "PORTOLAN_EXPOSED_BY_DEFAULT", "providers.docker.exposedByDefault"),

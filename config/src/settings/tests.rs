@@ -462,8 +462,10 @@ fn what_portolan_can_not_do_is_named_and_what_asks_for_nothing_is_not() {
 fn every_option_that_is_said_to_be_done_makes_a_difference() {
     let resolved = |flag: Option<&str>| {
         let mut written = Written::default();
-        let flags =
-            ["--entrypoints.web.address=:80", "--entrypoints.other.address=:81"].into_iter().chain(flag);
+        // What makes others of the options mean something.
+        let around = ["--entrypoints.web.address=:80", "--entrypoints.other.address=:81", "--dns.log=stdout"];
+        let safe = ["--dns.tls.address=:853", "--dns.tls.certificate=/c", "--dns.tls.key=/k"];
+        let flags = around.into_iter().chain(safe).chain(flag);
         written.take_flags(flags.map(str::to_owned), &[]);
         Settings::resolve(&written, 2)
     };
@@ -482,6 +484,8 @@ fn every_option_that_is_said_to_be_done_makes_a_difference() {
         "x.example",
         "204",
         "Label(`a`,`b`)",
+        "192.0.2.1",
+        "denial",
     ];
     let mut seen = 0;
     for known in known::table().iter().filter(|known| known.state == known::State::Done) {

@@ -90,8 +90,6 @@ pub struct Written {
     entries: BTreeMap<String, Entry>,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
-    /// What of the name server's flags has no option yet.
-    pub dns: super::dns::Written,
 }
 
 impl Written {

@@ -1,4 +1,5 @@
-//! A connection to a name server, used by all who ask it, for as long as there is something to ask (RFC 7766 §6.2).
+//! A connection to a name server, used by all who ask it, for as long as there is something to ask (RFC 7766 §6.2); in the
+//! clear or by TLS (RFC 7858).
 //!
 //! One task owns it: it writes questions as they come, with numbers of its own, and hands each answer to whoever asked.
 
@@ -13,6 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::secure::Secure;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -31,6 +35,7 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Wire for T 
 #[derive(Debug)]
 pub(crate) struct Stream {
     address: SocketAddr,
+    secure: Option<Secure>,
     asking: ArcSwapOption<mpsc::Sender<Ask>>,
 }
 
@@ -41,8 +46,13 @@ struct Ask {
 }
 
 impl Stream {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, asking: ArcSwapOption::empty() }
+    pub(crate) fn new(address: SocketAddr, secure: Option<Secure>) -> Self {
+        Self { address, secure, asking: ArcSwapOption::empty() }
+    }
+
+    /// Whether nobody on the way can read it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure.is_some()
     }
 
     /// The answer, with the number that the query has; `None` where the connection can't be had or ends before. A
@@ -70,20 +80,25 @@ impl Stream {
         let (sender, asked) = mpsc::channel(WAITING);
         let sender = Arc::new(sender);
         self.asking.store(Some(Arc::clone(&sender)));
-        let address = self.address;
+        let (address, secure) = (self.address, self.secure.clone());
         tokio::spawn(async move {
-            if let Ok(Ok(wire)) = timeout(CONNECT, connect(address)).await {
-                Connection::new(wire, asked).run().await;
+            match timeout(CONNECT, connect(address, secure)).await {
+                Ok(Ok(wire)) => Connection::new(wire, asked).run().await,
+                Ok(Err(error)) => debug!(%address, %error, "no connection to a name server"),
+                Err(_) => debug!(%address, "no connection to a name server in time"),
             }
         });
         (sender, true)
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<Box<dyn Wire>> {
+async fn connect(address: SocketAddr, secure: Option<Secure>) -> io::Result<Box<dyn Wire>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
+    match secure {
+        None => Ok(Box::new(stream)),
+        Some(secure) => Ok(Box::new(secure.connect(stream).await?)),
+    }
 }
 
 struct Connection {

@@ -55,7 +55,7 @@ impl Upstream {
     pub(crate) fn new(address: SocketAddr, stream: Stream) -> Self {
         Self {
             address,
-            label: address.to_string(),
+            label: format!("{}{address}", if stream.is_secure() { "tls://" } else { "" }),
             stream,
             smoothed: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -119,7 +119,12 @@ impl Upstream {
         for _ in 0..2 {
             let edns = !self.no_edns.load(Ordering::Relaxed);
             let query = reply::query(asked, rand::random(), case, edns);
-            let answer = match self.by_datagram(&query, deadline).await? {
+            let answer = if self.stream.is_secure() {
+                Err(Unfit::NotOurs) // a datagram would be read by anybody
+            } else {
+                self.by_datagram(&query, deadline).await?
+            };
+            let answer = match answer {
                 // What was too long, or may be forged, is asked for where neither can be.
                 Err(Unfit::Truncated | Unfit::NotOurs) => self.by_stream(&query, deadline).await?,
                 Err(Unfit::OtherCase) => {

@@ -341,53 +341,6 @@ async fn a_cookie_is_answered_with_one_of_ours_that_stays_good() {
 }
 
 #[tokio::test]
-async fn names_are_answered_over_tls_with_the_certificate_that_was_named() {
-    use rustls::pki_types::ServerName;
-    let paper = rcgen::generate_simple_self_signed(["ns.example".to_owned()]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, paper.cert.pem()).unwrap();
-    std::fs::write(&key, paper.signing_key.serialize_pem()).unwrap();
-    let mut settings = Dns { address: "127.0.0.1:0".parse().unwrap(), ..settings() };
-    settings.options.tls = Some(Tls { address: "127.0.0.1:0".parse().unwrap(), certificate, key });
-    let registry = Registry::new();
-    let zone = shared(&settings);
-    zone.store(Arc::new(crate::test_support::zone([container("web", "10.0.0.1")])));
-    let server = Server::bind(&settings, zone, Metrics::register(&registry).unwrap()).unwrap();
-    let address = server.tls_addr().unwrap();
-    let task = tokio::spawn(server.run(std::future::pending()));
-
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(paper.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let tcp = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("ns.example").unwrap();
-    let mut stream = within(connector.connect(name, tcp)).await.unwrap();
-    for id in 0..3 {
-        stream.write_all(&framed(&numbered(id, "web"))).await.unwrap();
-        let length = within(stream.read_u16()).await.unwrap();
-        let mut bytes = vec![0; length.into()];
-        within(stream.read_exact(&mut bytes)).await.unwrap();
-        let reply = Message::from_vec(&bytes).unwrap();
-        assert_eq!((reply.metadata.id, reply.answers.len()), (id, 1));
-    }
-    assert_eq!(count(&registry, "portolan_dns_requests_total", &["tls", "A"]), "3");
-    // Who speaks in the clear is let go.
-    let mut clear = TcpStream::connect(address).await.unwrap();
-    clear.write_all(&framed(&numbered(1, "web"))).await.unwrap();
-    let mut rest = Vec::new();
-    let _ = within(clear.read_to_end(&mut rest)).await;
-    assert!(Message::from_vec(rest.get(2..).unwrap_or_default()).is_err(), "no answer in the clear");
-    task.abort();
-}
-
-#[tokio::test]
 async fn a_network_is_sent_so_many_answers_a_second_unless_it_shows_a_cookie() {
     let mut settings = Dns { address: "127.0.0.1:0".parse().unwrap(), ..settings() };
     settings.options.rate_limit = Some(5);
@@ -411,3 +364,6 @@ async fn a_network_is_sent_so_many_answers_a_second_unless_it_shows_a_cookie() {
     assert_eq!(limited, (200 - whole).to_string());
     task.abort();
 }
+
+mod encrypted;
+mod transfers;

@@ -1,11 +1,11 @@
-//! DNS over TLS (RFC 7858): the certificate, and the handshake in front of a connection that is otherwise as over TCP.
+//! What DNS over TLS (RFC 7858) and over HTTPS (RFC 8484) begin with: the certificate, and the handshake.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_config::settings::dns::Tls;
+use portolan_config::settings::dns::Secure;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -28,8 +28,8 @@ impl std::fmt::Debug for Handshakes {
 }
 
 impl Handshakes {
-    /// Reads certificate and key. Errors name the file.
-    pub(super) fn new(settings: &Tls) -> io::Result<Self> {
+    /// Reads certificate and key. Errors name the file. `protocols` are those of ALPN, the preferred one first.
+    pub(super) fn new(settings: &Secure, protocols: &[&[u8]]) -> io::Result<Self> {
         let chain = CertificateDer::pem_slice_iter(&read(&settings.certificate)?)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| fault(&settings.certificate, &error))?;
@@ -40,7 +40,7 @@ impl Handshakes {
             .with_safe_default_protocol_versions()
             .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
         let mut config = config.map_err(|error| fault(&settings.certificate, &error))?;
-        config.alpn_protocols = vec![b"dot".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 

@@ -22,7 +22,7 @@ use nix::sys::socket::{
 use tracing::{debug, error};
 
 use super::limit::{Limiter, Measure, cut};
-use super::{Context, Elsewhere, Verdict};
+use super::{Asking, Context, Elsewhere, Verdict};
 use crate::answer::Transport;
 use crate::metrics::Local;
 
@@ -124,6 +124,8 @@ impl Worker {
                 match moment.answer(query, Transport::Udp, peer.ip(), &mut outbox.bytes) {
                     Verdict::Answered(outcome) => {
                         metrics.answered(outcome, begun.elapsed());
+                        let asked = Asking { transport: Transport::Udp, client: peer.ip(), begun };
+                        self.context.note(query, &outbox.bytes[start..], asked, outcome);
                         let measure = match &mut limiter {
                             Some(limiter) if !outcome.known => {
                                 limiter.take(peer.ip().to_canonical(), moment.now)
@@ -167,8 +169,9 @@ impl Worker {
     ) {
         let Some(forward) = &self.context.forward else { return };
         let (context, socket, query) = (self.context.clone(), Arc::clone(&self.socket), query.to_vec());
+        let asked = Asking { transport: Transport::Udp, client: peer.ip(), begun };
         let back = move |given| {
-            let reply = context.relay(&query, Transport::Udp, peer.ip(), begun, &given);
+            let reply = context.relay(&query, asked, &given);
             let (slices, peer) = ([IoSlice::new(&reply)], SockaddrStorage::from(peer));
             // Whoever hands it back must not wait: what the socket does not take at once is lost.
             let flags = MsgFlags::MSG_DONTWAIT;

@@ -30,6 +30,8 @@ pub(super) enum Rank {
     Alias,
     /// Ours: `ns`.
     Ours,
+    /// The host of a router: this host's address.
+    Router,
 }
 
 /// One who asks for a name.
@@ -206,9 +208,10 @@ impl Book {
         services
     }
 
-    /// Brings the table up to date. `turn` is where new rotations start.
-    pub(super) fn settle(&mut self, turn: u32) {
+    /// Brings the table up to date, and gives whether that took anything. `turn` is where new rotations start.
+    pub(super) fn settle(&mut self, turn: u32) -> bool {
         self.before.clear();
+        let is_new = !self.touched.is_empty();
         for key in std::mem::take(&mut self.touched) {
             let node = self.entries.get(&*key).and_then(|entry| entry.node(turn));
             if node.is_none() {
@@ -216,6 +219,7 @@ impl Book {
             }
             self.table.set(&key, node);
         }
+        is_new
     }
 
     fn touch(&mut self, key: &Key) {

@@ -6,7 +6,8 @@
 //! 2. `tasks.<service>` and `all.<service>`;
 //! 3. containers, by name, then by short id;
 //! 4. aliases, which many containers may share;
-//! 5. `ns`, ours.
+//! 5. `ns`, ours;
+//! 6. the hosts of routers, where they are asked for.
 //!
 //! SRV records stand below a service's names, and clash with nothing.
 //!
@@ -27,6 +28,7 @@ use portolan_discovery::{Service, ServiceKey, Snapshot, State};
 
 use super::book::{Book, Claim, Rank, Seniority, What};
 use super::member::{self, Manner};
+use super::router_hosts::RouterHosts;
 use super::{Apex, NAME_SERVER, Zone};
 use crate::fixed::Fixed;
 use crate::key::Key;
@@ -63,6 +65,13 @@ pub struct Compiler {
     /// Whether there is a wildcard below the zone, and elsewhere.
     wildcards: [bool; 2],
     faulty: BTreeSet<u32>,
+    /// What is added to a generation to make a serial.
+    serial_base: u32,
+    /// The serial of the last snapshot that changed a name.
+    serial: u32,
+    hosts: RouterHosts,
+    /// Networks whose addresses are in no answer.
+    hidden: Vec<String>,
 }
 
 /// A service, what it asked for, and what it got.
@@ -114,9 +123,21 @@ impl Compiler {
             elsewhere: Book::default(),
             wildcards: [false; 2],
             faulty: BTreeSet::new(),
+            serial_base: 0,
+            serial: 0,
+            hosts: RouterHosts::new(settings),
+            hidden: settings.options.hidden_networks.clone(),
         };
         this.take_records(fixed);
         this
+    }
+
+    /// Serials begin here: with the seconds since the epoch they go on growing when the process starts anew, as long as
+    /// there were fewer changes than seconds.
+    #[must_use]
+    pub fn serials_from(mut self, base: u32) -> Self {
+        self.serial_base = base;
+        self
     }
 
     /// What the operator wrote stands beside what containers have, type by type.
@@ -141,9 +162,11 @@ impl Compiler {
         if !snapshot.is_complete() {
             return (Zone::empty(Arc::clone(&self.apex)), Vec::new());
         }
-        let serial = snapshot.generation as u32;
-        let manner = Manner { ttl: self.apex.ttl, turn: serial };
+        let generation = snapshot.generation as u32;
+        let manner = Manner { ttl: self.apex.ttl, turn: generation };
         let mut changed = self.take_services(snapshot, manner);
+        let origin = Arc::clone(&self.apex);
+        self.hosts.follow(&snapshot.routers, origin.origin(), &mut self.names, &mut self.elsewhere);
         changed.extend(self.names.changed_hands());
         for &by in &changed {
             self.ask_below(by, manner);
@@ -159,16 +182,18 @@ impl Compiler {
                 self.faulty.remove(&by)
             };
         }
-        self.names.settle(serial);
-        self.elsewhere.settle(serial);
+        let settled = [self.names.settle(generation), self.elsewhere.settle(generation)];
+        if settled.contains(&true) || self.serial == 0 {
+            self.serial = self.serial_base.wrapping_add(generation);
+        }
         let faults = self.faulty.iter().flat_map(|by| self.members[*by as usize].faults.iter().flatten());
         let zone = Zone {
             apex: Arc::clone(&self.apex),
-            serial,
+            serial: self.serial,
             synced: true,
             names: self.names.table.clone(),
             elsewhere: self.elsewhere.table.clone(),
-            wildcards: self.wildcards,
+            wildcards: [0, 1].map(|at| self.wildcards[at] || self.hosts.wildcards[at]),
         };
         (zone, faults.cloned().collect())
     }
@@ -255,7 +280,7 @@ impl Compiler {
             self.elsewhere.withdraw(&key, by, OWN);
         }
         member.faults[0].clear();
-        let Some((service, further)) = member::labelled(service) else {
+        let Some((service, further)) = member::labelled(&member::without(service, &self.hidden)) else {
             member.service = None;
             return;
         };

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use hickory_proto::rr::RecordType;
 use portolan_config::Labels;
-use portolan_discovery::{Endpoint, NamedPort, Service, State};
+use portolan_config::dynamic::service::ServiceKind;
+use portolan_discovery::{Endpoint, Instance, NamedPort, NetworkAddress, Service, State};
 
 use super::book::Seniority;
 use crate::names;
@@ -76,9 +77,10 @@ impl Manner {
         hosts: &[Option<Arc<Host>>],
         origin: &[u8],
     ) -> (Vec<Offer>, BTreeSet<String>) {
-        let mut offered: BTreeMap<Vec<u8>, Vec<(&Arc<Host>, u16)>> = BTreeMap::new();
+        let mut offered: BTreeMap<Vec<u8>, Vec<Place<'_>>> = BTreeMap::new();
         let mut faulty = BTreeSet::new();
         for (endpoint, host) in service.endpoints.iter().zip(hosts) {
+            let preference = preference(endpoint);
             for port in &endpoint.ports {
                 for name in port_names(port) {
                     let Ok(labels) = port_labels(&name, port) else {
@@ -87,18 +89,17 @@ impl Manner {
                     };
                     let places = offered.entry(labels).or_default();
                     if let Some(host) = host.as_ref().filter(|_| endpoint.is_available()) {
-                        offer(places, host, port.number);
+                        offer(places, host, port.number, preference);
                     }
                 }
             }
         }
         let sets = offered.into_iter().map(|(labels, places)| {
             let mut builder = Builder::new(RecordType::SRV, self.ttl).rotated(self.turn);
-            for (host, port) in places {
+            for (host, port, preference) in places {
                 builder.host(host);
-                // One priority; weight 1, for with 0 the first one would always be chosen (RFC 2782). The target is
-                // never compressed (RFC 2782).
-                builder.push(&[&[0, 0, 0, 1], &port.to_be_bytes(), &host.name, origin]);
+                // The target is never compressed (RFC 2782).
+                builder.push(&[&preference, &port.to_be_bytes(), &host.name, origin]);
             }
             (labels, builder.build())
         });
@@ -106,8 +107,71 @@ impl Manner {
     }
 }
 
+/// A host, its port, and what is preferred.
+type Place<'h> = (&'h Arc<Host>, u16, [u8; 4]);
+
 /// The labels of a port below a name, and the records; none where nobody can take work there.
 pub(super) type Offer = (Vec<u8>, Option<RrSet>);
+
+/// The service without the addresses that its containers have on hidden networks.
+pub(super) fn without(service: &Arc<Service>, hidden: &[String]) -> Arc<Service> {
+    let is_hidden = |network: &NetworkAddress| hidden.contains(&network.network);
+    let sees = |endpoint: &Arc<Endpoint>| endpoint.instance.networks.iter().any(is_hidden);
+    if hidden.is_empty() || !service.endpoints.iter().any(sees) {
+        return Arc::clone(service);
+    }
+    let endpoint = |endpoint: &Arc<Endpoint>| {
+        let mut shown = Endpoint::clone(endpoint);
+        let mut instance = Instance::clone(&endpoint.instance);
+        instance.networks.retain(|network| !is_hidden(network));
+        let chosen =
+            instance.networks.iter().find(|network| *network.endpoint_id == *endpoint.key.attachment);
+        // Where it is reached is hidden: then where else it is.
+        let reached = chosen.or(instance.networks.first());
+        let is_elsewhere = chosen.is_none()
+            && endpoint
+                .instance
+                .networks
+                .iter()
+                .any(|network| *network.endpoint_id == *endpoint.key.attachment);
+        if is_elsewhere {
+            shown.ipv4 = reached.and_then(|network| network.ipv4);
+            shown.ipv6 = reached.and_then(|network| network.ipv6);
+            shown.key.attachment = reached.map_or("", |network| &network.endpoint_id).into();
+        }
+        shown.instance = Arc::new(instance);
+        Arc::new(shown)
+    };
+    let endpoints = service.endpoints.iter().map(endpoint).collect();
+    Arc::new(Service { endpoints, ..Service::clone(service) })
+}
+
+/// Priority and weight of the places of a container (RFC 2782): what its labels say, or else the weight that it has among
+/// the servers of a balanced service; 0 and 1 where nothing is said, for with weight 0 the first would always be chosen.
+fn preference(endpoint: &Endpoint) -> [u8; 4] {
+    let labels = &endpoint.instance.labels;
+    let is_about_weight = |label: &str| {
+        let label = label.to_ascii_lowercase();
+        label.ends_with(".loadbalancer.server.weight") || label.starts_with(PREFIX)
+    };
+    if !labels.keys().any(|label| is_about_weight(label)) {
+        return [0, 0, 0, 1];
+    }
+    let decoded = Labels::decode(labels);
+    let as_server = || {
+        let mut services = decoded.dynamic.services.values().filter_map(|service| service.value.as_ref());
+        services.find_map(|service| match &service.kind {
+            ServiceKind::LoadBalancer(balancer) => {
+                balancer.servers.first().map(|server| u16::try_from(server.weight).unwrap_or(u16::MAX))
+            }
+            _ => None,
+        })
+    };
+    let priority = decoded.dns.priority.unwrap_or(0);
+    let weight = decoded.dns.weight.or_else(as_server).unwrap_or(1);
+    let ([a, b], [c, d]) = (priority.to_be_bytes(), weight.to_be_bytes());
+    [a, b, c, d]
+}
 
 /// What the containers' labels say of names: those that are not to be in DNS are left out of the service, and what further
 /// names it is to have. `None` where none of its containers is left.
@@ -205,10 +269,10 @@ fn port_labels(name: &str, port: &NamedPort) -> Result<Vec<u8>, names::NameError
 }
 
 /// Adds a place unless it is there: a port may be listed both with and without its name.
-fn offer<'h>(places: &mut Vec<(&'h Arc<Host>, u16)>, host: &'h Arc<Host>, port: u16) {
-    let mut same_host = places.iter().rev().take_while(|(place, _)| Arc::ptr_eq(place, host));
-    if !same_host.any(|(_, number)| *number == port) {
-        places.push((host, port));
+fn offer<'h>(places: &mut Vec<Place<'h>>, host: &'h Arc<Host>, port: u16, preference: [u8; 4]) {
+    let mut same_host = places.iter().rev().take_while(|(place, ..)| Arc::ptr_eq(place, host));
+    if !same_host.any(|(_, number, _)| *number == port) {
+        places.push((host, port, preference));
     }
 }
 

@@ -41,8 +41,13 @@ impl Table {
         self.shards[shard(key)].get(key)
     }
 
+    /// Every name of either table in the shards that they do not share.
+    pub(super) fn differing<'t>(&'t self, other: &'t Self) -> impl Iterator<Item = &'t Key> {
+        let pairs = self.shards.iter().zip(&other.shards).filter(|(one, other)| !Arc::ptr_eq(one, other));
+        pairs.flat_map(|(one, other)| one.keys().chain(other.keys()))
+    }
+
     /// Every name, in no order.
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<Node>)> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
