@@ -36,11 +36,17 @@ mod response;
 
 pub use cost::Way;
 
+pub(crate) use body::Framing;
 pub(crate) use connection::{Waiting, linger, serve};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
+pub(crate) use field::write_field;
+pub(crate) use forwarded::is_alias;
 pub(crate) use head::{RequestHead, fields, parse_request};
+pub(crate) use peer::Peer;
 pub(crate) use pool::Pool;
 
 pub(crate) use method::Method;
 pub(crate) use reason::Reason;
+#[cfg(test)]
+pub(crate) use request::write as write_request;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::Scheme;
 use portolan_discovery::{self as discovery, EndpointKey};
 
 use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
+use crate::middleware::{Chain, Step};
 use crate::table::{Cursor, Route, Upstream};
 
 /// The books. Compilation writes them; workers hold `Arc`s of what they use.
@@ -22,6 +24,7 @@ pub struct Ledger {
     next_target: AtomicU64,
     upstreams: DashMap<String, UpstreamAccount>,
     routers: DashMap<String, RouterAccount>,
+    middlewares: DashMap<String, MiddlewareAccount>,
 }
 
 /// What is kept of an upstream.
@@ -39,6 +42,14 @@ struct UpstreamAccount {
 struct RouterAccount {
     drawn: Arc<discovery::Router>,
     compiled: Arc<Route>,
+    generation: u64,
+}
+
+/// What is kept of a middleware: its counts are in what was compiled.
+#[derive(Debug)]
+struct MiddlewareAccount {
+    written: Arc<Middleware>,
+    compiled: Result<Arc<Step>, String>,
     generation: u64,
 }
 
@@ -65,7 +76,13 @@ pub(crate) struct Kept {
 impl Ledger {
     /// Empty books.
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, next_target: AtomicU64::new(1), upstreams: DashMap::new(), routers: DashMap::new() }
+        Self {
+            metrics,
+            next_target: AtomicU64::new(1),
+            upstreams: DashMap::new(),
+            routers: DashMap::new(),
+            middlewares: DashMap::new(),
+        }
     }
 
     /// The compiled upstream: the one of before, or what `compile` makes of what was kept.
@@ -114,20 +131,50 @@ impl Ledger {
         &self,
         drawn: &Arc<discovery::Router>,
         upstream: &Arc<Upstream>,
+        chain: Option<Arc<Chain>>,
         generation: u64,
     ) -> Arc<Route> {
-        let compile = |scope| Arc::new(Route { router: drawn.clone(), upstream: upstream.clone(), scope });
+        let compile = |chain, scope| {
+            Arc::new(Route { router: drawn.clone(), upstream: upstream.clone(), chain, scope })
+        };
         let Some(mut account) = self.routers.get_mut(&drawn.name) else {
-            let compiled = compile(Arc::new(self.metrics.router(&drawn.name)));
+            let compiled = compile(chain, Arc::new(self.metrics.router(&drawn.name)));
             let account = RouterAccount { drawn: drawn.clone(), compiled: compiled.clone(), generation };
             self.routers.insert(drawn.name.clone(), account);
             return compiled;
         };
         account.generation = generation;
-        if !Arc::ptr_eq(&account.drawn, drawn) || !Arc::ptr_eq(&account.compiled.upstream, upstream) {
-            account.compiled = compile(account.compiled.scope.clone());
+        if !Arc::ptr_eq(&account.drawn, drawn)
+            || !Arc::ptr_eq(&account.compiled.upstream, upstream)
+            || !Chain::is_same(account.compiled.chain.as_ref(), chain.as_ref())
+        {
+            account.compiled = compile(chain, account.compiled.scope.clone());
             account.drawn = drawn.clone();
         }
+        account.compiled.clone()
+    }
+
+    /// The compiled middleware: the one of before, or what is made of what is written now, with the counts of before.
+    pub(crate) fn step(
+        &self,
+        name: &str,
+        written: &Arc<Middleware>,
+        generation: u64,
+    ) -> Result<Arc<Step>, String> {
+        let mut account = match self.middlewares.get_mut(name) {
+            Some(account) => account,
+            None => {
+                let compiled = Step::compile(written, None).map(Arc::new);
+                let account = MiddlewareAccount { written: written.clone(), compiled, generation };
+                self.middlewares.entry(name.to_owned()).insert(account)
+            }
+        };
+        account.generation = generation;
+        if !Arc::ptr_eq(&account.written, written) && account.written != *written {
+            let before = account.compiled.as_ref().ok().map(AsRef::as_ref);
+            account.compiled = Step::compile(written, before).map(Arc::new);
+        }
+        account.written.clone_from(written);
         account.compiled.clone()
     }
 
@@ -142,6 +189,7 @@ impl Ledger {
             }
             keep
         });
+        self.middlewares.retain(|_, account| account.generation == generation);
         self.routers.retain(|_, account| {
             let keep = account.generation == generation;
             if !keep {

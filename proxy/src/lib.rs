@@ -20,6 +20,7 @@ mod ledger;
 pub mod limits;
 mod listeners;
 mod metrics;
+mod middleware;
 mod proxy;
 mod published;
 mod stream;

@@ -14,6 +14,7 @@ use portolan_discovery::State;
 use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Scope};
 
+mod chains;
 mod compile;
 mod path;
 mod reach;

@@ -30,6 +30,8 @@ mod http2;
 mod interim;
 #[path = "engine/limits.rs"]
 mod limits;
+#[path = "engine/middlewares.rs"]
+mod middlewares;
 #[path = "engine/pipelining.rs"]
 mod pipelining;
 #[path = "engine/pool.rs"]

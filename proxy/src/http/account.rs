@@ -9,6 +9,7 @@ use super::exchange::Outcome;
 use super::{Method, Reason};
 use crate::access_log::{Agreed, Asked, Record};
 use crate::metrics::Version;
+use crate::middleware::OwnAnswer;
 use crate::table::Route;
 use crate::worker::Worker;
 
@@ -40,6 +41,30 @@ impl Account<'_> {
         self.worker.recorder.count(&route.scope, method, self.version, status, took);
         self.worker.recorder.count(&route.upstream.scope, method, self.version, status, took);
         route.upstream.scope.count_bytes(outcome.received, outcome.sent);
+    }
+
+    /// Keeps account of a request that a middleware answered.
+    pub(super) fn answered_here(
+        &self,
+        route: &Route,
+        method: Method,
+        answer: &OwnAnswer,
+        sent: u64,
+        asked: Option<&Asked>,
+        started: Instant,
+    ) {
+        let (status, took) = (answer.head.status, started.elapsed());
+        if let Some(reason) = answer.reason {
+            self.refused(reason);
+            tracing::debug!(
+                reason = reason.as_str(), router = route.router.name, client = %self.peer, "turned away"
+            );
+        }
+        self.count_answer(method, status, took);
+        self.entry_point.scope.count_bytes(0, sent);
+        self.worker.recorder.count(&route.scope, method, self.version, status, took);
+        let outcome = Outcome { status: Some(status), sent, ..Outcome::default() };
+        self.log(asked, status, answer.reason, started, Some((route, &outcome)));
     }
 
     /// Counts what Portolan answered or broke off itself.

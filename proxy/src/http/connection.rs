@@ -27,6 +27,7 @@ use crate::census::Counted;
 use crate::deadline::{Moment, Wait, timeout, timeout_at};
 use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_IDLE_TIMEOUT};
 use crate::metrics::{OpenGuard, Version};
+use crate::middleware::{self, OwnAnswer, Passage};
 use crate::stream::Stream;
 use crate::table::{Route, routing_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
@@ -118,6 +119,8 @@ struct Admitted {
     exchange: Exchange,
     route: Arc<Route>,
     asked: Option<Box<Asked>>,
+    /// Its way through the middlewares of the route, where there are any.
+    passage: Option<Box<Passage>>,
 }
 
 /// A request that is answered here.
@@ -130,6 +133,8 @@ struct Turned {
     keep_alive: bool,
     /// What was asked, as far as that was understood and there is a log.
     asked: Option<Box<Asked>>,
+    /// The middlewares that it went through, and that its answer goes through.
+    passage: Option<Rc<Passage>>,
 }
 
 impl Connection {
@@ -209,7 +214,7 @@ impl Connection {
 
     /// Has a request answered by an endpoint. Gives whether the connection can take another one.
     async fn pass_on(&mut self, admitted: Admitted, inbound: &mut Buffer, started: Instant) -> bool {
-        let Admitted { exchange: request, route, asked } = admitted;
+        let Admitted { exchange: mut request, route, asked, passage } = admitted;
         let mut turned = Turned {
             reason: Reason::NoEndpoint,
             detail: String::new(),
@@ -217,8 +222,16 @@ impl Connection {
             is_http10: request.is_http10,
             keep_alive: request.keep_alive && request.framing == Framing::Empty,
             asked,
+            passage: None,
         };
         let method = request.method;
+        if let Some(passage) = passage {
+            if let Err(answer) = Box::pin(request.enter(passage, &self.worker)).await {
+                turned.keep_alive |= request.keep_alive && take_body(request.framing, inbound);
+                return self.answer_own(&answer, &turned, started, &route).await;
+            }
+            turned.passage.clone_from(&request.passage);
+        }
         let mut outcome =
             exchange(&mut self.client, inbound, request, &mut Carrier::Pooled, &self.worker).await;
         if let (Some(reason), None) = (outcome.failure, outcome.status) {
@@ -362,8 +375,12 @@ impl Connection {
             head: out,
             host_at,
             upstream: route.upstream.clone(),
+            passage: None,
         };
-        Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked }))))
+        let passage = route.chain.as_ref().map(|chain| {
+            Passage::new(chain, middleware::Draft::of(&head, exchange.head.filled(), &self.peer))
+        });
+        Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked, passage }))))
     }
 
     /// Whether this is the last request that the connection takes.
@@ -400,9 +417,37 @@ impl Connection {
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
         let with_body = turned.method != Method::Head;
-        response::write_refusal(turned.reason, &turned.detail, manner, with_body, &mut out);
+        match &turned.passage {
+            None => response::write_refusal(turned.reason, &turned.detail, manner, with_body, &mut out),
+            Some(passage) => {
+                let mut answer = response::refusal(turned.reason, &turned.detail);
+                passage.go_out(&mut answer.head);
+                response::write_own(&answer, manner, with_body, &mut out);
+            }
+        }
         let written = timeout(BODY_IDLE, self.client.write_all(out.filled())).await;
         self.entry_point.scope.count_bytes(0, out.filled().len() as u64);
+        if !keep_alive {
+            linger(&mut self.client, &self.worker.buffers).await;
+        }
+        keep_alive && matches!(written, Ok(Ok(())))
+    }
+
+    /// Sends the answer of a middleware. Gives whether the connection can take another request.
+    async fn answer_own(
+        &mut self,
+        answer: &OwnAnswer,
+        turned: &Turned,
+        started: Instant,
+        route: &Route,
+    ) -> bool {
+        let keep_alive = turned.keep_alive && !self.worker.is_draining();
+        let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
+        let mut out = self.worker.buffers.take();
+        response::write_own(answer, manner, turned.method != Method::Head, &mut out);
+        let sent = out.filled().len() as u64;
+        self.account().answered_here(route, turned.method, answer, sent, turned.asked.as_deref(), started);
+        let written = timeout(BODY_IDLE, self.client.write_all(out.filled())).await;
         if !keep_alive {
             linger(&mut self.client, &self.worker.buffers).await;
         }
@@ -443,7 +488,15 @@ impl Turned {
     /// A request that could not be read: what follows it has no meaning either.
     fn unread(reason: Reason, detail: &str) -> Self {
         let detail = detail.to_owned();
-        Self { reason, detail, method: Method::Other, is_http10: false, keep_alive: false, asked: None }
+        Self {
+            reason,
+            detail,
+            method: Method::Other,
+            is_http10: false,
+            keep_alive: false,
+            asked: None,
+            passage: None,
+        }
     }
 
     fn unrouted(reason: Reason, head: &RequestHead, asked: Option<Box<Asked>>) -> Self {
@@ -454,8 +507,20 @@ impl Turned {
             is_http10: head.is_http10,
             keep_alive: head.keep_alive && head.framing == Framing::Empty,
             asked,
+            passage: None,
         }
     }
+}
+
+/// Passes over a body that nobody is to have, if all of it is here already.
+fn take_body(framing: Framing, inbound: &mut Buffer) -> bool {
+    let Framing::Length(length) = framing else { return false };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let is_here = inbound.filled().len() >= length;
+    if is_here {
+        inbound.consume(length);
+    }
+    is_here
 }
 
 /// Empty lines before a request line are passed over (RFC 9112 §2.2).

@@ -50,7 +50,7 @@ impl Way {
                 scope: Arc::new(metrics.service(&router.upstream)),
             };
             let scope = Arc::new(metrics.router(&router.name));
-            let route = Route { router: Arc::new(router), upstream: Arc::new(upstream), scope };
+            let route = Route { router: Arc::new(router), upstream: Arc::new(upstream), chain: None, scope };
             routes.add(index as u32, &Arc::new(route));
         }
         let address = "192.0.2.7:1234".parse().expect("an address");

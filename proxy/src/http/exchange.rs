@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use super::{Method, Reason};
 use crate::balancer::Tried;
 use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
+use crate::middleware::{OwnAnswer, Passage};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Target, Upstream};
 use crate::worker::{Buffer, Pipe, Worker};
@@ -56,9 +58,25 @@ pub(crate) struct Exchange {
     pub(crate) host_at: Option<usize>,
     /// Where it goes.
     pub(crate) upstream: Arc<Upstream>,
+    /// Its way through middlewares, where there are any.
+    pub(crate) passage: Option<Rc<Passage>>,
 }
 
 impl Exchange {
+    /// Takes the request through its middlewares, until one of them answers it.
+    pub(super) async fn enter(
+        &mut self,
+        mut passage: Box<Passage>,
+        worker: &Worker,
+    ) -> Result<(), Box<OwnAnswer>> {
+        passage.go_in(worker).await?;
+        self.head.clear();
+        self.host_at = passage.draft.write(self.upstream.pass_host_header, &mut self.head);
+        self.upgrade = passage.draft.upgrade;
+        self.passage = Some(Rc::from(passage));
+        Ok(())
+    }
+
     /// The head for this target, where that is another than for the others.
     pub(super) fn addressed_to(&self, target: &Target, worker: &Worker) -> Option<Buffer> {
         let (before, after) = self.head.filled().split_at(self.host_at?);

@@ -3,7 +3,7 @@
 use crate::worker::Buffer;
 
 /// Writes `name: value` and the end of the line. Neither holds one: they were read strictly, or are our own.
-pub(super) fn write_field(name: &str, value: &[u8], out: &mut Buffer) {
+pub(crate) fn write_field(name: &str, value: &[u8], out: &mut Buffer) {
     // There is hardly anything that is done more often: one look for room, four copies.
     let room = out.extend(name.len() + value.len() + 4);
     let (to, room) = room.split_at_mut(name.len());

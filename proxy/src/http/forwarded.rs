@@ -30,7 +30,7 @@ pub(super) fn is_forwarding_field(name: &str) -> bool {
 }
 
 /// Whether a server that makes `_` of `-` takes a field for this one.
-pub(super) fn is_alias(name: &str, of: &str) -> bool {
+pub(crate) fn is_alias(name: &str, of: &str) -> bool {
     let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() == of.len() && name.bytes().zip(of.bytes()).all(|(a, b)| plain(a) == plain(b))
 }

@@ -9,7 +9,7 @@ use portolan_config::settings::Forwarded;
 const TEXT_MAX: usize = 39;
 
 /// A client, as its connection shows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Peer {
     address: SocketAddr,
     text: Text,

@@ -10,7 +10,7 @@ use crate::worker::Buffer;
 
 /// Writes the head for the endpoint; `path` is the one that was routed by. The Host is kept, or left out for each
 /// server's own; then this gives the place for it.
-pub(super) fn write(
+pub(crate) fn write(
     head: &RequestHead,
     path: &str,
     keep_host: bool,

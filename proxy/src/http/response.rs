@@ -3,6 +3,7 @@
 use super::Reason;
 use super::field::write_field;
 use super::head::{ResponseHead, is_nominated};
+use crate::middleware::{AnswerHead, FieldList, OwnAnswer};
 use crate::worker::Buffer;
 
 /// What becomes of the client's connection, as far as the head has to say it.
@@ -22,9 +23,55 @@ pub(super) fn write(head: &ResponseHead, manner: Manner, out: &mut Buffer) {
             write_field(field.name, field.value, out);
         }
     }
-    if head.status == 101 {
+    write_end(head.status, manner, out);
+}
+
+/// The head as middlewares edit it, without what is for this hop only.
+pub(super) fn to_edit(head: &ResponseHead, manner: Manner) -> AnswerHead {
+    let mut fields = FieldList::with_capacity(head.fields.len() + 12, head.length + 256);
+    for field in head.fields {
+        if passes(head, field.name, manner) {
+            fields.add(field.name, field.value);
+        }
+    }
+    AnswerHead { status: head.status, phrase: head.phrase.to_owned(), fields }
+}
+
+/// Writes the head that middlewares have edited.
+pub(super) fn write_edited(head: &AnswerHead, manner: Manner, out: &mut Buffer) {
+    write_status(head.status, &head.phrase, out);
+    head.fields.write(out);
+    write_end(head.status, manner, out);
+}
+
+/// Writes a whole answer that middlewares have edited.
+pub(super) fn write_own(answer: &OwnAnswer, manner: Manner, with_body: bool, out: &mut Buffer) {
+    write_status(answer.head.status, &answer.head.phrase, out);
+    answer.head.fields.write(out);
+    if may_have_length(answer.head.status) {
+        write_field("Content-Length", answer.body.len().to_string().as_bytes(), out);
+    }
+    write_end(answer.head.status, manner, out);
+    if with_body {
+        out.put(&answer.body);
+    }
+}
+
+/// A refusal for middlewares to edit.
+pub(super) fn refusal(reason: Reason, detail: &str) -> OwnAnswer {
+    OwnAnswer::refusal(reason, reason.status().0, refusal_text(reason, detail))
+}
+
+/// Whether an answer of Portolan's own says how long it is (RFC 9110 §8.6).
+pub(super) fn may_have_length(status: u16) -> bool {
+    status >= 200 && status != 204 && status != 304
+}
+
+/// Writes what becomes of the connection, and the end of the head.
+fn write_end(status: u16, manner: Manner, out: &mut Buffer) {
+    if status == 101 {
         write_field("Connection", b"Upgrade", out);
-    } else if head.status < 200 {
+    } else if status < 200 {
         // What becomes of the connection is for the answer itself to say.
     } else if manner.close {
         write_field("Connection", b"close", out);

@@ -114,6 +114,7 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     head: sent_on,
                     host_at: None,
                     upstream,
+                    passage: None,
                 };
                 inbound.consume(length);
                 return Next::Request(request);

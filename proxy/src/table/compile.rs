@@ -8,6 +8,7 @@ use portolan_config::settings::EntryPoint;
 use portolan_config::{Fault, ListenAddress};
 use portolan_discovery::{self as discovery, Snapshot, State};
 
+use super::chains::Chains;
 use super::secure::{self, Choice, Wishes};
 use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream};
 use crate::ledger::{Kept, Ledger};
@@ -21,12 +22,20 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             ledger.upstream(upstream, snapshot.generation, |kept| compile_upstream(upstream, kept));
         table.upstreams.insert(upstream.name.clone(), compiled);
     }
+    let chains = Chains::new(snapshot, ledger);
     let mut entries: Vec<Draft> = entry_points.iter().map(Draft::new).collect();
     let mut routers: Vec<&Arc<discovery::Router>> = snapshot.routers.iter().collect();
     routers.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
     for (rank, router) in routers.into_iter().enumerate() {
         let Some(upstream) = table.upstreams.get(&router.upstream) else { continue };
-        let route = ledger.router(router, upstream, table.generation);
+        let chain = match chains.of(router) {
+            Ok(chain) => chain,
+            Err(fault) => {
+                faults.push(fault);
+                continue;
+            }
+        };
+        let route = ledger.router(router, upstream, chain, table.generation);
         for draft in &mut entries {
             let name = &draft.settings.name;
             if router.entry_points.is_empty() || router.entry_points.contains(name) {

@@ -11,6 +11,7 @@ use portolan_discovery::Router;
 
 use super::{Map, Upstream};
 use crate::metrics::Scope;
+use crate::middleware::Chain;
 
 /// One router, ready to be asked.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Route {
     pub router: Arc<Router>,
     /// Where they go.
     pub upstream: Arc<Upstream>,
+    /// What they go through before.
+    pub chain: Option<Arc<Chain>>,
     /// What it counts into.
     pub scope: Arc<Scope>,
 }
@@ -105,7 +108,7 @@ mod tests {
         for (rank, rule) in rules.iter().enumerate() {
             let router = Router::new(*rule, Rule::parse(rule).unwrap(), "test");
             let scope = Arc::new(metrics.router(rule));
-            let route = Route { router: Arc::new(router), upstream: upstream.clone(), scope };
+            let route = Route { router: Arc::new(router), upstream: upstream.clone(), chain: None, scope };
             routes.add(rank as u32, &Arc::new(route));
         }
         routes

@@ -9,7 +9,7 @@ use super::{Exchange, Upload};
 use crate::deadline::{timeout, timeout_at};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over, within};
-use crate::http::head::{fields, parse_response};
+use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
 use crate::limits::{BODY_IDLE, BUFFER_BYTES, CLIENT_WATCHED_AFTER, SPLICE_BYTES_MIN, TUNNEL_IDLE_TIMEOUT};
@@ -189,19 +189,33 @@ fn translate(
         close: !request.keep_alive || draining || ends_with_connection || told_to_close,
         is_http10: request.is_http10,
     };
+    let mut status = head.status;
     if request.verbatim {
         output.put(&input[..head.length]);
     } else {
-        response::write(&head, manner, output);
+        status = write_head(&head, manner, request, output);
     }
     Ok(Some(Head {
         length: head.length,
-        status: head.status,
+        status,
         framing: head.framing,
         reusable: head.keep_alive && head.framing != Framing::UntilClose,
         manner,
         ends_with_connection,
     }))
+}
+
+/// Writes the head as the client gets it. Gives its status.
+fn write_head(head: &ResponseHead, manner: Manner, request: &Exchange, output: &mut Buffer) -> u16 {
+    let is_final = head.status >= 200 || head.status == 101;
+    let Some(passage) = request.passage.as_ref().filter(|_| is_final) else {
+        response::write(head, manner, output);
+        return head.status;
+    };
+    let mut answer = response::to_edit(head, manner);
+    passage.go_out(&mut answer);
+    response::write_edited(&answer, manner, output);
+    answer.status
 }
 
 /// Passes the body on behind the head in `output`.

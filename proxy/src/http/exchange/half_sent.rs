@@ -42,6 +42,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         head,
         host_at: None,
         upstream,
+        passage: None,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -55,6 +55,7 @@ async fn upload_to<C: Future<Output = TcpStream>>(
         head,
         host_at: None,
         upstream: Arc::new(upstream),
+        passage: None,
     };
     tune(&mut request);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

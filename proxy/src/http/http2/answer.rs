@@ -17,6 +17,7 @@ use crate::http::exchange::{Delivery, Exchange, Upload};
 use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::{Reason, response};
 use crate::limits::{TRAILER_BYTES_MAX, TUNNEL_IDLE_TIMEOUT};
+use crate::middleware::{AnswerHead, FieldList};
 use crate::stream::ReadHalf;
 use crate::worker::{Buffer, Worker};
 
@@ -141,12 +142,21 @@ fn translate(input: &[u8], request: &Exchange, request_is_whole: bool) -> Result
     if head.status == 101 && !(request.upgrade && request_is_whole) {
         return Err(Reason::BadResponse);
     }
+    let is_final = head.status >= 200 || head.status == 101;
+    let (status, response) = match request.passage.as_ref().filter(|_| is_final) {
+        None => (head.status, to_response(&head, input)?),
+        Some(passage) => {
+            let mut answer = to_edit(&head);
+            passage.go_out(&mut answer);
+            (answer.status, edited(&answer)?)
+        }
+    };
     Ok(Some(Head {
         length: head.length,
-        status: head.status,
+        status,
         framing: head.framing,
         reusable: head.keep_alive && head.framing != Framing::UntilClose,
-        response: to_response(&head, input)?,
+        response,
     }))
 }
 
@@ -166,6 +176,30 @@ fn to_response(head: &ResponseHead, input: &[u8]) -> Result<Response<()>, Reason
         let value = HeaderValue::from_maybe_shared(copy.slice(at..at + field.value.len()))
             .map_err(|_| Reason::BadResponse)?;
         headers.append(name, value);
+    }
+    Ok(response)
+}
+
+/// The head as middlewares edit it.
+fn to_edit(head: &ResponseHead) -> AnswerHead {
+    let mut fields = FieldList::with_capacity(head.fields.len() + 12, head.length + 256);
+    for field in head.fields {
+        if response::passes_to_http2(head, field.name) {
+            fields.add(field.name, field.value);
+        }
+    }
+    AnswerHead { status: head.status, phrase: String::new(), fields }
+}
+
+/// The head for the client, as middlewares left it.
+pub(super) fn edited(head: &AnswerHead) -> Result<Response<()>, Reason> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| Reason::BadResponse)?;
+    let headers = response.headers_mut();
+    headers.reserve(head.fields.len());
+    for (name, value) in head.fields.iter() {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::BadResponse)?;
+        headers.append(name, HeaderValue::from_bytes(value).map_err(|_| Reason::BadResponse)?);
     }
     Ok(response)
 }

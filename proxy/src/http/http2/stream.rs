@@ -12,6 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 
+use super::answer::{edited, unless_gone};
 use super::body::Incoming;
 use super::client::Http2;
 use super::grpc;
@@ -27,12 +28,15 @@ use crate::http::exchange::{Carrier, Exchange, Outcome, attempt};
 use crate::http::head::Refused;
 use crate::http::{Method, Reason, connection, response};
 use crate::limits::HTTP2_BODY_BEGIN;
+use crate::middleware::{self, OwnAnswer, Passage};
 use crate::table::{Route, routing_path};
 
 /// A request that was understood and routed.
 struct Admitted {
     exchange: Exchange,
     route: Arc<Route>,
+    /// Its way through the middlewares of the route, where there are any.
+    passage: Option<Box<Passage>>,
 }
 
 /// Serves one request.
@@ -44,6 +48,7 @@ pub(super) async fn serve(open: Open, request: Request<RecvStream>, respond: Sen
         asked: None,
         method: Method::Other,
         grpc: grpc::is_spoken(request.headers()),
+        passage: None,
         shared,
     };
     let (parts, body) = request.into_parts();
@@ -59,6 +64,8 @@ struct Stream {
     asked: Option<Box<Asked>>,
     /// Whether refusals are told in gRPC's way.
     grpc: bool,
+    /// The middlewares that it went through, and that its answer goes through.
+    passage: Option<Rc<Passage>>,
 }
 
 impl Stream {
@@ -90,11 +97,17 @@ impl Stream {
         let Some(handshake) = handshake else {
             return self.turn_away(Reason::NotImplemented, "CONNECT", None);
         };
-        let Admitted { exchange, route } = match self.admit(parts, Known::Whole(0), Some(&handshake)) {
-            Ok(admitted) => admitted,
-            Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
-        };
+        let Admitted { mut exchange, route, passage } =
+            match self.admit(parts, Known::Whole(0), Some(&handshake)) {
+                Ok(admitted) => admitted,
+                Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
+            };
         let worker = self.shared.worker.clone();
+        if let Some(passage) = passage
+            && !self.enter(passage, &mut exchange, &route).await
+        {
+            return;
+        }
         let mut client = Http2 { body: None, reply: &mut self.reply, handshake: Some(&handshake) };
         let mut outcome = attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await;
         drop(exchange);
@@ -111,10 +124,15 @@ impl Stream {
     }
 
     async fn route(&mut self, parts: &Parts, mut body: Incoming, known: Known) {
-        let Admitted { mut exchange, route } = match self.admit(parts, known, None) {
+        let Admitted { mut exchange, route, passage } = match self.admit(parts, known, None) {
             Ok(admitted) => admitted,
             Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
         };
+        if let Some(passage) = passage
+            && !self.enter(passage, &mut exchange, &route).await
+        {
+            return;
+        }
         let mut received = 0;
         if let Known::Whole(length @ 1..) = known {
             exchange.head.put(&body.take_whole());
@@ -188,8 +206,54 @@ impl Stream {
             head: out,
             host_at,
             upstream: route.upstream.clone(),
+            passage: None,
         };
-        Ok(Admitted { exchange, route: route.clone() })
+        let passage = route.chain.as_ref().map(|chain| {
+            Passage::new(chain, middleware::Draft::of(&head, exchange.head.filled(), &self.shared.peer))
+        });
+        Ok(Admitted { exchange, route: route.clone(), passage })
+    }
+
+    /// Takes a request through its middlewares. Gives whether it is to go on: one of them may have answered it, or its
+    /// client may have taken it back meanwhile.
+    async fn enter(&mut self, passage: Box<Passage>, exchange: &mut Exchange, route: &Route) -> bool {
+        let worker = self.shared.worker.clone();
+        let entered = Box::pin(exchange.enter(passage, &worker));
+        match unless_gone(&mut self.reply, entered).await {
+            Ok(Ok(())) => {
+                self.passage.clone_from(&exchange.passage);
+                return true;
+            }
+            Ok(Err(answer)) => self.answer_own(&answer, route),
+            Err(reason) => self.turn_away(reason, "", None),
+        }
+        false
+    }
+
+    /// Sends the answer of a middleware.
+    fn answer_own(&mut self, answer: &OwnAnswer, route: &Route) {
+        let sent = self.send_own(answer);
+        let account = self.shared.account();
+        let (bytes, asked) = (*sent.as_ref().unwrap_or(&0), self.asked.as_deref());
+        account.answered_here(route, self.method, answer, bytes, asked, self.started);
+        if sent.is_err() {
+            self.reply.reset(h2::Reason::INTERNAL_ERROR);
+        }
+        self.shared.completed();
+    }
+
+    fn send_own(&mut self, answer: &OwnAnswer) -> Result<u64, Reason> {
+        let mut head = edited(&answer.head)?;
+        let length = answer.body.len();
+        if response::may_have_length(answer.head.status) {
+            head.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        let without_body = self.method == Method::Head || length == 0;
+        self.reply.head(head, without_body)?;
+        if !without_body {
+            self.reply.data(answer.body.clone(), true)?;
+        }
+        Ok(length as u64)
     }
 
     /// Keeps account of an exchange, and answers where no endpoint did.
@@ -239,6 +303,11 @@ impl Stream {
     }
 
     fn refuse(&mut self, reason: Reason, detail: &str) -> Result<u64, Reason> {
+        if let Some(passage) = self.passage.clone() {
+            let mut answer = response::refusal(reason, detail);
+            passage.go_out(&mut answer.head);
+            return self.send_own(&answer);
+        }
         let body = response::refusal_text(reason, detail);
         let mut head = Response::new(());
         *head.status_mut() = StatusCode::from_u16(reason.status().0).unwrap_or(StatusCode::BAD_GATEWAY);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
+use portolan_config::dynamic::{Format, read_file};
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{Fault, Protocol, Publish, Rule};
@@ -131,6 +132,35 @@ impl World {
     /// Adds a router; it counts from the next [`World::serve`].
     pub(crate) fn route(&mut self, name: &str, rule: &str, upstream: &str) {
         self.add_route(name, rule, upstream, None);
+    }
+
+    /// Defines a middleware, as a file has it: `addPrefix: {prefix: /x}`.
+    pub(crate) fn define(&mut self, name: &str, yaml: &str) {
+        let file = format!("http: {{middlewares: {{m: {{{yaml}}}}}}}");
+        let read =
+            read_file("m.yml", Format::Yaml, &file).unwrap_or_else(|wrong| panic!("{file}: {wrong:?}"));
+        let written = read.middlewares.into_values().next().and_then(|item| item.value);
+        let written = written.unwrap_or_else(|| panic!("{file}: {:?}", read.wrong));
+        Arc::make_mut(&mut self.snapshot.middlewares).insert(format!("{name}@test"), written);
+    }
+
+    /// Adds a router for `host` whose requests go through these middlewares. Gives what can't be done.
+    pub(crate) fn route_through(&mut self, host: &str, middlewares: &[&str]) -> Vec<Fault> {
+        let rule = format!("Host(`{host}`)");
+        self.add_route(host, &rule, "app@test", None);
+        let router = self.snapshot.routers.last_mut().map(Arc::make_mut).expect("it was added");
+        router.middlewares = middlewares.iter().map(|name| format!("{name}@test")).collect();
+        self.snapshot.generation += 1;
+        self.proxy.apply(&self.snapshot)
+    }
+
+    /// What requests of `app@test` go through after what their routers ask for.
+    pub(crate) fn serve_through(&mut self, middlewares: &[&str]) {
+        for upstream in &mut self.snapshot.upstreams {
+            Arc::make_mut(upstream).middlewares =
+                middlewares.iter().map(|name| format!("{name}@test")).collect();
+        }
+        self.apply();
     }
 
     /// Adds a router that takes TLS, by these options.
