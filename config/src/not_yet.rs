@@ -39,10 +39,6 @@ const fn unless(option: &'static str, cost: Cost, unless: fn(&str) -> bool) -> N
     NotYet { option, cost, unless }
 }
 
-fn is_false(text: &str) -> bool {
-    crate::dynamic::boolean(text) == Some(false)
-}
-
 /// The list.
 pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.parentRefs", Cost::Owner),
@@ -53,11 +49,6 @@ pub const NOT_YET: &[NotYet] = &[
     unless("http.services.<name>.loadBalancer.servers[n].url", Cost::Owner, |url| !url.starts_with("h2c://")),
     unless("http.services.<name>.loadBalancer.servers[n].scheme", Cost::Owner, |scheme| {
         !scheme.eq_ignore_ascii_case("h2c")
-    }),
-    unless("http.services.<name>.loadBalancer.servers[n].weight", Cost::Option, |weight| weight == "1"),
-    unless("http.services.<name>.loadBalancer.servers[n].preservePath", Cost::Owner, is_false),
-    unless("http.services.<name>.loadBalancer.strategy", Cost::Option, |name| {
-        name.eq_ignore_ascii_case("wrr")
     }),
     all("http.services.<name>.loadBalancer.healthCheck", Cost::Option),
     all("http.services.<name>.loadBalancer.passiveHealthCheck", Cost::Option),

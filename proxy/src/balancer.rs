@@ -1,8 +1,23 @@
-//! Chooses the endpoint for the next piece of work.
+//! Chooses the endpoint for the next piece of work. Knows of targets and turns, and nothing of protocols: whoever asks says
+//! what there is to go by.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::table::{Target, Upstream};
+
+#[doc(hidden)]
+pub mod cost;
+pub(crate) mod hash;
+mod load;
+mod maglev;
+mod plan;
+mod rotation;
+
+pub(crate) use load::{Load, Running};
+use maglev::Maglev;
+pub use plan::Plan;
+use rotation::Rotation;
 
 /// The targets that were tried already and failed, in this request or connection.
 #[derive(Debug, Default)]
@@ -27,45 +42,31 @@ impl Tried {
     }
 }
 
-/// The next available target in turn that was not tried yet.
-pub(crate) fn pick(upstream: &Upstream, tried: &Tried) -> Option<Arc<Target>> {
-    let count = upstream.available.len();
-    if count == 0 {
-        return None;
+/// What is known of whom the work is for, as far as the choice goes by that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// A hash of what the same endpoint is to be chosen for.
+    pub(crate) hash: Option<u64>,
+}
+
+impl Asker {
+    /// A client, by its address.
+    pub(crate) fn at(client: IpAddr) -> Self {
+        let hash = match client.to_canonical() {
+            IpAddr::V4(ip) => hash::of(&ip.octets()),
+            IpAddr::V6(ip) => hash::of(&ip.octets()),
+        };
+        Self { hash: Some(hash) }
     }
-    let start = upstream.cursor.next() % count;
-    let (before, from) = upstream.available.split_at(start);
-    from.iter().chain(before).find(|target| !tried.contains(target)).cloned()
+}
+
+/// An available target that was not tried yet, by the upstream's plan.
+pub(crate) fn pick(upstream: &Upstream, asker: Asker, tried: &Tried) -> Option<Arc<Target>> {
+    let targets = &upstream.available;
+    let usable = |target: &Target| !tried.contains(target);
+    let index = upstream.plan.choose(targets, asker, || upstream.cursor.next(), usable)?;
+    targets.get(index).cloned()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::tests::upstream;
-
-    #[test]
-    fn every_target_gets_its_turn_equally_often() {
-        let upstream = upstream(&[true, true, false, true]);
-        let mut picks = std::collections::BTreeMap::new();
-        for _ in 0..300 {
-            *picks.entry(pick(&upstream, &Tried::default()).unwrap().id).or_insert(0) += 1;
-        }
-        assert_eq!(picks.values().copied().collect::<Vec<_>>(), [100, 100, 100]);
-    }
-
-    #[test]
-    fn a_target_that_failed_is_not_chosen_again() {
-        let upstream = upstream(&[true, true]);
-        let mut tried = Tried::default();
-        tried.add(&pick(&upstream, &tried).unwrap());
-        let second = pick(&upstream, &tried).unwrap();
-        tried.add(&second);
-        assert!(pick(&upstream, &tried).is_none());
-    }
-
-    #[test]
-    fn nothing_is_chosen_where_nothing_is_available() {
-        assert!(pick(&upstream(&[false]), &Tried::default()).is_none());
-        assert!(pick(&upstream(&[]), &Tried::default()).is_none());
-    }
-}
+mod tests;

@@ -24,6 +24,11 @@ impl Moment {
     /// One that never comes.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
+    /// The moment as a number.
+    pub(crate) fn millis(self) -> u64 {
+        self.0
+    }
+
     /// How long after an earlier one; nothing, if that is later.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

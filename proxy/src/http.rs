@@ -16,6 +16,7 @@
 
 mod account;
 mod arrive;
+mod asker;
 mod body;
 mod connection;
 mod cost;

@@ -12,6 +12,7 @@ use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::Scheme;
 use portolan_discovery::{self as discovery, EndpointKey};
 
+use crate::balancer::Load;
 use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
@@ -62,6 +63,8 @@ pub(crate) struct TargetAccount {
     /// Stands for it for as long as the process runs; no two lives share one.
     pub(crate) id: u64,
     pub(crate) counters: EndpointCounters,
+    /// How it has been doing.
+    pub(crate) load: Arc<Load>,
 }
 
 /// What an upstream is compiled with, besides what the chart shows of it.
@@ -213,6 +216,7 @@ impl Ledger {
                 scheme: target.scheme,
                 id: self.next_target.fetch_add(1, Ordering::Relaxed),
                 counters: self.metrics.endpoint(&drawn.name, &target.endpoint.instance.name),
+                load: Arc::default(),
             })
         };
         drawn.targets.iter().map(account).collect()

@@ -11,7 +11,8 @@
 //! This crate knows no container engine and no DNS.
 
 pub mod access_log;
-mod balancer;
+#[doc(hidden)]
+pub mod balancer;
 mod budget;
 mod census;
 mod deadline;

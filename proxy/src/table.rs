@@ -9,8 +9,8 @@ use foldhash::fast::RandomState;
 use portolan_config::rule::RequestView;
 use portolan_config::tls::Scheme;
 use portolan_config::{ListenAddress, Protocol};
-use portolan_discovery::State;
 
+use crate::balancer::{Load, Plan, Running};
 use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Scope};
 
@@ -92,8 +92,10 @@ pub struct Upstream {
     pub name: String,
     /// Those that may be given work.
     pub available: Vec<Arc<Target>>,
-    /// How many there are in each state; for saying why none is available.
-    pub states: Vec<(State, usize)>,
+    /// How many there are in each state, by its word; for saying why none is available.
+    pub states: Vec<(&'static str, usize)>,
+    /// How one is chosen.
+    pub plan: Plan,
     /// Whether the server sees the host that the client asked for.
     pub pass_host_header: bool,
     /// Where the rotation stands.
@@ -143,6 +145,14 @@ pub struct Target {
     pub scheme: Scheme,
     /// The host that the server goes by; empty where it has no name but its address.
     pub host: Arc<str>,
+    /// What is put before the path of a request; empty where nothing is.
+    pub path_prefix: Arc<str>,
+    /// Its share beside the others; never 0.
+    pub(crate) weight: u32,
+    /// What hashes go by: the same for this port of this instance in every life and every process.
+    pub(crate) key: u64,
+    /// How it has been doing.
+    pub(crate) load: Arc<Load>,
     /// The endpoint's name.
     pub endpoint: String,
     /// Deadlines and limits of connections to it.
@@ -151,35 +161,58 @@ pub struct Target {
     pub counters: EndpointCounters,
 }
 
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
+impl Target {
+    /// Counts work for it, where its upstream goes by that.
+    pub(crate) fn begin(&self, upstream: &Upstream) -> Option<Running> {
+        upstream.plan.is_by_load().then(|| Running::begin(self.load.clone()))
+    }
+}
 
-    /// An upstream of one target for each flag, available or not, at 127.0.0.1.
-    pub(crate) fn upstream(available: &[bool]) -> Upstream {
-        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+impl Upstream {
+    /// One of so many targets where nothing listens, for tests and measurements.
+    ///
+    /// # Panics
+    /// Not with metrics of its own.
+    #[doc(hidden)]
+    pub fn made_up(name: &str, targets: usize) -> Self {
+        let metrics =
+            crate::metrics::Metrics::register(&prometheus::Registry::new()).expect("a registry of its own");
         let target = |index: usize| Target {
             id: index as u64,
             address: SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16)),
             scheme: Scheme::Http,
             host: Arc::from(""),
+            path_prefix: Arc::from(""),
+            weight: 1,
+            key: crate::balancer::hash::mix(index as u64),
+            load: Arc::default(),
             endpoint: format!("endpoint-{index}"),
             reach: Reach::default(),
-            counters: metrics.endpoint("test", &format!("endpoint-{index}")),
+            counters: metrics.endpoint(name, &format!("endpoint-{index}")),
         };
-        Upstream {
-            name: "test".to_owned(),
-            available: (0..available.len())
-                .filter(|index| available[*index])
-                .map(|i| Arc::new(target(i)))
-                .collect(),
-            states: vec![(State::Stopped, available.iter().filter(|available| !**available).count())],
+        Self {
+            name: name.to_owned(),
+            available: (0..targets).map(|index| Arc::new(target(index))).collect(),
+            states: Vec::new(),
+            plan: Plan::default(),
             pass_host_header: true,
             cursor: Arc::default(),
             budget: Arc::new(Budget::new()),
-            scope: Arc::new(metrics.service("test")),
+            scope: Arc::new(metrics.service(name)),
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An upstream of one target for each flag, available or not, at 127.0.0.1.
+    pub(crate) fn upstream(available: &[bool]) -> Upstream {
+        let mut upstream = Upstream::made_up("test", available.len());
+        upstream.available.retain(|target| available[target.id as usize]);
+        upstream.states = vec![("stopped", available.iter().filter(|available| !**available).count())];
+        upstream
     }
 
     #[test]

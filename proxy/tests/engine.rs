@@ -56,6 +56,8 @@ mod rfc9110;
 mod rfc9112;
 #[path = "engine/routing.rs"]
 mod routing;
+#[path = "engine/strategies.rs"]
+mod strategies;
 #[path = "engine/support.rs"]
 mod support;
 #[path = "engine/tls.rs"]

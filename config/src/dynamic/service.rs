@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{Span, StatusRange};
 
+mod own;
+
+pub use own::HashBy;
+
 /// `http.services.<name>`: one of the five kinds, and middlewares of its own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Service {
@@ -142,6 +146,10 @@ pub struct LoadBalancer {
     pub response_forwarding: ResponseForwarding,
     /// How servers are spoken to, by name; empty means the default.
     pub servers_transport: String,
+    /// Portolan's own: what of a request decides where it goes, where the strategy goes by that.
+    pub hash_by: HashBy,
+    /// Portolan's own: how long a new server gets less than its share.
+    pub slow_start: Span,
 }
 
 impl Default for LoadBalancer {
@@ -155,6 +163,8 @@ impl Default for LoadBalancer {
             pass_host_header: true,
             response_forwarding: ResponseForwarding::default(),
             servers_transport: String::new(),
+            hash_by: HashBy::default(),
+            slow_start: Span::default(),
         }
     }
 }
@@ -194,6 +204,12 @@ pub enum Strategy {
     Hrw,
     /// The one that answers soonest.
     LeastTime,
+    /// Portolan's own: the one with least to do.
+    LeastRequests,
+    /// Portolan's own: of two by chance, the one that answers sooner and has less to do.
+    Ewma,
+    /// Portolan's own: each client address to the same one, looked up in a table (Maglev).
+    Maglev,
 }
 
 /// `sticky`: a client stays with its server.

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::arrive::speaks_http2;
+use super::asker::asker;
 use super::body::Framing;
 use super::entry_point::EntryPoint;
 use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
@@ -374,6 +375,7 @@ impl Connection {
             body_bytes_max: limits.body_bytes_max,
             head: out,
             host_at,
+            asker: asker(&route.upstream, &head, &path, &self.peer),
             upstream: route.upstream.clone(),
             passage: None,
         };
@@ -466,7 +468,7 @@ impl Connection {
 
     /// Goes on as a tunnel, until both sides are done.
     async fn pass_through(&mut self, tunnel: Tunnel, inbound: &mut Buffer, route: &Route) {
-        let Tunnel { mut endpoint, early } = tunnel;
+        let Tunnel { mut endpoint, early, running: _running } = tunnel;
         let _open = route.upstream.scope.open();
         if self.client.write_all(early.filled()).await.is_err()
             || endpoint.write_all(inbound.filled()).await.is_err()

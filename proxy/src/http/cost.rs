@@ -13,7 +13,6 @@ use super::head::{fields, parse_request, parse_response};
 use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, request};
-use crate::budget::Budget;
 use crate::metrics::{Metrics, Recorder, Scope, Version};
 use crate::table::{Route, Routes, Upstream, routing_path};
 use crate::worker::Buffers;
@@ -40,15 +39,7 @@ impl Way {
             let name = format!("{index}@bench");
             let rule = Rule::parse(&format!("Host(`{index}.bench.test`)")).expect("a rule");
             let router = Router::new(name.clone(), rule, name);
-            let upstream = Upstream {
-                name: router.upstream.clone(),
-                available: Vec::new(),
-                states: Vec::new(),
-                pass_host_header: true,
-                cursor: Arc::default(),
-                budget: Arc::new(Budget::new()),
-                scope: Arc::new(metrics.service(&router.upstream)),
-            };
+            let upstream = Upstream::made_up(&router.upstream, 0);
             let scope = Arc::new(metrics.router(&router.name));
             let route = Route { router: Arc::new(router), upstream: Arc::new(upstream), chain: None, scope };
             routes.add(index as u32, &Arc::new(route));

@@ -17,7 +17,7 @@ use super::body::{Body, Framing};
 use super::entry_point::{Deadlines, is_over, within};
 use super::pool::Care;
 use super::{Method, Reason};
-use crate::balancer::Tried;
+use crate::balancer::{Asker, Running, Tried};
 use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
 use crate::middleware::{OwnAnswer, Passage};
@@ -60,6 +60,8 @@ pub(crate) struct Exchange {
     pub(crate) upstream: Arc<Upstream>,
     /// Its way through middlewares, where there are any.
     pub(crate) passage: Option<Rc<Passage>>,
+    /// What an endpoint there is chosen by.
+    pub(crate) asker: Asker,
 }
 
 impl Exchange {
@@ -79,15 +81,30 @@ impl Exchange {
 
     /// The head for this target, where that is another than for the others.
     pub(super) fn addressed_to(&self, target: &Target, worker: &Worker) -> Option<Buffer> {
-        let (before, after) = self.head.filled().split_at(self.host_at?);
-        let mut head = worker.buffers.take();
-        head.put(before);
-        if target.host.is_empty() {
-            head.put(target.address.to_string().as_bytes());
-        } else {
-            head.put(target.host.as_bytes());
+        let mut rest = self.head.filled();
+        if self.host_at.is_none() && target.path_prefix.is_empty() {
+            return None;
         }
-        head.put(after);
+        let mut head = worker.buffers.take();
+        let mut host_at = self.host_at;
+        // A target that is no path is left as it is: `*`.
+        if let Some(path_at) = memchr::memmem::find(rest, b" /").filter(|_| !target.path_prefix.is_empty()) {
+            head.put(&rest[..=path_at]);
+            head.put(target.path_prefix.trim_end_matches('/').as_bytes());
+            rest = &rest[path_at + 1..];
+            host_at = host_at.map(|at| at - path_at - 1);
+        }
+        if let Some(host_at) = host_at {
+            let (before, after) = rest.split_at(host_at);
+            head.put(before);
+            if target.host.is_empty() {
+                head.put(target.address.to_string().as_bytes());
+            } else {
+                head.put(target.host.as_bytes());
+            }
+            rest = after;
+        }
+        head.put(rest);
         Some(head)
     }
 }
@@ -122,6 +139,8 @@ pub(crate) struct Tunnel {
     pub(crate) endpoint: Stream,
     /// What the endpoint sent already, for the client.
     pub(crate) early: Buffer,
+    /// For as long as the endpoint has to do with it.
+    pub(crate) running: Option<Running>,
 }
 
 /// The client's side of an exchange, in whatever protocol it speaks.
@@ -196,7 +215,7 @@ pub(super) async fn attempt(
     for _ in 0..ATTEMPTS_MAX * 2 {
         let may_repeat = request.method.is_idempotent() && client.has_whole_body();
         let care = if may_repeat { Care::Usual } else { Care::Utmost };
-        let leg = match carrier.obtain(&upstream, &tried, care, worker).await {
+        let leg = match carrier.obtain(&upstream, request.asker, &tried, care, worker).await {
             Ok(leg) => leg,
             Err(carrier::Unobtainable::Exhausted) => break,
             Err(carrier::Unobtainable::Failed(target, reason)) => {
@@ -344,7 +363,7 @@ async fn send(
     worker: &Worker,
 ) -> Result<Outcome, Failure> {
     let upload = Upload::new(body.is_done(), request, &leg.target);
-    let delivery = answer::Delivery::default();
+    let delivery = answer::Delivery::of(&mut leg);
     let answered = {
         let (mut from_endpoint, mut to_endpoint) = leg.endpoint.split();
         let (mut from_client, mut to_client) = client.split();
@@ -381,7 +400,10 @@ async fn send(
         Ok(answered) => {
             outcome.keep_alive = answered.keep_alive && upload.whole.get();
             match answered.tunnel {
-                Some(early) => outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early }),
+                Some(early) => {
+                    let running = delivery.running;
+                    outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running });
+                }
                 None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
                 None => {}
             }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::Listening;
-use super::tcp::{Early, pass};
+use super::tcp::{Early, asker, pass};
 use crate::deadline::{Moment, sleep_until, timeout};
 use crate::http::{Carrier, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
@@ -113,6 +113,7 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     body_bytes_max: u64::MAX,
                     head: sent_on,
                     host_at: None,
+                    asker: asker(client, &upstream),
                     upstream,
                     passage: None,
                 };

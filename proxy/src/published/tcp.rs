@@ -9,7 +9,7 @@ use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
 
 use super::{Listening, follow};
-use crate::balancer::{Tried, pick};
+use crate::balancer::{Asker, Tried, pick};
 use crate::deadline::{Moment, sleep_until};
 use crate::http::{Pinned, Reason, connect};
 use crate::limits::{ATTEMPTS_MAX, RECOGNITION_TIMEOUT};
@@ -25,7 +25,8 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
     let mut tried = Tried::default();
     let mut silent: Option<Pinned> = None;
     loop {
-        let pinned = match (establish(&upstream, &mut tried, &worker).await, silent.take()) {
+        let asker = asker(&client, &upstream);
+        let pinned = match (establish(&upstream, asker, &mut tried, &worker).await, silent.take()) {
             (Ok(pinned), _) => pinned,
             // Nobody else is there. What the last one did is passed on as it is, be it a close or half of one.
             (Err(_), Some(last)) => {
@@ -63,11 +64,24 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
     }
 }
 
+/// What there is to choose an endpoint by.
+pub(super) fn asker(client: &Stream, upstream: &Upstream) -> Asker {
+    let by_hash = upstream.plan.hashes().is_some();
+    // A client that is gone already is as good as any other.
+    let at = by_hash.then(|| client.with_tcp(|tcp| tcp.peer_addr().ok())).flatten();
+    at.map_or_else(Asker::default, |at| Asker::at(at.ip()))
+}
+
 /// Connects to the next endpoint in turn that accepts.
-async fn establish(upstream: &Upstream, tried: &mut Tried, worker: &Worker) -> Result<Pinned, Reason> {
+async fn establish(
+    upstream: &Upstream,
+    asker: Asker,
+    tried: &mut Tried,
+    worker: &Worker,
+) -> Result<Pinned, Reason> {
     let mut last = Reason::NoEndpoint;
     while tried.count() < ATTEMPTS_MAX
-        && let Some(target) = pick(upstream, tried)
+        && let Some(target) = pick(upstream, asker, tried)
     {
         if tried.count() > 0 {
             worker.metrics.retried(&upstream.name);

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Listening;
-use crate::balancer::{Tried, pick};
+use crate::balancer::{Asker, Tried, pick};
 use crate::http::Reason;
 use crate::limits::{UDP_SESSION_IDLE, UDP_SESSIONS_MAX};
 use crate::table::Target;
@@ -86,7 +86,7 @@ impl Sessions {
             |session: &Session| upstream.available.iter().any(|target| target.id == session.target.id);
         if !self.open.get(&client).is_some_and(stays) {
             self.open.remove(&client);
-            let Some(target) = pick(&upstream, &Tried::default()) else {
+            let Some(target) = pick(&upstream, Asker::at(client.ip()), &Tried::default()) else {
                 return self.worker.metrics.refused(self.port.scope.name(), Reason::NoEndpoint);
             };
             match self.begin(client, target).await {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use portolan_config::settings::EntryPoint;
 use portolan_config::{Fault, ListenAddress};
-use portolan_discovery::{self as discovery, Snapshot, State};
+use portolan_discovery::{self as discovery, Snapshot};
 
 use super::chains::Chains;
 use super::secure::{self, Choice, Wishes};
 use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream};
+use crate::balancer::{Plan, hash};
 use crate::ledger::{Kept, Ledger};
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
@@ -63,19 +64,28 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
 fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     let reach = Reach::of(&upstream.transport);
     let mut available = Vec::with_capacity(upstream.targets.len());
-    let mut states: Vec<(State, usize)> = Vec::new();
+    let mut states: Vec<(&'static str, usize)> = Vec::new();
     for (target, account) in upstream.targets.iter().zip(kept.targets) {
         let endpoint = &target.endpoint;
-        match states.iter_mut().find(|(state, _)| *state == endpoint.state) {
+        let word = if target.weight == 0 { "without weight" } else { endpoint.state.as_str() };
+        match states.iter_mut().find(|(state, _)| *state == word) {
             Some((_, count)) => *count += 1,
-            None => states.push((endpoint.state, 1)),
+            None => states.push((word, 1)),
         }
-        let Some(address) = endpoint.address().filter(|_| endpoint.is_available()) else { continue };
+        let may_serve = endpoint.is_available() && target.weight > 0;
+        let Some(address) = endpoint.address().filter(|_| may_serve) else {
+            account.load.cool();
+            continue;
+        };
         available.push(Arc::new(Target {
             id: account.id,
             address: SocketAddr::new(address, target.port),
             scheme: target.scheme,
             host: target.host.clone(),
+            path_prefix: target.path_prefix.clone(),
+            weight: target.weight,
+            key: key(target),
+            load: account.load,
             endpoint: endpoint.instance.name.clone(),
             reach,
             counters: account.counters,
@@ -83,6 +93,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     }
     Upstream {
         name: upstream.name.clone(),
+        plan: Plan::new(&upstream.balancing, &available),
         available,
         states,
         pass_host_header: upstream.pass_host_header,
@@ -90,6 +101,12 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
         budget: kept.budget,
         scope: kept.scope,
     }
+}
+
+/// What hashes know a target by: the instance and the port, whichever life it is in and wherever it is reached.
+fn key(target: &discovery::Target) -> u64 {
+    let discovery::EndpointKey { provider, instance, .. } = &target.endpoint.key;
+    hash::of(format!("{provider}/{instance}:{}", target.port).as_bytes())
 }
 
 /// An entry point while its routes are filed.

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{Exchange, Upload};
+use super::{Exchange, Leg, Upload};
+use crate::balancer::Running;
 use crate::deadline::{timeout, timeout_at};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over, within};
@@ -37,9 +38,24 @@ pub(in crate::http) struct Delivery {
     pub(in crate::http) sent: Cell<u64>,
     /// Whether the client takes the end of the connection for the end of the answer.
     pub(in crate::http) ends_with_connection: Cell<bool>,
+    /// What the endpoint has to do with it, where that is counted.
+    pub(in crate::http) running: Option<Running>,
 }
 
 impl Delivery {
+    /// Of what comes over this connection.
+    pub(in crate::http) fn of(leg: &mut Leg) -> Self {
+        Self { running: leg.running.take(), ..Self::default() }
+    }
+
+    /// The head came, with this status.
+    pub(in crate::http) fn head_came(&self, status: u16) {
+        self.status.set(Some(status));
+        if let Some(running) = &self.running {
+            running.answered();
+        }
+    }
+
     /// Sends these bytes to the client.
     async fn send(
         &self,
@@ -109,7 +125,7 @@ pub(super) async fn answer(
         }
         output.clear();
     };
-    delivery.status.set(Some(head.status));
+    delivery.head_came(head.status);
     delivery.ends_with_connection.set(head.ends_with_connection);
     if head.status == 101 {
         delivery.send(client, output.filled(), request).await?;

@@ -6,7 +6,7 @@ use portolan_config::tls::Scheme;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::balancer::{Tried, pick};
+use crate::balancer::{Asker, Running, Tried, pick};
 use crate::http::Reason;
 use crate::http::pool::Care;
 use crate::stream::Stream;
@@ -37,6 +37,8 @@ pub(crate) struct Leg {
     pub(in crate::http) endpoint: Stream,
     /// Whether it served an earlier request, so that its endpoint may have closed it meanwhile.
     pub(super) reused: bool,
+    /// What its target has to do with it, where that is counted.
+    pub(super) running: Option<Running>,
 }
 
 /// Why there is none.
@@ -51,6 +53,7 @@ impl Carrier<'_> {
     pub(super) async fn obtain(
         &mut self,
         upstream: &Upstream,
+        asker: Asker,
         tried: &Tried,
         care: Care,
         worker: &Worker,
@@ -60,13 +63,15 @@ impl Carrier<'_> {
             && upstream.available.iter().any(|target| target.id == pinned.target.id)
             && care.finds_silent(&mut pinned.endpoint)
         {
-            return Ok(Leg { target: pinned.target, endpoint: pinned.endpoint, reused: true });
+            let running = pinned.target.begin(upstream);
+            return Ok(Leg { target: pinned.target, endpoint: pinned.endpoint, reused: true, running });
         }
-        let target = pick(upstream, tried).ok_or(Unobtainable::Exhausted)?;
+        let target = pick(upstream, asker, tried).ok_or(Unobtainable::Exhausted)?;
+        let running = target.begin(upstream);
         if let Self::Pooled = self
             && let Some(endpoint) = worker.pool.take(&target, care)
         {
-            return Ok(Leg { target, endpoint, reused: true });
+            return Ok(Leg { target, endpoint, reused: true, running });
         }
         // Published ports are passed on unread: there it is the client who speaks TLS, or nobody.
         let connected = match self {
@@ -74,7 +79,7 @@ impl Carrier<'_> {
             Self::Pinned(_) => connect(&target).await,
         };
         match connected {
-            Ok(endpoint) => Ok(Leg { target, endpoint, reused: false }),
+            Ok(endpoint) => Ok(Leg { target, endpoint, reused: false, running }),
             Err(reason) => Err(Unobtainable::Failed(target, reason)),
         }
     }

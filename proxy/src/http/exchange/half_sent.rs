@@ -41,6 +41,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         body_bytes_max: u64::MAX,
         head,
         host_at: None,
+        asker: Asker::default(),
         upstream,
         passage: None,
     };

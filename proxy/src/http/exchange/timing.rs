@@ -54,6 +54,7 @@ async fn upload_to<C: Future<Output = TcpStream>>(
         body_bytes_max: u64::MAX,
         head,
         host_at: None,
+        asker: Asker::default(),
         upstream: Arc::new(upstream),
         passage: None,
     };

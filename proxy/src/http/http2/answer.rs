@@ -68,7 +68,7 @@ pub(super) async fn answer(
                 *response.status_mut() = StatusCode::OK;
                 response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
                 delivery.begun.set(true);
-                delivery.status.set(Some(200));
+                delivery.head_came(200);
                 reply.head(response, false)?;
                 return Ok(Answered { reusable: false, tunnel: Some(input) });
             }
@@ -78,7 +78,7 @@ pub(super) async fn answer(
         }
     }
     delivery.begun.set(true);
-    delivery.status.set(Some(head.status));
+    delivery.head_came(head.status);
     let ends = head.framing == Framing::Empty;
     reply.head(head.response, ends)?;
     if !ends {

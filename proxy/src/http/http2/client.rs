@@ -43,7 +43,7 @@ impl Client for Http2<'_> {
         worker: &Worker,
     ) -> Result<Outcome, Failure> {
         let upload = Upload::new(self.body.is_none(), request, &leg.target);
-        let delivery = Delivery::default();
+        let delivery = Delivery::of(&mut leg);
         let answered = {
             let (mut from_endpoint, mut to_endpoint) = leg.endpoint.split();
             let addressed = request.addressed_to(&leg.target, worker);
@@ -86,7 +86,10 @@ impl Client for Http2<'_> {
             Ok(answered) => {
                 outcome.keep_alive = true;
                 match answered.tunnel {
-                    Some(early) => outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early }),
+                    Some(early) => {
+                        let running = delivery.running;
+                        outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running });
+                    }
                     None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
                     None => {}
                 }

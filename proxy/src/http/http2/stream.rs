@@ -22,6 +22,7 @@ use super::websocket::{self, Handshake};
 use super::{Open, Shared};
 use crate::access_log::Asked;
 use crate::deadline::{Moment, timeout};
+use crate::http::asker::asker;
 use crate::http::body::Framing;
 use crate::http::entry_point::earlier;
 use crate::http::exchange::{Carrier, Exchange, Outcome, attempt};
@@ -205,6 +206,7 @@ impl Stream {
             body_bytes_max: limits.body_bytes_max,
             head: out,
             host_at,
+            asker: asker(&route.upstream, &head, &path, peer),
             upstream: route.upstream.clone(),
             passage: None,
         };

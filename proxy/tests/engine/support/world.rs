@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
+use portolan_config::dynamic::service::LoadBalancer;
 use portolan_config::dynamic::{Format, read_file};
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
@@ -107,6 +108,16 @@ impl World {
     pub(crate) fn serve_as(&mut self, upstream: &str, targets: Vec<Target>) {
         self.snapshot.upstreams.retain(|known| known.name != upstream);
         self.snapshot.upstreams.push(Arc::new(Upstream::new(upstream.to_owned(), targets)));
+        self.apply();
+    }
+
+    /// From now on, `app@test` is at these places, and requests are spread over them like this.
+    pub(crate) fn spread(&mut self, targets: Vec<Target>, balancing: LoadBalancer) {
+        let mut upstream = Upstream::new("app@test".to_owned(), targets);
+        upstream.pass_host_header = balancing.pass_host_header;
+        upstream.balancing = Arc::new(balancing);
+        self.snapshot.upstreams.retain(|known| known.name != upstream.name);
+        self.snapshot.upstreams.push(Arc::new(upstream));
         self.apply();
     }
 

@@ -1,0 +1,71 @@
+//! What Portolan has for a load balancer beside what Traefik has: by what requests are hashed, slow starts.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+/// `hashBy`: what of a request decides where it goes, with the strategies `hrw` and `maglev`. Requests without it take
+/// turns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HashBy {
+    /// The client's address.
+    #[default]
+    Address,
+    /// The path, without the query.
+    Path,
+    /// The value of this field.
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+}
+
+impl HashBy {
+    /// Reads `address`, `path`, `header:NAME` or `cookie:NAME`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (kind, name) = text.split_once(':').map_or((text, ""), |(kind, name)| (kind, name.trim()));
+        match (kind.trim().to_ascii_lowercase().as_str(), name) {
+            ("address", "") => Ok(Self::Address),
+            ("path", "") => Ok(Self::Path),
+            ("header", name) if !name.is_empty() => Ok(Self::Header(name.to_owned())),
+            ("cookie", name) if !name.is_empty() => Ok(Self::Cookie(name.to_owned())),
+            _ => Err(format!(
+                "`{text}` is nothing that can be hashed: write `address`, `path`, `header:NAME` or `cookie:NAME`"
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HashBy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for HashBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Address => serializer.serialize_str("address"),
+            Self::Path => serializer.serialize_str("path"),
+            Self::Header(name) => serializer.collect_str(&format_args!("header:{name}")),
+            Self::Cookie(name) => serializer.collect_str(&format_args!("cookie:{name}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hashed_is_read_and_what_is_not_is_told() {
+        for (text, meant) in [
+            ("address", HashBy::Address),
+            ("Path", HashBy::Path),
+            ("header:X-User", HashBy::Header("X-User".into())),
+            ("cookie: session", HashBy::Cookie("session".into())),
+        ] {
+            assert_eq!(HashBy::parse(text), Ok(meant), "{text}");
+        }
+        for text in ["", "header", "header:", "address:x", "body"] {
+            assert!(HashBy::parse(text).is_err(), "{text}");
+        }
+    }
+}
