@@ -40,7 +40,8 @@ fn banner(settings: &Settings, source: Source, snapshot: &Snapshot) -> String {
             "one label puts port 8080 in front of it",
         );
     }
-    let entry_point = settings.entry_points.first().map(|entry_point| entry_point.address);
+    let entry_point = settings.entry_points.iter().find(|entry_point| entry_point.protocol == Protocol::Tcp);
+    let entry_point = entry_point.map(|entry_point| entry_point.address);
     if let (Some(router), Some(address)) = (snapshot.routers.first(), entry_point)
         && let Some(host) = a_host(router)
     {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use portolan_config::settings::EntryPoint;
 use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::chart::{Policy, Reserved};
 use portolan_discovery::provider::demo::{Demo, DemoControl};
@@ -37,7 +36,7 @@ const DEMO_REPLICAS: usize = 3;
 pub fn run(gathered: &Gathered, source: Source) -> Result<ExitCode, String> {
     let settings = gathered.settings().map_err(|faults| gather::lines(&faults))?;
     logging::start(&settings.log)?;
-    say_what_was_read(gathered, &settings);
+    say_what_was_read(gathered);
     limits::raise_open_files();
     // The control plane has this thread to itself.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -48,20 +47,12 @@ pub fn run(gathered: &Gathered, source: Source) -> Result<ExitCode, String> {
 }
 
 /// Which file was read, and what of the settings asks for nothing.
-fn say_what_was_read(gathered: &Gathered, settings: &Settings) {
+fn say_what_was_read(gathered: &Gathered) {
     if let Some(file) = &gathered.file {
         tracing::info!(file = %file.display(), "settings are read from a file");
     }
     for warning in gathered.written.warnings() {
         tracing::warn!(origin = warning.origin, option = warning.key, "{}", warning.message);
-    }
-    for entry_point in
-        settings.entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Udp)
-    {
-        tracing::warn!(
-            name = entry_point.name,
-            "Portolan can't serve entry points for UDP yet; portolan.publish can"
-        );
     }
     let lacking = gathered.written.not_implemented();
     if !lacking.is_empty() {
@@ -103,7 +94,7 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     let (access_log, log_writer) = start_access_log(settings, &registry)?.unzip();
     let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let proxy_settings = ProxySettings {
-        entry_points: entry_points_for_tcp(settings),
+        entry_points: settings.entry_points.clone(),
         workers: settings.workers,
         host_name,
         access_log,
@@ -159,15 +150,6 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
         writer.finish();
     }
     Ok(code)
-}
-
-fn entry_points_for_tcp(settings: &Settings) -> Vec<EntryPoint> {
-    settings
-        .entry_points
-        .iter()
-        .filter(|entry_point| entry_point.protocol == Protocol::Tcp)
-        .cloned()
-        .collect()
 }
 
 /// Waits for the last connection, the deadline, or somebody who does not want to wait.

@@ -342,6 +342,7 @@ fn metrics_are_documented_and_exist() {
         "proxy/src/metrics.rs",
         "proxy/src/access_log.rs",
         "proxy/src/tls/metrics.rs",
+        "proxy/src/udp/metrics.rs",
         "discovery/src/metrics.rs",
         "dns/src/metrics.rs",
         "src/admin/metrics.rs",

@@ -21,3 +21,4 @@ mod resolvers;
 mod routes;
 mod settings;
 mod stopping;
+mod udp;

@@ -85,8 +85,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("tcp.services", Cost::Owner),
     all("tcp.middlewares", Cost::Owner),
     all("tcp.serversTransports", Cost::Owner),
-    all("udp.routers", Cost::Owner),
-    all("udp.services", Cost::Owner),
     all("tls.stores.<name>.defaultGeneratedCert", Cost::Option),
 ];
 

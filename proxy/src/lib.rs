@@ -27,6 +27,7 @@ mod published;
 mod stream;
 mod table;
 mod tls;
+mod udp;
 mod worker;
 
 #[doc(hidden)]

@@ -110,8 +110,15 @@ pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A UDP session through which nothing moves either way.
 pub const UDP_SESSION_IDLE: Duration = Duration::from_secs(30);
 
-/// UDP sessions for each published port, for each worker; the one idle longest gives way.
-pub const UDP_SESSIONS_MAX: usize = 4096;
+/// UDP sessions for each port or entry point, for each worker; the one idle longest gives way. Each has a socket, which
+/// systems give some twenty-eight thousand of (`net.ipv4.ip_local_port_range`).
+pub const UDP_SESSIONS_MAX: usize = 16_384;
+
+/// For answers that are on their way when a UDP client is given another endpoint.
+pub const UDP_LINGER: Duration = Duration::from_secs(1);
+
+/// Bytes of datagrams that wait for a worker, for each socket; as far as the system allows it (`net.core.rmem_max`).
+pub const UDP_QUEUE_BYTES: usize = 4096 * 1024;
 
 /// Lines of the access log that wait in a worker, however few they are.
 pub const LINES_WAIT: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::sync::mpsc;
 
 use crate::census::Census;
-use crate::limits::ACCEPT_QUEUE;
+use crate::limits::{ACCEPT_QUEUE, UDP_QUEUE_BYTES};
 use crate::table::{Port, Table};
 use crate::worker::{Command, Socket};
 
@@ -32,11 +32,14 @@ impl Listeners {
     /// Opens an entry point; gives the address it has.
     pub(crate) fn open_entry_point(&mut self, entry_point: &EntryPoint) -> io::Result<SocketAddr> {
         let address = entry_point.address;
-        let sockets = bind(address, Protocol::Tcp, self.workers.len())?;
+        let sockets = bind(address, entry_point.protocol, self.workers.len())?;
         let bound = sockets.first().map_or(Ok(address.socket()), local_address)?;
         let settings = Arc::new(entry_point.clone());
         let census = Census::new(&entry_point.limits);
-        self.send(sockets, |socket| Socket::EntryPoint(socket.into(), settings.clone(), census.clone()));
+        self.send(sockets, |socket| match settings.protocol {
+            Protocol::Tcp => Socket::EntryPoint(socket.into(), settings.clone(), census.clone()),
+            Protocol::Udp => Socket::UdpEntryPoint(socket.into(), settings.clone()),
+        });
         Ok(bound)
     }
 
@@ -152,6 +155,11 @@ fn bind_one(address: SocketAddr, protocol: Protocol, sharing: Sharing) -> io::Re
         // A small answer is sent at once; Nagle's algorithm would hold it back. Connections have it from their listener,
         // which spares each a system call (tcp(7)).
         socket.set_tcp_nodelay(true)?;
+    }
+    if protocol == Protocol::Udp {
+        // A burst waits here while a worker is at something else. Systems allow less (`net.core.rmem_max`), and give
+        // what they allow.
+        socket.set_recv_buffer_size(UDP_QUEUE_BYTES)?;
     }
     if sharing == Sharing::Shared {
         socket.set_reuse_port(true)?;

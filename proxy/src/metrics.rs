@@ -16,6 +16,7 @@ use prometheus::{
 
 use crate::http::{Method, Reason};
 use crate::tls;
+use crate::udp;
 
 /// Boundaries in seconds, those of OpenTelemetry's `http.server.request.duration`.
 const DURATION_BUCKETS: [f64; 14] =
@@ -34,6 +35,8 @@ pub struct Metrics {
     retries: IntCounterVec,
     /// What is counted of TLS.
     pub(crate) tls: tls::Metrics,
+    /// What is counted of datagrams.
+    pub(crate) udp: udp::Metrics,
     retries_refused: IntCounterVec,
     /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
     pub(crate) last_compile: prometheus::Gauge,
@@ -115,6 +118,7 @@ impl Metrics {
                 &["service"],
             )?,
             tls: tls::Metrics::register(registry)?,
+            udp: udp::Metrics::register(registry)?,
             retries_refused: counter(
                 "portolan_service_retries_refused_total",
                 "Requests not sent to another endpoint, because too many had been already",

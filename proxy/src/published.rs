@@ -2,10 +2,8 @@
 
 mod follow;
 mod tcp;
-mod udp;
 
 pub(crate) use tcp::serve as serve_tcp;
-pub(crate) use udp::serve as serve_udp;
 
 use std::cell::RefCell;
 use std::sync::Arc;

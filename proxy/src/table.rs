@@ -16,12 +16,14 @@ use crate::metrics::{EndpointCounters, Scope};
 
 mod chains;
 mod compile;
+mod datagrams;
 mod path;
 mod reach;
 mod routes;
 mod secure;
 
 pub use compile::compile;
+pub(crate) use datagrams::{Chosen, Datagrams};
 pub(crate) use path::routing_path;
 pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
@@ -40,6 +42,8 @@ pub struct Table {
     pub upstreams: Map<String, Arc<Upstream>>,
     /// The published ports, by where they listen.
     pub(crate) publications: BTreeMap<Port, Published>,
+    /// Where each UDP entry point leads, by its name.
+    pub(crate) datagrams: Map<String, Arc<Datagrams>>,
 }
 
 /// What one entry point takes.

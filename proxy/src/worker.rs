@@ -28,6 +28,7 @@ use crate::metrics::{Metrics, Recorder};
 use crate::published;
 use crate::table::{Port, Table, Upstream};
 use crate::tls::Front;
+use crate::udp;
 
 mod accept;
 mod buffer;
@@ -58,6 +59,8 @@ pub(crate) enum Socket {
     Tcp(std::net::TcpListener, Port, Option<Arc<Upstream>>),
     /// A published UDP port.
     Udp(std::net::UdpSocket, Port),
+    /// UDP, all of it to where the one router leads.
+    UdpEntryPoint(std::net::UdpSocket, Arc<settings::EntryPoint>),
 }
 
 /// What every task of a worker works with.
@@ -71,8 +74,8 @@ pub(crate) struct Worker {
     pub(crate) pipes: Pipes,
     /// Client connections that have nothing to say at present.
     pub(crate) parking: Parking<http::Waiting>,
-    /// Room for one datagram on its way back to a client.
-    pub(crate) datagram: RefCell<Vec<u8>>,
+    /// Room for datagrams on their way.
+    pub(crate) room: RefCell<udp::Room>,
     pub(crate) draining: watch::Receiver<bool>,
     /// The access log's lines of this worker, where there is a log.
     pub(crate) log: Option<Lines>,
@@ -111,7 +114,7 @@ impl Worker {
             buffers: Rc::default(),
             pipes: Pipes::default(),
             parking: Parking::new().unwrap(),
-            datagram: RefCell::default(),
+            room: RefCell::default(),
             draining,
             log: None,
             tasks: Cell::new(0),
@@ -170,7 +173,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         buffers: Rc::default(),
         pipes: Pipes::default(),
         parking: Parking::new()?,
-        datagram: RefCell::default(),
+        room: RefCell::default(),
         draining: parts.draining,
         log: parts.log.map(Lines::new),
         tasks: Cell::new(0),
@@ -300,8 +303,12 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }
         Socket::Udp(socket, port) => {
-            let port = Rc::new(published::Listening::new(port, None, worker));
-            spawn_counted(worker, published::serve_udp(socket, port, worker.clone(), closed));
+            let front = udp::Front::published(port, worker);
+            spawn_counted(worker, udp::serve(socket, front, worker.clone(), closed));
+        }
+        Socket::UdpEntryPoint(socket, settings) => {
+            let front = udp::Front::entry_point(&settings, worker);
+            spawn_counted(worker, udp::serve(socket, front, worker.clone(), closed));
         }
     }
 }

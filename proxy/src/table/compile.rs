@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portolan_config::settings::EntryPoint;
-use portolan_config::{Fault, ListenAddress};
+use portolan_config::{Fault, ListenAddress, Protocol};
 use portolan_discovery::{self as discovery, Snapshot};
 
 use super::chains::Chains;
 use super::secure::{self, Choice, Wishes};
-use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream};
+use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams};
 use crate::balancer::{Plan, hash};
 use crate::ledger::{Kept, Ledger};
 
@@ -24,7 +24,8 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
         table.upstreams.insert(upstream.name.clone(), compiled);
     }
     let chains = Chains::new(snapshot, ledger);
-    let mut entries: Vec<Draft> = entry_points.iter().map(Draft::new).collect();
+    let for_tcp = entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Tcp);
+    let mut entries: Vec<Draft> = for_tcp.map(Draft::new).collect();
     let mut routers: Vec<&Arc<discovery::Router>> = snapshot.routers.iter().collect();
     routers.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
     for (rank, router) in routers.into_iter().enumerate() {
@@ -57,6 +58,11 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             Published { upstream: publication.upstream.clone(), origin: publication.origin.clone() };
         table.publications.insert(port, published);
     }
+    let udp_upstream = |drawn: discovery::Upstream| {
+        let drawn = Arc::new(drawn);
+        ledger.upstream(&drawn, snapshot.generation, |kept| compile_upstream(&drawn, kept))
+    };
+    table.datagrams = datagrams::compile(&snapshot.layer_four, entry_points, udp_upstream, &mut faults);
     ledger.close_unused(snapshot.generation);
     (table, faults)
 }
@@ -155,10 +161,11 @@ impl<'s> Draft<'s> {
 /// Names the entry points that a router asks for and that do not exist.
 fn say_unknown(router: &discovery::Router, entry_points: &[EntryPoint], faults: &mut Vec<Fault>) {
     for name in &router.entry_points {
-        if entry_points.iter().any(|entry_point| entry_point.name == *name) {
+        let mut for_tcp = entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Tcp);
+        if for_tcp.clone().any(|entry_point| entry_point.name == *name) {
             continue;
         }
-        let mut known: Vec<&str> = entry_points.iter().map(|entry_point| entry_point.name.as_str()).collect();
+        let mut known: Vec<&str> = for_tcp.by_ref().map(|entry_point| entry_point.name.as_str()).collect();
         known.sort_unstable();
         let router_name = router.name.split('@').next().unwrap_or_default();
         faults.push(Fault::new(

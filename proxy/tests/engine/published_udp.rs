@@ -42,7 +42,7 @@ async fn a_client_stays_with_its_endpoint_and_gets_its_answers() {
     let mut world = World::of(&[at(&a), at(&b)]);
     let port = world.publish(Protocol::Udp);
     let mut firsts = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..32 {
         let client = socket().await;
         let (first, session) = reaches(&client, port, &[&a, &b]).await;
         for round in 0..3 {
@@ -56,7 +56,8 @@ async fn a_client_stays_with_its_endpoint_and_gets_its_answers() {
         }
         firsts.push(first);
     }
-    assert_eq!(firsts.iter().filter(|first| **first == 0).count(), 2, "{firsts:?}");
+    // Their addresses decide, and those are the system's choice.
+    assert!((4..=28).contains(&firsts.iter().filter(|first| **first == 0).count()), "{firsts:?}");
 }
 
 #[tokio::test]
