@@ -19,6 +19,7 @@ mod readme;
 mod real_clients;
 mod resolvers;
 mod routes;
+mod secondaries;
 mod settings;
 mod stopping;
 mod udp;

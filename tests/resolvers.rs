@@ -1,6 +1,6 @@
 //! Names as programs in containers look them up: through Docker's own resolver on a network, and without it.
 
-use crate::harness::{Container, Engine, Portolan};
+use crate::harness::{Container, Engine, Portolan, require};
 
 /// Port 53 of every address, as containers ask.
 const FLAGS: [&str; 2] = ["--dns-address=:53", "--dns-forward=off"];
@@ -80,4 +80,56 @@ fn on_the_default_bridge_portolan_is_asked_directly() {
     }
     let explained = portolan.admin("/api/resolve?name=db&from=client").expect("an answer").text();
     assert!(explained.contains(&address) && explained.contains("\"given\": true"), "{explained}");
+}
+
+/// `tests/clients/lookup.c` with the C library that small images have.
+fn musl_lookup() -> std::path::PathBuf {
+    let built = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("lookup-musl");
+    if !built.exists() {
+        // Under a name of its own first: another test may look.
+        let new = built.with_extension(std::process::id().to_string());
+        let mut compiler = std::process::Command::new(require("musl-gcc"));
+        compiler.args(["-static", "-O1", "-Wall", "-Werror", "-o"]).arg(&new).arg("tests/clients/lookup.c");
+        assert!(compiler.status().is_ok_and(|status| status.success()), "compile tests/clients/lookup.c");
+        std::fs::rename(&new, &built).expect("put it in place");
+    }
+    built
+}
+
+#[test]
+fn the_resolver_of_small_images_finds_the_same_names() {
+    let engine = Engine::start();
+    engine.network("shop");
+    engine.run(&replica("web-1", "shop"));
+    engine.run(&replica("web-2", "shop"));
+    let lookup = musl_lookup();
+    let portolan = {
+        let server = gateway(&engine, "shop");
+        engine.run(&client("behind", "shop", &server));
+        engine.run(&Container::new("first"));
+        let bridge = engine.docker(&["inspect", "--format", "{{.NetworkSettings.Gateway}}", "first"]);
+        // A search list as Kubernetes writes it: names with fewer dots than this are tried below each domain first.
+        engine.run(&client("direct", "bridge", &bridge).option("--dns-option=ndots:5"));
+        Portolan::start(&engine, &["--dns-address=:53", "--dns-forward=off", "--dns-views=false"])
+    };
+    for name in ["web-1", "web-2", "behind", "direct"] {
+        portolan.await_state(name, "ready");
+    }
+    let mut addresses = ["web-1", "web-2"].map(|name| engine.address(name, "shop").to_string()).to_vec();
+    addresses.sort();
+    for container in ["behind", "direct"] {
+        engine.docker(&["cp", &lookup.to_string_lossy(), &format!("{container}:/lookup")]);
+        for name in ["web", "web.portolan.internal", "tasks.web.portolan.internal."] {
+            let found = engine.try_docker(&["exec", container, "/lookup", name]).unwrap_or_default();
+            let mut found: Vec<&str> = found.lines().collect();
+            found.sort_unstable();
+            // Docker writes `ndots:0` on networks of one's own, and then this resolver takes any name for a whole one.
+            let expected = if (container, name) == ("behind", "web") { &[][..] } else { &addresses[..] };
+            assert_eq!(found, expected, "{container}: {name}");
+        }
+        // It takes any error but NXDOMAIN for a server that is ill, and would try again for seconds.
+        let started = std::time::Instant::now();
+        assert!(engine.try_docker(&["exec", container, "/lookup", "nosuch"]).is_err(), "{container}");
+        assert!(started.elapsed().as_secs() < 4, "{container}: {:?}", started.elapsed());
+    }
 }

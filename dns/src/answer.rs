@@ -49,6 +49,8 @@ pub struct Asker<'a> {
     pub now: u32,
     /// Whether others' names are looked up for this client.
     pub recursion: bool,
+    /// Whether it is on this host or in a network of ours, and takes us for its only name server.
+    pub near: bool,
     /// Whether a client in a container sees only what is on its networks.
     pub views: bool,
     /// Whether it may have all of a zone at once.
@@ -71,32 +73,73 @@ pub struct Outcome {
 /// Appends the answer to `query` to `reply`, or leaves it alone and returns `None` where silence is the answer: the
 /// bytes are no message, or are an answer themselves.
 pub fn answer(zone: &Zone, query: &[u8], asker: &Asker<'_>, reply: &mut Vec<u8>) -> Option<Outcome> {
-    answer_request(zone, &Request::read(query)?, &Asker { recursion: false, ..*asker }, reply)
+    let asker = Asker { recursion: false, near: false, ..*asker };
+    match answer_here(zone, &Request::read(query)?, &asker, reply) {
+        Answered::Here(outcome) => Some(outcome),
+        Answered::Elsewhere { .. } => None,
+    }
 }
 
-/// The same of a query that was read. `None`, and `reply` as it was, where others are to be asked.
-pub(crate) fn answer_request(
+/// What answers a query that was read.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// This, which was appended.
+    Here(Outcome),
+    /// What others are asked: nothing was appended.
+    Elsewhere {
+        /// The name to ask for, where it is not the question's: an alias of ours leads there.
+        led_to: Option<Box<[u8]>>,
+    },
+}
+
+/// What another server said: so many seconds ago, or, where that is `None`, so long ago that it has run out.
+type Said<'a> = (&'a Entry, Option<u32>);
+
+/// Whether others were asked where an alias led.
+#[derive(Clone, Copy)]
+enum Others<'a> {
+    NotAsked,
+    /// They gave no answer.
+    Silent,
+    Said(Said<'a>),
+}
+
+/// The same of a query that was read, and what others are asked where it is not known here.
+pub(crate) fn answer_here(
     zone: &Zone,
     request: &Request<'_>,
     asker: &Asker<'_>,
     reply: &mut Vec<u8>,
-) -> Option<Outcome> {
+) -> Answered {
+    build(zone, request, asker, Others::NotAsked, reply)
+}
+
+fn build(
+    zone: &Zone,
+    request: &Request<'_>,
+    asker: &Asker<'_>,
+    others: Others<'_>,
+    reply: &mut Vec<u8>,
+) -> Answered {
     let record_type = request.question.as_ref().map(|question| question.record_type);
     let known = cookie(request, asker).is_some_and(|(_, good)| good);
     let mut flags = Flags { recursion_available: asker.recursion, ..Flags::default() };
     let (Some(question), None) = (&request.question, request.refusal) else {
         let rcode = request.refusal.unwrap_or(Rcode::FormErr);
         begin(zone, request, None, asker, reply).finish(request, rcode, flags);
-        return Some(Outcome { record_type, rcode, truncated: false, known });
+        return Answered::Here(Outcome { record_type, rcode, truncated: false, known });
     };
     let name = question.name.lower();
     let Lookup { found, suffix, origin } = zone.find(name);
-    let special = Special::of(name, question.record_type).filter(|_| asker.recursion);
+    // Resolvers wait for another server after REFUSED; that such a name is nobody's needs no other to know.
+    let special = Special::of(name, question.record_type).filter(|_| asker.near && request.recursion_desired);
     let transfer = matches!(question.record_type, RecordType::AXFR | RecordType::IXFR);
     let is_elsewhere = matches!(found, Found::Outside) && special.is_none() && !transfer;
-    if is_elsewhere && asker.recursion && request.recursion_desired {
-        return None;
+    let asks_others = asker.recursion && request.recursion_desired;
+    if is_elsewhere && asks_others {
+        return Answered::Elsewhere { led_to: None };
     }
+    let start = reply.len();
     let mut answer = Answer {
         zone,
         apex: if suffix.is_some() { Owner::Zone(&[]) } else { Owner::Question },
@@ -104,44 +147,66 @@ pub(crate) fn answer_request(
         is_first: origin == zone.origin(),
         writer: begin(zone, request, Some((origin, suffix)), asker, reply),
         truncated: false,
+        others,
+        led_to: None,
     };
     let rcode = match (&found, special) {
         (Found::Outside, Some(special)) => answer.special(special, question.record_type),
         _ if transfer => answer.no_transfer(&found, question.record_type, asker),
         _ => answer.fill(&found, question.record_type),
     };
+    if let Some(led_to) = answer.led_to.take().filter(|_| asks_others) {
+        reply.truncate(start);
+        return Answered::Elsewhere { led_to: Some(led_to) };
+    }
     flags.truncated = answer.truncated;
     flags.authoritative = matches!(rcode, Rcode::NoError | Rcode::NxDomain);
     answer.writer.finish(request, rcode, flags);
-    Some(Outcome { record_type, rcode, truncated: flags.truncated, known })
+    Answered::Here(Outcome { record_type, rcode, truncated: flags.truncated, known })
 }
 
-/// Appends what another server answered to `reply`: `age` seconds ago, or, where that is `None`, so long ago that it has
-/// run out. Without an entry none could be had.
+/// Appends what another server said to `reply`, behind the alias that led there, if one did. Without anything said, none
+/// could be had.
 pub(crate) fn relay(
     zone: &Zone,
     request: &Request<'_>,
     asker: &Asker<'_>,
-    entry: Option<(&Entry, Option<u32>)>,
+    said: Option<Said<'_>>,
     reply: &mut Vec<u8>,
 ) -> Outcome {
     let record_type = request.question.as_ref().map(|question| question.record_type);
+    let is_ours = request
+        .question
+        .as_ref()
+        .is_some_and(|question| !matches!(zone.find(question.name.lower()).found, Found::Outside));
+    let others = said.map_or(Others::Silent, Others::Said);
+    if is_ours && let Answered::Here(outcome) = build(zone, request, asker, others, reply) {
+        return outcome;
+    }
     let known = cookie(request, asker).is_some_and(|(_, good)| good);
     let mut flags = Flags { recursion_available: true, ..Flags::default() };
     let mut writer = begin(zone, request, None, asker, reply);
     let mut rcode = Rcode::ServFail;
-    if let Some((entry, age)) = entry {
-        let stale = if age.is_none() { Some(STALE_TTL) } else { None };
-        flags.truncated = writer.relay(&entry.reply, age.unwrap_or(0), stale).is_err();
+    if let Some((entry, age)) = said {
+        flags.truncated = writer.relay(&entry.reply, age.unwrap_or(0), stale(age)).is_err();
         flags.authentic = entry.reply.authentic && request.edns.is_some_and(|edns| edns.dnssec_ok);
-        rcode = match entry.reply.rcode {
-            0 => Rcode::NoError,
-            3 => Rcode::NxDomain,
-            _ => Rcode::ServFail,
-        };
+        rcode = said_rcode(entry);
     }
     writer.finish(request, rcode, flags);
     Outcome { record_type, rcode, truncated: flags.truncated, known }
+}
+
+/// How long what has run out may be kept.
+fn stale(age: Option<u32>) -> Option<u32> {
+    if age.is_none() { Some(STALE_TTL) } else { None }
+}
+
+fn said_rcode(entry: &Entry) -> Rcode {
+    match entry.reply.rcode {
+        0 => Rcode::NoError,
+        3 => Rcode::NxDomain,
+        _ => Rcode::ServFail,
+    }
 }
 
 /// Begins the answer; with the zone that the question's name is in, and where in it that begins, if it does.
@@ -183,6 +248,10 @@ struct Answer<'a> {
     apex: Owner<'static>,
     writer: Writer<'a>,
     truncated: bool,
+    /// What others said of the name that an alias leads to, once they were asked.
+    others: Others<'a>,
+    /// That name, before.
+    led_to: Option<Box<[u8]>>,
 }
 
 impl Answer<'_> {
@@ -253,8 +322,9 @@ impl Answer<'_> {
                 let missing = matches!(zone.find(&target).found, Found::Missing);
                 if missing {
                     self.negative();
+                    return Rcode::NxDomain;
                 }
-                return if missing { Rcode::NxDomain } else { Rcode::NoError };
+                return self.leave(&target, record_type);
             };
             let is_alias = is_alias(node, record_type);
             let Some(set) = node.get(if is_alias { RecordType::CNAME } else { record_type }) else {
@@ -268,6 +338,25 @@ impl Answer<'_> {
             alias = set;
         }
         Rcode::NoError
+    }
+
+    /// An alias leads to a name of others: what they said of it, or that they are to be asked.
+    fn leave(&mut self, target: &[u8], record_type: RecordType) -> Rcode {
+        match self.others {
+            Others::NotAsked => {
+                self.led_to = Some(target.into());
+                Rcode::NoError
+            }
+            Others::Silent => Rcode::ServFail,
+            Others::Said((entry, age)) => {
+                for (owner, record) in
+                    entry.reply.answers(target, record_type.into(), age.unwrap_or(0), stale(age))
+                {
+                    self.truncated |= self.writer.foreign(&owner, &record).is_err();
+                }
+                said_rcode(entry)
+            }
+        }
     }
 
     fn node(&mut self, node: &Node, record_type: RecordType) {

@@ -62,6 +62,7 @@ pub fn explain(
         cookies: None,
         now: 0,
         recursion: false,
+        near: false,
         views: true,
         may_transfer: false,
     };

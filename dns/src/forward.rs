@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_proto::rr::RecordType;
 use portolan_config::settings::dns;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -38,7 +39,7 @@ use upstream::Upstream;
 
 use crate::metrics::Metrics;
 use crate::names::is_below;
-use crate::request::{Question, Request};
+use crate::request::Request;
 
 /// Questions on their way to others; one more is refused.
 const FLIGHTS_MAX: usize = 1024;
@@ -126,10 +127,16 @@ enum Event {
 
 impl Forward {
     /// What is asked, and what is kept of it. What is about to run out, and asked for often, is fetched again.
-    pub(crate) fn lookup(&self, request: &Request<'_>, question: &Question<'_>, now: u32) -> (Asked, Kept) {
+    pub(crate) fn lookup(
+        &self,
+        request: &Request<'_>,
+        name: &[u8],
+        record_type: RecordType,
+        now: u32,
+    ) -> (Asked, Kept) {
         let asked = Asked {
-            name: question.name.lower().into(),
-            record_type: question.record_type.into(),
+            name: name.into(),
+            record_type: record_type.into(),
             dnssec_ok: request.edns.is_some_and(|edns| edns.dnssec_ok),
             checking_disabled: request.checking_disabled,
         };

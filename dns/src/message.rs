@@ -221,6 +221,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Appends an answer of somebody else's name, as others gave it: its owner whole, the rest from the type on.
+    pub(crate) fn foreign(&mut self, owner: &[u8], record: &[u8]) -> Result<(), Full> {
+        if self.out.len() - self.start + owner.len() + record.len() > self.limit {
+            return Err(Full);
+        }
+        self.out.extend_from_slice(owner);
+        self.out.extend_from_slice(record);
+        self.counts[Section::Answer as usize] += 1;
+        Ok(())
+    }
+
     /// Lets the message become as long as any on a connection.
     pub(crate) fn widen(&mut self) {
         self.limit = usize::from(u16::MAX) - OPT;

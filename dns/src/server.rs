@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::answer::{Asker, Outcome, Transport, answer_request, relay};
+use crate::answer::{Answered, Asker, Outcome, Transport, answer_here, relay};
 use crate::cookie::Cookies;
 use crate::forward::{Asked, Entry, Forward, Forwarder, Given, Kept, forward, is_near};
 use crate::metrics::Metrics;
@@ -159,13 +159,15 @@ impl Context {
 impl Moment<'_> {
     fn asker(&self, transport: Transport, client: IpAddr) -> Asker<'_> {
         let client = client.to_canonical();
-        let recursion = self.context.forward.is_some() && is_near(client);
+        let near = is_near(client);
+        let recursion = self.context.forward.is_some() && near;
         Asker {
             transport,
             client,
             cookies: Some(&self.context.cookies),
             now: self.now,
             recursion,
+            near,
             views: self.context.views,
             may_transfer: self.context.transfer_to.iter().any(|network| network.contains(&client)),
         }
@@ -175,22 +177,25 @@ impl Moment<'_> {
     fn answer(&self, query: &[u8], transport: Transport, client: IpAddr, reply: &mut Vec<u8>) -> Verdict {
         let Some(request) = Request::read(query) else { return Verdict::Silence };
         let asker = self.asker(transport, client);
-        if let Some(outcome) = answer_request(&self.zone, &request, &asker, reply) {
-            return Verdict::Answered(outcome);
-        }
+        let led_to = match answer_here(&self.zone, &request, &asker, reply) {
+            Answered::Here(outcome) => return Verdict::Answered(outcome),
+            Answered::Elsewhere { led_to } => led_to,
+        };
         let (Some(forward), Some(question)) = (&self.context.forward, &request.question) else {
             return Verdict::Silence; // only a question that can be forwarded comes here
         };
-        let (asked, kept) = forward.lookup(&request, question, self.now);
+        let name = led_to.as_deref().unwrap_or(question.name.lower());
+        let (asked, kept) = forward.lookup(&request, name, question.record_type, self.now);
         let stale = match kept {
             Kept::Fresh(entry, age, _) => {
-                let entry = Some((&*entry, Some(age)));
-                return Verdict::Answered(relay(&self.zone, &request, &asker, entry, reply));
+                let said = Some((&*entry, Some(age)));
+                return Verdict::Answered(relay(&self.zone, &request, &asker, said, reply));
             }
             Kept::Stale(entry) => Some(entry),
             Kept::Nothing => None,
         };
-        Verdict::Elsewhere(Elsewhere { asked, written: question.name.written().to_vec(), stale })
+        let written = led_to.as_deref().unwrap_or(question.name.written());
+        Verdict::Elsewhere(Elsewhere { asked, written: written.to_vec(), stale })
     }
 }
 

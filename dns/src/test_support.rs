@@ -212,6 +212,7 @@ pub(crate) fn asker(transport: Transport) -> Asker<'static> {
         cookies: None,
         now: 0,
         recursion: false,
+        near: false,
         views: false,
         may_transfer: false,
     }

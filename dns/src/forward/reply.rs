@@ -3,7 +3,9 @@
 //!
 //! It knows messages. It must not know where they come from.
 
+use hickory_proto::op::Message;
 use hickory_proto::rr::RecordType;
+use hickory_proto::serialize::binary::BinEncodable;
 
 use crate::names::MAX_NAME;
 
@@ -112,6 +114,41 @@ impl Reply {
             let left = u32::from_be_bytes(*place).min(TTL_MAX).saturating_sub(age);
             *place = stale.unwrap_or(left).to_be_bytes();
         }
+    }
+
+    /// The answers to a question for `name`, each by its owner and what follows that, all names whole: for a message with
+    /// another question. `age` and `stale` as in [`Self::append`].
+    pub(crate) fn answers(
+        &self,
+        name: &[u8],
+        kind: u16,
+        age: u32,
+        stale: Option<u32>,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        // As the message was that they came in, but for what is not asked for here.
+        let mut message = vec![0, 0, 0x80, 0, 0, 1];
+        message.extend(self.counts.iter().flat_map(|count| count.to_be_bytes()));
+        message.extend_from_slice(name);
+        message.extend_from_slice(&kind.to_be_bytes());
+        message.extend_from_slice(&[0, 1]);
+        self.append(&mut message, age, stale);
+        let Ok(message) = Message::from_vec(&message) else { return Vec::new() };
+        let answers = message.answers.iter().filter_map(|record| {
+            let mut owner = Vec::with_capacity(MAX_NAME);
+            for label in &record.name {
+                owner.push(label.len() as u8);
+                owner.extend_from_slice(label);
+            }
+            owner.push(0);
+            let data = record.data.to_bytes().ok()?;
+            let mut rest = u16::from(record.record_type()).to_be_bytes().to_vec();
+            rest.extend_from_slice(&[0, 1]);
+            rest.extend_from_slice(&record.ttl.to_be_bytes());
+            rest.extend_from_slice(&u16::try_from(data.len()).ok()?.to_be_bytes());
+            rest.extend_from_slice(&data);
+            Some((owner, rest))
+        });
+        answers.collect()
     }
 
     fn read_records(message: &[u8], start: usize, rcode: u8) -> Option<Self> {

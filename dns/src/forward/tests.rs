@@ -150,6 +150,10 @@ impl Drop for Running {
 }
 
 fn start(groups: &[(&str, &[SocketAddr])]) -> Running {
+    start_with(groups, zone([container("web", "10.0.0.1")]))
+}
+
+fn start_with(groups: &[(&str, &[SocketAddr])], zone: crate::Zone) -> Running {
     let registry = Registry::new();
     let group = |(suffix, servers): &(&str, &[SocketAddr])| Group {
         suffix: (*suffix).to_owned(),
@@ -159,7 +163,7 @@ fn start(groups: &[(&str, &[SocketAddr])]) -> Running {
     let options = Options { forward: Some(forward), ..Options::default() };
     let settings = Dns { address: "127.0.0.1:0".parse().unwrap(), options, ..settings() };
     let shared = shared(&settings);
-    shared.store(Arc::new(zone([container("web", "10.0.0.1")])));
+    shared.store(Arc::new(zone));
     let server = Server::bind(&settings, shared, Metrics::register(&registry).unwrap()).unwrap();
     let address = server.local_addr();
     Running { address, registry, task: tokio::spawn(server.run(std::future::pending())) }
@@ -385,6 +389,34 @@ async fn connections_get_answers_from_others_too_and_do_not_wait_for_them() {
     given.sort();
     let others = |id: u16| (id, "NoError 192.0.2.1".to_owned());
     assert_eq!(given, [others(1), (2, "NoError 10.0.0.1".to_owned()), others(3), others(4)]);
+}
+
+#[tokio::test]
+async fn an_alias_that_leads_to_others_brings_what_they_say() {
+    let other = other(1, Manner::Good, 300).await;
+    let text = "www CNAME Www.Example.\nmissing CNAME nosuch.example.\nlocal CNAME www\n";
+    let fixed = crate::Fixed::parse(text, None, &settings()).unwrap();
+    let world = crate::test_support::snapshot([container("web", "10.0.0.1")]);
+    let zone = crate::Compiler::with_records(&settings(), &fixed).compile(&world).0;
+    let running = start_with(&[("", &[other.address])], zone);
+    for time in 0..2 {
+        for name in ["www", "local"] {
+            let reply = running.ask(name).await;
+            let (last, aliases) = reply.answers.split_last().unwrap();
+            assert_eq!(aliases.len(), if name == "www" { 1 } else { 2 }, "{time} {reply}");
+            assert_eq!(
+                (last.name.to_ascii().to_lowercase(), last.data.to_string()),
+                ("www.example.".into(), "192.0.2.1".into())
+            );
+            assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        }
+    }
+    assert_eq!(other.asked.load(Ordering::Relaxed), 1, "and it is kept");
+    let missing = running.ask("missing").await;
+    assert_eq!((missing.metadata.response_code, missing.answers.len()), (ResponseCode::NXDomain, 1));
+    let mut alone = with_edns(query("www", RecordType::A), 1232);
+    alone.metadata.recursion_desired = false;
+    assert_eq!(running.send(&alone).await.answers.len(), 1, "who does not ask for more gets no more");
 }
 
 #[tokio::test]
