@@ -19,8 +19,6 @@ pub struct NotYet {
     pub option: &'static str,
     /// What it costs to ask for it.
     pub cost: Cost,
-    /// The values for which it is as if it were applied: `passHostHeader` may be `true`.
-    unless: fn(&str) -> bool,
 }
 
 impl NotYet {
@@ -32,11 +30,7 @@ impl NotYet {
 }
 
 const fn all(option: &'static str, cost: Cost) -> NotYet {
-    NotYet { option, cost, unless: |_| false }
-}
-
-const fn unless(option: &'static str, cost: Cost, unless: fn(&str) -> bool) -> NotYet {
-    NotYet { option, cost, unless }
+    NotYet { option, cost }
 }
 
 /// The list.
@@ -46,10 +40,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.tls.certResolver", Cost::Option),
     all("http.routers.<name>.tls.domains", Cost::Option),
     all("http.services.<name>.loadBalancer.sticky", Cost::Option),
-    unless("http.services.<name>.loadBalancer.servers[n].url", Cost::Owner, |url| !url.starts_with("h2c://")),
-    unless("http.services.<name>.loadBalancer.servers[n].scheme", Cost::Owner, |scheme| {
-        !scheme.eq_ignore_ascii_case("h2c")
-    }),
     all("http.services.<name>.loadBalancer.healthCheck", Cost::Option),
     all("http.services.<name>.loadBalancer.passiveHealthCheck", Cost::Option),
     all("http.services.<name>.highestRandomWeight", Cost::Owner),
@@ -79,8 +69,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.serversTransports.<name>.minVersion", Cost::Owner),
     all("http.serversTransports.<name>.maxVersion", Cost::Owner),
     all("http.serversTransports.<name>.peerCertURI", Cost::Owner),
-    all("http.serversTransports.<name>.forwardingTimeouts.readIdleTimeout", Cost::Option),
-    all("http.serversTransports.<name>.forwardingTimeouts.pingTimeout", Cost::Option),
     all("tcp.routers", Cost::Owner),
     all("tcp.services", Cost::Owner),
     all("tcp.middlewares", Cost::Owner),
@@ -118,12 +106,12 @@ pub const PASSED_OVER: &[(&str, &str)] = &[
     ),
 ];
 
-/// What an option with this text costs, and what to say; `None` where it is applied.
-pub(crate) fn refusal(option: &str, text: &str) -> Option<(Cost, String)> {
+/// What an option costs, and what to say; `None` where it is applied.
+pub(crate) fn refusal(option: &str) -> Option<(Cost, String)> {
     if let Some((_, reason)) = NEVER.iter().find(|(never, _)| is_below(option, never)) {
         return Some((Cost::Owner, format!("Portolan does not do this: {reason}")));
     }
-    let entry = NOT_YET.iter().find(|entry| is_below(option, entry.option) && !(entry.unless)(text))?;
+    let entry = NOT_YET.iter().find(|entry| is_below(option, entry.option))?;
     Some((entry.cost, entry.message()))
 }
 

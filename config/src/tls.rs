@@ -142,6 +142,11 @@ pub struct ServersTransport {
     pub response_head_timeout: Option<Duration>,
     /// `forwardingTimeouts.idleConnTimeout`; unless written, the data plane's own.
     pub pool_idle_timeout: Option<Duration>,
+    /// `forwardingTimeouts.readIdleTimeout`: by HTTP/2, how long a silence is until the server is asked whether it is
+    /// there; unless written, it is not.
+    pub ping_after: Option<Duration>,
+    /// `forwardingTimeouts.pingTimeout`: how long its answer may take; unless written, the data plane's own.
+    pub pong_within: Option<Duration>,
 }
 
 impl Default for TlsOptions {

@@ -34,6 +34,8 @@ mod pool;
 mod reason;
 mod request;
 mod response;
+mod roads;
+mod trailers;
 
 pub use cost::Way;
 
@@ -46,6 +48,7 @@ pub(crate) use forwarded::is_alias;
 pub(crate) use head::{RequestHead, fields, parse_request};
 pub(crate) use peer::Peer;
 pub(crate) use pool::Pool;
+pub(crate) use roads::{Lane, Roads};
 
 pub(crate) use method::Method;
 pub(crate) use reason::Reason;

@@ -51,6 +51,9 @@ pub const BODY_IDLE: Duration = Duration::from_secs(60);
 /// guides) after which servers close them, so that it is we who close.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
+/// An HTTP/2 connection to an endpoint whose PING is not answered, where a serversTransport asks for PINGs.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Waiting connections for each endpoint, for each worker.
 pub const POOL_PER_TARGET_MAX: usize = 256;
 
@@ -68,6 +71,9 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 512;
 
 /// Bytes of a trailer section.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Fields of a trailer section, where one side speaks HTTP/2.
+pub const TRAILER_FIELDS_MAX: usize = 32;
 
 /// Bytes read at a time.
 pub const BUFFER_BYTES: usize = 16 * 1024;
@@ -140,6 +146,10 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes of one answer that wait in a connection for the client's socket.
 pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
+
+/// Streams of one HTTP/2 connection to an endpoint at a time, where it takes more; then there is one more connection. What
+/// one connection may hold of answers that clients are slow to take follows from it.
+pub const HTTP2_ENDPOINT_STREAMS_MAX: usize = 100;
 
 /// What a client may spend on frames that move no request on, at a price of 1 each and 10 for an empty one; then the
 /// connection is closed. Envoy lets 1,000 wait.

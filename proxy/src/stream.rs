@@ -1,4 +1,5 @@
-//! A connection to a client or an endpoint as the engine sees it: a stream of bytes, in the clear or by TLS.
+//! A connection to a client or an endpoint as the engine sees it: a stream of bytes, in the clear or by TLS. An
+//! endpoint's may be one stream of a connection by HTTP/2, which is spoken to as if it were a connection.
 //!
 //! It knows how bytes travel, and nothing of what they mean.
 
@@ -15,6 +16,7 @@ use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::ProtocolVersion;
 
 use crate::access_log::Agreed;
+use crate::http::Lane;
 
 /// A connection.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// By TLS, on either side of it. In a cell, so that both halves can use it: they belong to one task.
     Tls(Box<RefCell<Tls>>),
+    /// A stream of an endpoint's connection by HTTP/2.
+    Lane(Box<RefCell<Lane>>),
 }
 
 /// A TLS session with the connection it runs over.
@@ -40,6 +44,7 @@ pub(crate) struct Tls {
 pub(crate) enum ReadHalf<'a> {
     Tcp(tcp::ReadHalf<'a>),
     Tls(&'a RefCell<Tls>),
+    Lane(&'a RefCell<Lane>),
 }
 
 /// The half that is written to.
@@ -47,12 +52,23 @@ pub(crate) enum ReadHalf<'a> {
 pub(crate) enum WriteHalf<'a> {
     Tcp(tcp::WriteHalf<'a>),
     Tls(&'a RefCell<Tls>),
+    Lane(&'a RefCell<Lane>),
 }
 
 impl Stream {
     /// One that speaks TLS, after the handshake.
     pub(crate) fn tls(session: impl Into<TlsStream<TcpStream>>) -> Self {
         Self::Tls(Box::new(RefCell::new(Tls { session: session.into(), broken: false, unsent: 0 })))
+    }
+
+    /// A stream of a connection by HTTP/2.
+    pub(crate) fn lane(lane: Lane) -> Self {
+        Self::Lane(Box::new(RefCell::new(lane)))
+    }
+
+    /// Whether the other side said that it did not look at what was sent.
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        matches!(self, Self::Lane(lane) if lane.borrow().is_unprocessed())
     }
 
     /// Whether it speaks TLS.
@@ -83,6 +99,7 @@ impl Stream {
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
             Self::Tls(tls) => (ReadHalf::Tls(tls), WriteHalf::Tls(tls)),
+            Self::Lane(lane) => (ReadHalf::Lane(lane), WriteHalf::Lane(lane)),
         }
     }
 
@@ -91,6 +108,7 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp.readable().await,
             Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
+            Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
         }
     }
 
@@ -109,30 +127,37 @@ impl Stream {
                     .poll_read(&mut context, &mut ReadBuf::new(&mut room))
                     .is_pending()
             }
+            // It has served its one request.
+            Self::Lane(_) => false,
         }
     }
 
     /// Resolves when the other side has sent something (`true`) or ended (`false`), which is left to be read.
     pub(crate) async fn heard(&self) -> io::Result<bool> {
         let mut room = [MaybeUninit::uninit()];
-        let heard =
-            poll_fn(|context| self.with_tcp(|tcp| tcp.poll_peek(context, &mut ReadBuf::uninit(&mut room))));
+        let heard = poll_fn(|context| {
+            let peeked = self.with_tcp(|tcp| tcp.poll_peek(context, &mut ReadBuf::uninit(&mut room)));
+            peeked.unwrap_or(Poll::Pending)
+        });
         Ok(heard.await? > 0)
     }
 
-    /// The connection below.
-    pub(crate) fn with_tcp<T>(&self, look: impl FnOnce(&TcpStream) -> T) -> T {
+    /// The connection below, unless others use it as well.
+    pub(crate) fn with_tcp<T>(&self, look: impl FnOnce(&TcpStream) -> T) -> Option<T> {
         match self {
-            Self::Tcp(tcp) => look(tcp),
-            Self::Tls(tls) => look(tls.borrow().session.get_ref().0),
+            Self::Tcp(tcp) => Some(look(tcp)),
+            Self::Tls(tls) => Some(look(tls.borrow().session.get_ref().0)),
+            Self::Lane(_) => None,
         }
     }
 
     /// Makes closing it break it off: where the end of the connection is the end of what was said, a break must not
     /// look like one.
     pub(crate) fn break_off(&self) {
-        if let Self::Tls(tls) = self {
-            tls.borrow_mut().broken = true;
+        match self {
+            Self::Tcp(_) => {}
+            Self::Tls(tls) => tls.borrow_mut().broken = true,
+            Self::Lane(lane) => lane.borrow_mut().reset(),
         }
         self.with_tcp(|tcp| {
             let _ = tcp.set_zero_linger();
@@ -180,6 +205,7 @@ impl AsyncRead for ReadHalf<'_> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(context, room),
             Self::Tls(tls) => tls.borrow_mut().poll_read(context, room),
+            Self::Lane(lane) => lane.borrow_mut().poll_read(context, room),
         }
     }
 }
@@ -189,7 +215,7 @@ impl ReadHalf<'_> {
     pub(crate) fn in_the_clear(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp.as_ref()),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Lane(_) => None,
         }
     }
 
@@ -198,6 +224,7 @@ impl ReadHalf<'_> {
         match self {
             Self::Tcp(tcp) => tcp.readable().await,
             Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
+            Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
         }
     }
 }
@@ -212,6 +239,8 @@ impl WriteHalf<'_> {
             match self {
                 Self::Tcp(tcp) => tcp.as_ref().poll_peek(context, &mut room),
                 Self::Tls(tls) => tls.borrow().session.get_ref().0.poll_peek(context, &mut room),
+                // It is clients that are watched.
+                Self::Lane(_) => Poll::Pending,
             }
         });
         if peeked.await.is_ok() {
@@ -223,7 +252,7 @@ impl WriteHalf<'_> {
     pub(crate) fn in_the_clear(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp.as_ref()),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Lane(_) => None,
         }
     }
 }
@@ -233,6 +262,7 @@ impl AsyncWrite for WriteHalf<'_> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
             Self::Tls(tls) => tls.borrow_mut().poll_write(context, bytes),
+            Self::Lane(lane) => lane.borrow_mut().poll_write(context, bytes),
         }
     }
 
@@ -240,6 +270,7 @@ impl AsyncWrite for WriteHalf<'_> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
             Self::Tls(tls) => Pin::new(&mut tls.borrow_mut().session).poll_flush(context),
+            Self::Lane(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -247,6 +278,10 @@ impl AsyncWrite for WriteHalf<'_> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
             Self::Tls(tls) => tls.borrow_mut().poll_shutdown(context),
+            Self::Lane(lane) => {
+                lane.borrow_mut().end();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -260,6 +295,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(context, room),
             Self::Tls(tls) => tls.get_mut().poll_read(context, room),
+            Self::Lane(lane) => lane.get_mut().poll_read(context, room),
         }
     }
 }
@@ -269,6 +305,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
             Self::Tls(tls) => tls.get_mut().poll_write(context, bytes),
+            Self::Lane(lane) => lane.get_mut().poll_write(context, bytes),
         }
     }
 
@@ -276,6 +313,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
             Self::Tls(tls) => Pin::new(&mut tls.get_mut().session).poll_flush(context),
+            Self::Lane(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -283,6 +321,10 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
             Self::Tls(tls) => tls.get_mut().poll_shutdown(context),
+            Self::Lane(lane) => {
+                lane.get_mut().end();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }

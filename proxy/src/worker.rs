@@ -22,7 +22,7 @@ use tokio::task::LocalSet;
 use crate::access_log::{AccessLog, Lines};
 use crate::census::Census;
 use crate::deadline::{self, Moment, Wait};
-use crate::http::{self, EntryPoint, Pool};
+use crate::http::{self, EntryPoint, Pool, Roads};
 use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
 use crate::published;
@@ -70,6 +70,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) pool: Pool,
+    /// Connections to endpoints that serve many requests at a time.
+    pub(crate) roads: Roads,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) pipes: Pipes,
     /// Client connections that have nothing to say at present.
@@ -111,6 +113,7 @@ impl Worker {
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             recorder: Recorder::default(),
             pool: Pool::default(),
+            roads: Roads::default(),
             buffers: Rc::default(),
             pipes: Pipes::default(),
             parking: Parking::new().unwrap(),
@@ -170,6 +173,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         metrics: parts.metrics,
         recorder: Recorder::default(),
         pool: Pool::default(),
+        roads: Roads::default(),
         buffers: Rc::default(),
         pipes: Pipes::default(),
         parking: Parking::new()?,
@@ -203,6 +207,7 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
             },
             _ = tick.tick() => {
                 worker.pool.sweep(&worker.table());
+                worker.roads.sweep(&worker.table());
                 worker.buffers.sweep();
                 worker.pipes.sweep();
             }

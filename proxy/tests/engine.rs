@@ -26,6 +26,8 @@ mod fields;
 mod http10;
 #[path = "engine/http2.rs"]
 mod http2;
+#[path = "engine/http2_endpoints.rs"]
+mod http2_endpoints;
 #[path = "engine/interim.rs"]
 mod interim;
 #[path = "engine/limits.rs"]

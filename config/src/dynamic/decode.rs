@@ -35,8 +35,6 @@ pub(super) struct Used {
     /// With the names written: `http.routers.api.tls`.
     pub(super) path: String,
     pub(super) place: Place,
-    /// Its text, where it is one.
-    pub(super) text: Option<String>,
 }
 
 /// What decoding an object gave.
@@ -152,15 +150,10 @@ struct At<'a> {
 
 impl<'a> At<'a> {
     fn note(&self) {
-        let text = match &self.node.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        };
         self.notes.used.borrow_mut().push(Used {
             option: self.path.option(),
             path: self.path.shown(),
             place: self.node.place.clone(),
-            text,
         });
     }
 

@@ -179,8 +179,7 @@ fn item<W: DeserializeOwned, T>(
             .ok()
     });
     for used in &used {
-        let text = used.text.as_deref().unwrap_or_default();
-        let Some((cost, message)) = not_yet::refusal(&used.option, text) else { continue };
+        let Some((cost, message)) = not_yet::refusal(&used.option) else { continue };
         lost |= cost == Cost::Owner;
         // One word is enough for all that stands below it.
         if !found.iter().any(|told| used.path.starts_with(&told.path) && told.message == message) {

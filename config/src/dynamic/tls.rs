@@ -290,6 +290,8 @@ impl ServersTransport {
             dial_timeout: written(timeouts.dial_timeout, default.dial_timeout),
             response_head_timeout: written(timeouts.response_header_timeout, default.response_header_timeout),
             pool_idle_timeout: written(timeouts.idle_conn_timeout, default.idle_conn_timeout),
+            ping_after: written(timeouts.read_idle_timeout, default.read_idle_timeout),
+            pong_within: written(timeouts.ping_timeout, default.ping_timeout),
         })
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn serve(
     counted: Option<Counted>,
 ) -> impl Future<Output = ()> {
     let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
-    let since = entry_point.limits.age_max.map(|_| Moment::now());
+    let since = if entry_point.limits.age_max.is_some() { Moment::now() } else { Moment::NEVER };
     let (open, requests) = (entry_point.scope.open(), 0);
     let history =
         History { peer, entry_point, requests, since, secured: None, _open: open, _counted: counted };
@@ -62,8 +62,8 @@ struct History {
     entry_point: Rc<EntryPoint>,
     /// How many requests came.
     requests: u32,
-    /// When it was opened, where that matters.
-    since: Option<Moment>,
+    /// When it was opened; never, where that does not matter.
+    since: Moment,
     /// By what it is safe, unless it is in the clear.
     secured: Option<Box<handshake::Secured>>,
     _open: OpenGuard,
@@ -388,10 +388,7 @@ impl Connection {
     /// Whether this is the last request that the connection takes.
     fn is_spent(&self) -> bool {
         let limits = &self.entry_point.limits;
-        let too_old = || match (self.since, limits.age_max) {
-            (Some(since), Some(max)) => since + max <= Moment::now(),
-            _ => false,
-        };
+        let too_old = || limits.age_max.is_some_and(|max| self.since + max <= Moment::now());
         self.requests >= limits.requests_max || too_old()
     }
 

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::body::{Body, Framing};
 use super::entry_point::{Deadlines, is_over, within};
+use super::head::{fields, parse_request};
 use super::pool::Care;
 use super::{Method, Reason};
 use crate::balancer::{Asker, Running, Tried};
@@ -77,6 +78,17 @@ impl Exchange {
         self.upgrade = passage.draft.upgrade;
         self.passage = Some(Rc::from(passage));
         Ok(())
+    }
+
+    /// Whether the other protocol that it asks for is a WebSocket.
+    fn asks_for_websocket(&self) -> bool {
+        let mut room = fields();
+        let head = parse_request(self.head.filled(), &mut room).ok().flatten();
+        head.is_some_and(|head| {
+            head.fields.iter().any(|field| {
+                field.name.eq_ignore_ascii_case("upgrade") && field.value.eq_ignore_ascii_case(b"websocket")
+            })
+        })
     }
 
     /// The head for this target, where that is another than for the others.
@@ -215,7 +227,7 @@ pub(super) async fn attempt(
     for _ in 0..ATTEMPTS_MAX * 2 {
         let may_repeat = request.method.is_idempotent() && client.has_whole_body();
         let care = if may_repeat { Care::Usual } else { Care::Utmost };
-        let leg = match carrier.obtain(&upstream, request.asker, &tried, care, worker).await {
+        let leg = match carrier.obtain(&upstream, request, &tried, care, worker).await {
             Ok(leg) => leg,
             Err(carrier::Unobtainable::Exhausted) => break,
             Err(carrier::Unobtainable::Failed(target, reason)) => {
@@ -244,6 +256,7 @@ pub(super) async fn attempt(
                     break;
                 }
                 worker.pool.forget(&target);
+                worker.roads.forget_dead(&target);
                 if !reused {
                     target.counters.failures.inc();
                     tried.add(&target);
@@ -266,9 +279,10 @@ pub(super) struct Failure {
 
 impl Failure {
     /// What is to be done about a request that no byte of an answer came back for: whether it may be sent again.
-    pub(super) fn unanswered(reason: Reason, request: &Exchange, upload: &Upload) -> Self {
-        let may_retry =
-            reason == Reason::EndpointReset && request.method.is_idempotent() && !upload.begun.get();
+    pub(super) fn unanswered(reason: Reason, request: &Exchange, upload: &Upload, leg: &Leg) -> Self {
+        // An endpoint may say that it did not look at the request.
+        let is_safe = request.method.is_idempotent() || leg.endpoint.is_unprocessed();
+        let may_retry = reason == Reason::EndpointReset && is_safe && !upload.begun.get();
         Self { reason, may_retry }
     }
 }
@@ -417,7 +431,7 @@ async fn send(
             outcome.failure = Some(reason);
             Ok(outcome)
         }
-        Err(reason) => Err(Failure::unanswered(reason, request, &upload)),
+        Err(reason) => Err(Failure::unanswered(reason, request, &upload, &leg)),
     }
 }
 

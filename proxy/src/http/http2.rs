@@ -55,8 +55,10 @@ mod trust;
 mod websocket;
 mod wire;
 
+pub(super) use grpc::is_spoken as grpc_is_spoken;
 use trust::Trust;
-use wire::Wire;
+pub(super) use websocket::accept as websocket_accept;
+pub(super) use wire::Wire;
 
 /// Whom a connection is with, and where it was taken.
 pub(super) struct Party {

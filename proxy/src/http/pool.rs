@@ -86,7 +86,8 @@ pub(crate) enum Care {
 
 impl Care {
     pub(super) fn finds_silent(self, connection: &mut Stream) -> bool {
-        connection.is_silent() && (self == Self::Usual || connection.with_tcp(is_silent_to_the_kernel))
+        connection.is_silent()
+            && (self == Self::Usual || connection.with_tcp(is_silent_to_the_kernel) == Some(true))
     }
 }
 

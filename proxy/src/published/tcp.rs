@@ -68,7 +68,7 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
 pub(super) fn asker(client: &Stream, upstream: &Upstream) -> Asker {
     let by_hash = upstream.plan.hashes().is_some();
     // A client that is gone already is as good as any other.
-    let at = by_hash.then(|| client.with_tcp(|tcp| tcp.peer_addr().ok())).flatten();
+    let at = by_hash.then(|| client.with_tcp(|tcp| tcp.peer_addr().ok())).flatten().flatten();
     at.map_or_else(Asker::default, |at| Asker::at(at.ip()))
 }
 

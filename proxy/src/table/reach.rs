@@ -5,7 +5,7 @@ use std::time::Duration;
 use portolan_config::tls::ServersTransport;
 
 use crate::limits::{
-    CONNECT_TIMEOUT, POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX, RESPONSE_HEAD_TIMEOUT, UNLIMITED,
+    CONNECT_TIMEOUT, PONG_TIMEOUT, POOL_IDLE_TIMEOUT, POOL_PER_TARGET_MAX, RESPONSE_HEAD_TIMEOUT, UNLIMITED,
 };
 
 /// Deadlines and limits of connections to a target. What is unlimited has the largest value there is.
@@ -19,6 +19,12 @@ pub(crate) struct Reach {
     pub(crate) pool_idle: Duration,
     /// Connections that wait, for each worker.
     pub(crate) pool_max: usize,
+    /// Whether HTTP/2 is offered where it is the server that chooses.
+    pub(crate) http2: bool,
+    /// By HTTP/2: after how long a silence it is asked whether it is there.
+    pub(crate) ping_after: Option<Duration>,
+    /// How long its answer to that may take.
+    pub(crate) pong_within: Duration,
 }
 
 impl Reach {
@@ -34,6 +40,9 @@ impl Reach {
             response_head: limit(transport.response_head_timeout, RESPONSE_HEAD_TIMEOUT),
             pool_idle: limit(transport.pool_idle_timeout, POOL_IDLE_TIMEOUT),
             pool_max: transport.max_idle_per_target.unwrap_or(POOL_PER_TARGET_MAX),
+            http2: !transport.disable_http2,
+            ping_after: transport.ping_after.filter(|after| !after.is_zero()),
+            pong_within: limit(transport.pong_within, PONG_TIMEOUT),
         }
     }
 }

@@ -11,9 +11,18 @@ use crate::stream::Stream;
 
 impl Speaker {
     /// Goes through a handshake over a new connection. `host` is what the server goes by; empty where that is its
-    /// address.
-    pub(crate) async fn connect(&self, tcp: TcpStream, host: &str, address: IpAddr) -> io::Result<Stream> {
+    /// address. Gives whether it is HTTP/2 that the server chose; `offer_http2` where it may.
+    pub(crate) async fn connect(
+        &self,
+        tcp: TcpStream,
+        host: &str,
+        address: IpAddr,
+        offer_http2: bool,
+    ) -> io::Result<(Stream, bool)> {
         let name = self.name_of(host, address);
-        Ok(Stream::tls(TlsConnector::from(self.config.clone()).connect(name, tcp).await?))
+        let config = if offer_http2 { &self.any_version } else { &self.http1 };
+        let session = TlsConnector::from(config.clone()).connect(name, tcp).await?;
+        let chosen = session.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((Stream::tls(session), chosen))
     }
 }

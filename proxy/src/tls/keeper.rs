@@ -292,7 +292,7 @@ impl Keeper {
             None => {
                 let config =
                     servers::client_config(transport, &roots, &papers).map_err(|why| ("rootCAs", why))?;
-                Arc::new(Speaker { config: Arc::new(config), name })
+                Arc::new(Speaker::new(config, name))
             }
         };
         let transport = transport.clone();

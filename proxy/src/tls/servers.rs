@@ -20,7 +20,10 @@ use super::certificate::Certificate;
 /// How the endpoints of one upstream are spoken to.
 #[derive(Debug)]
 pub(crate) struct Speaker {
-    pub(super) config: Arc<ClientConfig>,
+    /// Offers HTTP/2 and HTTP/1.1.
+    pub(super) any_version: Arc<ClientConfig>,
+    /// Offers HTTP/1.1 alone, for what can't be had otherwise.
+    pub(super) http1: Arc<ClientConfig>,
     /// The name asked for and expected, where it is not the server's own.
     pub(super) name: Option<ServerName<'static>>,
 }
@@ -34,6 +37,15 @@ impl Speaker {
         let port_at = host.rfind(':').filter(|at| !host[*at..].contains(']'));
         let own = host[..port_at.unwrap_or(host.len())].trim_start_matches('[').trim_end_matches(']');
         ServerName::try_from(own.to_owned()).unwrap_or_else(|_| ServerName::from(address))
+    }
+}
+
+impl Speaker {
+    /// One that goes by this, in either version of HTTP.
+    pub(super) fn new(config: ClientConfig, name: Option<ServerName<'static>>) -> Self {
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { any_version: Arc::new(config), http1: Arc::new(http1), name }
     }
 }
 
@@ -77,8 +89,7 @@ pub(super) fn client_config(
         let keys = papers.iter().map(|papers| papers.key.clone()).collect();
         builder.with_client_cert_resolver(Arc::new(Papers(keys)))
     };
-    // Endpoints are spoken to in this alone, whatever clients speak.
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

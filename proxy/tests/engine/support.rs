@@ -2,6 +2,8 @@
 
 #[path = "support/http2.rs"]
 pub(crate) mod http2;
+#[path = "support/http2_origin.rs"]
+pub(crate) mod http2_origin;
 #[path = "support/link.rs"]
 mod link;
 #[path = "support/origin.rs"]

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use portolan_config::tls::Scheme;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
 
-use crate::balancer::{Asker, Running, Tried, pick};
+use crate::balancer::{Running, Tried, pick};
+use crate::deadline::{Moment, timeout_at};
 use crate::http::Reason;
 use crate::http::pool::Care;
+use crate::http::roads::{self, Had, Made, Need, Road};
 use crate::stream::Stream;
 use crate::table::{Target, Upstream};
 use crate::worker::Worker;
+
+use super::Exchange;
 
 /// How connections to endpoints are had.
 pub(crate) enum Carrier<'a> {
@@ -53,7 +56,7 @@ impl Carrier<'_> {
     pub(super) async fn obtain(
         &mut self,
         upstream: &Upstream,
-        asker: Asker,
+        request: &Exchange,
         tried: &Tried,
         care: Care,
         worker: &Worker,
@@ -66,20 +69,18 @@ impl Carrier<'_> {
             let running = pinned.target.begin(upstream);
             return Ok(Leg { target: pinned.target, endpoint: pinned.endpoint, reused: true, running });
         }
-        let target = pick(upstream, asker, tried).ok_or(Unobtainable::Exhausted)?;
+        let target = pick(upstream, request.asker, tried).ok_or(Unobtainable::Exhausted)?;
         let running = target.begin(upstream);
-        if let Self::Pooled = self
-            && let Some(endpoint) = worker.pool.take(&target, care)
-        {
-            return Ok(Leg { target, endpoint, reused: true, running });
-        }
-        // Published ports are passed on unread: there it is the client who speaks TLS, or nobody.
-        let connected = match self {
-            Self::Pooled => connect_by_scheme(&target, &upstream.name, worker).await,
-            Self::Pinned(_) => connect(&target).await,
+        let had = match self {
+            Self::Pooled if roads::may_be_spoken(&target) => {
+                Box::pin(share_or_take(&target, &upstream.name, request, care, worker)).await
+            }
+            Self::Pooled => take_or_connect(&target, &upstream.name, care, worker).await,
+            // Published ports are passed on unread: there it is the client who speaks TLS, or nobody.
+            Self::Pinned(_) => connect(&target).await.map(|endpoint| (endpoint, false)),
         };
-        match connected {
-            Ok(endpoint) => Ok(Leg { target, endpoint, reused: false, running }),
+        match had {
+            Ok((endpoint, reused)) => Ok(Leg { target, endpoint, reused, running }),
             Err(reason) => Err(Unobtainable::Failed(target, reason)),
         }
     }
@@ -87,7 +88,10 @@ impl Carrier<'_> {
     /// Takes a connection back whose answer was read to its end.
     pub(in crate::http) fn give_back(&mut self, leg: Leg, worker: &Worker) {
         match self {
-            Self::Pooled => worker.pool.put(&leg.target, leg.endpoint),
+            Self::Pooled => match leg.endpoint {
+                Stream::Lane(lane) => lane.into_inner().finish(),
+                endpoint => worker.pool.put(&leg.target, endpoint),
+            },
             Self::Pinned(slot) => **slot = Some(Pinned { target: leg.target, endpoint: leg.endpoint }),
         }
     }
@@ -95,20 +99,86 @@ impl Carrier<'_> {
 
 /// Opens a connection to a target, in the clear.
 pub(crate) async fn connect(target: &Target) -> Result<Stream, Reason> {
-    let deadline = Instant::now() + target.reach.connect;
+    let deadline = Moment::now() + target.reach.connect;
     connect_tcp(target, deadline).await.map(Stream::from)
 }
 
-/// Opens a connection to a target, in the way it is spoken to. A handshake must be done by the same deadline.
-async fn connect_by_scheme(target: &Target, upstream: &str, worker: &Worker) -> Result<Stream, Reason> {
-    if target.scheme != Scheme::Https {
-        return connect(target).await;
+/// A connection by HTTP/1.1, and whether it served a request before.
+async fn take_or_connect(
+    target: &Target,
+    upstream: &str,
+    care: Care,
+    worker: &Worker,
+) -> Result<(Stream, bool), Reason> {
+    if let Some(endpoint) = worker.pool.take(target, care) {
+        return Ok((endpoint, true));
     }
-    let deadline = Instant::now() + target.reach.connect;
+    let deadline = Moment::now() + target.reach.connect;
+    let (endpoint, _) = connect_by_scheme(target, upstream, false, deadline, worker).await?;
+    Ok((endpoint, false))
+}
+
+/// The same, or a stream of a connection by HTTP/2, for a target that may speak that.
+async fn share_or_take(
+    target: &Target,
+    upstream: &str,
+    request: &Exchange,
+    care: Care,
+    worker: &Worker,
+) -> Result<(Stream, bool), Reason> {
+    let need = match request.upgrade {
+        false => Need::Answer,
+        true if request.asks_for_websocket() => Need::WebSocket,
+        // Nothing else is switched to over HTTP/2.
+        true => return take_or_connect(target, upstream, care, worker).await,
+    };
+    let deadline = Moment::now() + target.reach.connect;
+    let make = async || make(target, upstream, deadline, worker).await;
+    match worker.roads.obtain(target, need, care, deadline, make).await? {
+        Had::Stream(endpoint, reused) => return Ok((endpoint, reused)),
+        Had::None => {}
+    }
+    if need == Need::WebSocket || target.scheme == Scheme::H2c {
+        return take_or_connect(target, upstream, care, worker).await;
+    }
+    if let Some(endpoint) = worker.pool.take(target, care) {
+        return Ok((endpoint, true));
+    }
+    // It chose HTTP/1.1 before, and may choose anew.
+    match make().await? {
+        Made::Stream(endpoint) => Ok((endpoint, false)),
+        Made::Road(road) => {
+            let lane = worker.roads.add(target, road).ok_or(Reason::EndpointReset)?;
+            Ok((Stream::lane(lane), false))
+        }
+    }
+}
+
+/// Makes a connection for as many requests as the target takes on one.
+async fn make(target: &Target, upstream: &str, deadline: Moment, worker: &Worker) -> Result<Made, Reason> {
+    let (endpoint, chose_http2) = connect_by_scheme(target, upstream, true, deadline, worker).await?;
+    if chose_http2 || target.scheme == Scheme::H2c {
+        return Road::begin(endpoint, target, deadline, &worker.buffers).await.map(Made::Road);
+    }
+    Ok(Made::Stream(endpoint))
+}
+
+/// Opens a connection to a target, in the way it is spoken to, by the deadline. Gives whether it chose HTTP/2.
+async fn connect_by_scheme(
+    target: &Target,
+    upstream: &str,
+    offer_http2: bool,
+    deadline: Moment,
+    worker: &Worker,
+) -> Result<(Stream, bool), Reason> {
+    if target.scheme != Scheme::Https {
+        return Ok((connect_tcp(target, deadline).await?.into(), false));
+    }
     let Some(speaker) = worker.tls().speaker(upstream).cloned() else { return Err(Reason::EndpointTls) };
     let tcp = connect_tcp(target, deadline).await?;
-    match timeout_at(deadline, Box::pin(speaker.connect(tcp, &target.host, target.address.ip()))).await {
-        Ok(Ok(endpoint)) => Ok(endpoint),
+    let connecting = speaker.connect(tcp, &target.host, target.address.ip(), offer_http2);
+    match timeout_at(deadline, Box::pin(connecting)).await {
+        Ok(Ok(connected)) => Ok(connected),
         Ok(Err(error)) => {
             tracing::debug!(%error, upstream, endpoint = target.endpoint, "no TLS handshake with the endpoint");
             Err(Reason::EndpointTls)
@@ -117,7 +187,7 @@ async fn connect_by_scheme(target: &Target, upstream: &str, worker: &Worker) -> 
     }
 }
 
-async fn connect_tcp(target: &Target, deadline: Instant) -> Result<TcpStream, Reason> {
+async fn connect_tcp(target: &Target, deadline: Moment) -> Result<TcpStream, Reason> {
     match timeout_at(deadline, TcpStream::connect(target.address)).await {
         Ok(Ok(endpoint)) => {
             let _ = endpoint.set_nodelay(true);

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT};
 use http::{Response, StatusCode};
 
 use super::reply::Reply;
@@ -15,8 +15,8 @@ use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over};
 use crate::http::exchange::{Delivery, Exchange, Upload};
 use crate::http::head::{ResponseHead, fields, parse_response};
-use crate::http::{Reason, response};
-use crate::limits::{TRAILER_BYTES_MAX, TUNNEL_IDLE_TIMEOUT};
+use crate::http::{Reason, response, trailers};
+use crate::limits::TUNNEL_IDLE_TIMEOUT;
 use crate::middleware::{AnswerHead, FieldList};
 use crate::stream::ReadHalf;
 use crate::worker::{Buffer, Worker};
@@ -213,12 +213,12 @@ async fn pass_body(
     delivery: &Delivery,
 ) -> Result<(), Reason> {
     let mut body = Body::new(framing);
-    let mut trailers = Vec::new();
+    let mut section = Vec::new();
     loop {
-        let piece = take_content(&mut body, input, &mut trailers)?;
+        let piece = take_content(&mut body, input, &mut section)?;
         delivery.sent.set(delivery.sent.get() + piece.len() as u64);
         if body.is_done() {
-            return match read_trailers(&trailers)? {
+            return match trailers::read(&section).map_err(|_| Reason::ResponseTruncated)? {
                 None => reply.data(piece, true),
                 Some(fields) => reply.data(piece, false).and_then(|()| reply.trailers(fields)),
             };
@@ -258,27 +258,4 @@ fn take_content(body: &mut Body, input: &mut Buffer, trailers: &mut Vec<u8>) -> 
         .map_err(|_| Reason::ResponseTruncated)?;
     input.consume(scanned.length);
     Ok(content.freeze())
-}
-
-/// The fields behind a chunked body, where there are any.
-fn read_trailers(section: &[u8]) -> Result<Option<HeaderMap>, Reason> {
-    if section.len() <= 2 || section.len() > TRAILER_BYTES_MAX * 2 {
-        return Ok(None);
-    }
-    let mut room = [httparse::EMPTY_HEADER; 32];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(section, &mut room) else {
-        return Err(Reason::ResponseTruncated);
-    };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(field.name.as_bytes()), HeaderValue::from_bytes(field.value))
-        else {
-            return Err(Reason::ResponseTruncated);
-        };
-        if response::may_trail(name.as_str()) {
-            trailers.append(name, value);
-        }
-    }
-    Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
 }

@@ -3,7 +3,6 @@
 
 use std::pin::pin;
 
-use http::HeaderMap;
 use tokio::io::AsyncWriteExt;
 
 use super::answer;
@@ -15,11 +14,10 @@ use crate::http::body::Framing;
 use crate::http::exchange::{
     Carrier, Client, Delivery, Exchange, Failure, Leg, Outcome, PumpError, Tunnel, Upload,
 };
-use crate::http::field::write_field;
-use crate::http::{Reason, response};
+use crate::http::{Reason, trailers};
 use crate::limits::BODY_IDLE;
 use crate::stream::WriteHalf;
-use crate::worker::{Buffer, Worker};
+use crate::worker::Worker;
 
 /// One stream: the request's body and the way back.
 pub(super) struct Http2<'a> {
@@ -99,7 +97,7 @@ impl Client for Http2<'_> {
                 outcome.failure = Some(reason);
                 Ok(outcome)
             }
-            Err(reason) => Err(Failure::unanswered(reason, request, &upload)),
+            Err(reason) => Err(Failure::unanswered(reason, request, &upload, &leg)),
         }
     }
 }
@@ -133,7 +131,11 @@ async fn pump(
                     return Err(PumpError::Client(Reason::BodyTooLarge));
                 }
             }
-            Piece::End(trailers) if chunked => write_end(trailers.as_ref(), &mut out),
+            Piece::End(fields) if chunked => {
+                out.put(b"0\r\n");
+                trailers::write(fields.as_ref(), &mut out);
+                out.put(b"\r\n");
+            }
             Piece::End(_) => {}
         }
         while !out.is_empty() {
@@ -150,15 +152,4 @@ async fn pump(
             return Ok(());
         }
     }
-}
-
-/// The last chunk, and the fields behind it.
-fn write_end(trailers: Option<&HeaderMap>, out: &mut Buffer) {
-    out.put(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
-        if response::may_trail(name.as_str()) {
-            write_field(name.as_str(), value.as_bytes(), out);
-        }
-    }
-    out.put(b"\r\n");
 }

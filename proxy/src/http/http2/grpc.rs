@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use crate::http::Reason;
 
 /// Whether a request is a call.
-pub(super) fn is_spoken(headers: &HeaderMap) -> bool {
+pub(in crate::http) fn is_spoken(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| {
         let rest = kind.as_bytes().strip_prefix(b"application/grpc");
         rest.is_some_and(|rest| rest.is_empty() || matches!(rest[0], b'+' | b';'))

@@ -45,12 +45,14 @@ impl Handshake {
 
     fn of(nonce: &[u8]) -> Self {
         let key = base64(nonce);
-        let hash = digest::digest(
-            &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            [key.as_bytes(), GUID.as_bytes()].concat().as_slice(),
-        );
-        Self { accept: base64(hash.as_ref()), key }
+        Self { accept: accept(key.as_bytes()), key }
     }
+}
+
+/// What proves that a key was read (RFC 6455 §4.2.2).
+pub(in crate::http) fn accept(key: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, [key, GUID.as_bytes()].concat().as_slice());
+    base64(hash.as_ref())
 }
 
 /// RFC 4648 §4.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::guard::{Excess, Guard};
 use crate::deadline::Moment;
@@ -15,10 +16,10 @@ use crate::limits::BULK_BYTES;
 use crate::stream::Stream;
 use crate::worker::{Buffer, Buffers};
 
-/// A client's connection, with what is on its way either way. Clones are the same one: the stack holds it, and whoever
+/// A connection, with what is on its way either way. Clones are the same one: the stack holds it, and whoever
 /// drives the stack looks after it.
 #[derive(Clone, Debug)]
-pub(super) struct Wire(Rc<RefCell<Inner>>);
+pub(in crate::http) struct Wire(Rc<RefCell<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -27,7 +28,8 @@ struct Inner {
     early: Buffer,
     /// What the stack wrote and the kernel has not taken.
     out: Buffer,
-    guard: Guard,
+    /// Where it is a client's.
+    guard: Option<Guard>,
     /// What the client was found doing; from then on nothing of it is read.
     excess: Option<Excess>,
     /// When something was read last.
@@ -40,16 +42,26 @@ struct Inner {
 impl Wire {
     /// `early` is what the client sent so far, from its first byte on.
     pub(super) fn new(stream: Stream, early: Buffer, buffers: &Rc<Buffers>) -> Self {
-        let now = Moment::now();
+        Self::with(stream, early, Some(Guard::new(Moment::now())), buffers)
+    }
+
+    /// A connection to an endpoint, which is not watched: the stack's own limits are enough for it.
+    pub(in crate::http) fn to_endpoint(stream: Stream, buffers: &Rc<Buffers>) -> Self {
+        let mut early = buffers.take();
+        early.rest();
+        Self::with(stream, early, None, buffers)
+    }
+
+    fn with(stream: Stream, early: Buffer, guard: Option<Guard>, buffers: &Rc<Buffers>) -> Self {
         let mut out = buffers.take_for_bulk();
         out.rest();
         Self(Rc::new(RefCell::new(Inner {
             stream,
             early,
             out,
-            guard: Guard::new(now),
+            guard,
             excess: None,
-            heard: now,
+            heard: Moment::now(),
             received: 0,
             sent: 0,
         })))
@@ -62,17 +74,22 @@ impl Wire {
 
     /// Since when the client is sending a block of fields.
     pub(super) fn block_since(&self) -> Option<Moment> {
-        self.0.borrow().guard.block_since()
+        self.0.borrow().guard.as_ref().and_then(Guard::block_since)
     }
 
     /// When something was read last.
-    pub(super) fn heard(&self) -> Moment {
+    pub(in crate::http) fn heard(&self) -> Moment {
         self.0.borrow().heard
     }
 
     /// Sends what was gathered, as far as the kernel takes it.
-    pub(super) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::http) fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.borrow_mut().poll_send(context)
+    }
+
+    /// The connection below.
+    pub(in crate::http) fn with_tcp<T>(&self, look: impl FnOnce(&TcpStream) -> T) -> Option<T> {
+        self.0.borrow().stream.with_tcp(look)
     }
 
     /// The connection itself, when the stack is gone.
@@ -90,7 +107,9 @@ impl Inner {
             }
             self.out.consume(count);
             self.sent += count as u64;
-            self.guard.sent(count);
+            if let Some(guard) = &mut self.guard {
+                guard.sent(count);
+            }
         }
         self.out.rest();
         Poll::Ready(Ok(()))
@@ -115,7 +134,7 @@ impl Inner {
         }
         self.heard = Moment::now();
         self.received += bytes.len() as u64;
-        if let Err(excess) = self.guard.look(bytes, self.heard) {
+        if let Some(Err(excess)) = self.guard.as_mut().map(|guard| guard.look(bytes, self.heard)) {
             // Whoever drives the stack has it say goodbye, and nothing of this reaches it.
             self.excess = Some(excess);
             room.set_filled(before);

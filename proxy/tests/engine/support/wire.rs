@@ -83,7 +83,7 @@ impl Wire {
                 None => self.read(pattern).await,
             }
         };
-        String::from_utf8(self.bytes.drain(..end).collect()).expect("text")
+        String::from_utf8_lossy(&self.bytes.drain(..end).collect::<Vec<u8>>()).into_owned()
     }
 
     /// The head of a message.

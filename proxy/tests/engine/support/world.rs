@@ -121,6 +121,26 @@ impl World {
         self.apply();
     }
 
+    /// A proxy whose `app@test` is at these addresses, spoken to by HTTP/2 in the clear.
+    pub(crate) fn speaking_h2c(addresses: &[SocketAddr]) -> Self {
+        Self::speaking_h2c_by(addresses, ServersTransport::default())
+    }
+
+    /// The same, with something said of how.
+    pub(crate) fn speaking_h2c_by(addresses: &[SocketAddr], transport: ServersTransport) -> Self {
+        let mut world = Self::of(&[]);
+        let targets = addresses.iter().enumerate().map(|(index, at)| {
+            let mut target = place(&format!("c{index}"), *at);
+            target.scheme = Scheme::H2c;
+            target
+        });
+        let mut upstream = Upstream::new("app@test".to_owned(), targets.collect());
+        upstream.transport = Arc::new(transport);
+        world.snapshot.upstreams = vec![Arc::new(upstream)];
+        world.apply();
+        world
+    }
+
     /// From now on, `app@test` is at these places, which are spoken to by TLS like this. Gives what can't be done.
     pub(crate) fn serve_tls(
         &mut self,
