@@ -153,6 +153,7 @@ fn same_upstream(new: &Upstream, old: &Upstream) -> bool {
             && new.weight == old.weight
             && new.path_prefix == old.path_prefix
             && new.host == old.host
+            && new.url == old.url
     }) && new.middlewares == old.middlewares
         && (Arc::ptr_eq(&new.balancing, &old.balancing) || new.balancing == old.balancing)
         && (Arc::ptr_eq(&new.transport, &old.transport) || new.transport == old.transport)

@@ -196,6 +196,8 @@ pub struct Target {
     pub weight: u32,
     /// `preservePath`: what is put before the path of a request; empty where nothing is.
     pub path_prefix: Arc<str>,
+    /// The URL of the server as it was written; empty where none was.
+    pub url: Arc<str>,
     /// The host that the server goes by where it does not see the client's, with a port that is not the scheme's own;
     /// empty where it has no name but its address.
     pub host: Arc<str>,
@@ -210,6 +212,7 @@ impl Target {
             scheme: Scheme::Http,
             weight: 1,
             path_prefix: Arc::from(""),
+            url: Arc::from(""),
             host: Arc::from(""),
         }
     }

@@ -17,7 +17,7 @@ mod rotation;
 pub(crate) use load::{Load, Running};
 use maglev::Maglev;
 pub use plan::Plan;
-use rotation::Rotation;
+pub(crate) use rotation::Rotation;
 
 /// The targets that were tried already and failed, in this request or connection.
 #[derive(Debug, Default)]
@@ -47,6 +47,10 @@ impl Tried {
 pub(crate) struct Asker {
     /// A hash of what the same endpoint is to be chosen for.
     pub(crate) hash: Option<u64>,
+    /// The target that it stays with, for as long as that may be given work.
+    pub(crate) stuck: Option<u64>,
+    /// Whether it is to be told anew whom it stays with, also if that is the same.
+    pub(crate) outdated: bool,
 }
 
 impl Asker {
@@ -56,7 +60,7 @@ impl Asker {
             IpAddr::V4(ip) => hash::of(&ip.octets()),
             IpAddr::V6(ip) => hash::of(&ip.octets()),
         };
-        Self { hash: Some(hash) }
+        Self { hash: Some(hash), ..Self::default() }
     }
 }
 
@@ -64,6 +68,12 @@ impl Asker {
 pub(crate) fn pick(upstream: &Upstream, asker: Asker, tried: &Tried) -> Option<Arc<Target>> {
     let targets = &upstream.available;
     let usable = |target: &Target| !tried.contains(target);
+    if let Some(stuck) = asker.stuck
+        && let Some(target) = targets.iter().find(|target| target.id == stuck)
+        && usable(target)
+    {
+        return Some(target.clone());
+    }
     let index = upstream.plan.choose(targets, asker, || upstream.cursor.next(), usable)?;
     targets.get(index).cloned()
 }

@@ -42,7 +42,7 @@ pub use cost::Way;
 pub(crate) use body::Framing;
 pub(crate) use connection::{Waiting, linger, serve};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
-pub(crate) use exchange::{Carrier, Exchange, Pinned, connect, exchange};
+pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect, exchange};
 pub(crate) use field::write_field;
 pub(crate) use forwarded::is_alias;
 pub(crate) use head::{RequestHead, fields, parse_request};

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::Scheme;
-use portolan_discovery::{self as discovery, EndpointKey};
+use portolan_discovery::{self as discovery, Composite, EndpointKey};
 
 use crate::balancer::Load;
 use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
-use crate::table::{Cursor, Route, Upstream};
+use crate::table::{Cursor, Destination, Route, Upstream};
 
 /// The books. Compilation writes them; workers hold `Arc`s of what they use.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct Ledger {
     metrics: Metrics,
     next_target: AtomicU64,
     upstreams: DashMap<String, UpstreamAccount>,
+    composites: DashMap<String, CompositeAccount>,
     routers: DashMap<String, RouterAccount>,
     middlewares: DashMap<String, MiddlewareAccount>,
 }
@@ -33,8 +34,20 @@ pub struct Ledger {
 struct UpstreamAccount {
     drawn: Arc<discovery::Upstream>,
     compiled: Arc<Upstream>,
+    /// The same as somewhere to go, once it was asked for.
+    destination: Option<Arc<Destination>>,
     targets: Vec<TargetAccount>,
     /// The newest table that has it.
+    generation: u64,
+}
+
+/// What is kept of a service of services.
+#[derive(Debug)]
+struct CompositeAccount {
+    drawn: Arc<Composite>,
+    children: Vec<Arc<Destination>>,
+    compiled: Arc<Destination>,
+    cursor: Arc<Cursor>,
     generation: u64,
 }
 
@@ -83,6 +96,7 @@ impl Ledger {
             metrics,
             next_target: AtomicU64::new(1),
             upstreams: DashMap::new(),
+            composites: DashMap::new(),
             routers: DashMap::new(),
             middlewares: DashMap::new(),
         }
@@ -104,8 +118,13 @@ impl Ledger {
             };
             let targets = kept.targets.clone();
             let compiled = Arc::new(compile(kept));
-            let account =
-                UpstreamAccount { drawn: drawn.clone(), compiled: compiled.clone(), targets, generation };
+            let account = UpstreamAccount {
+                drawn: drawn.clone(),
+                compiled: compiled.clone(),
+                destination: None,
+                targets,
+                generation,
+            };
             self.upstreams.insert(drawn.name.clone(), account);
             return compiled;
         };
@@ -123,9 +142,50 @@ impl Ledger {
             };
             account.drawn = drawn.clone();
             account.compiled = Arc::new(compile(kept));
+            account.destination = None;
             self.forget(&account.targets, &targets);
             account.targets = targets;
         }
+        account.compiled.clone()
+    }
+
+    /// An upstream that was compiled, as somewhere to go: the same for as long as it is.
+    pub(crate) fn destination(&self, compiled: &Arc<Upstream>) -> Arc<Destination> {
+        let made = || Arc::new(Destination::Upstream(compiled.clone()));
+        let Some(mut account) = self.upstreams.get_mut(&compiled.name) else { return made() };
+        account.destination.get_or_insert_with(made).clone()
+    }
+
+    /// The compiled service of services: the one of before, or what `compile` makes of these children, with the turns of
+    /// before.
+    pub(crate) fn composite(
+        &self,
+        drawn: &Arc<Composite>,
+        children: &[Arc<Destination>],
+        generation: u64,
+        compile: impl FnOnce(Arc<Cursor>) -> Destination,
+    ) -> Arc<Destination> {
+        let Some(mut account) = self.composites.get_mut(&drawn.name) else {
+            let cursor: Arc<Cursor> = Arc::default();
+            let compiled = Arc::new(compile(cursor.clone()));
+            let account = CompositeAccount {
+                drawn: drawn.clone(),
+                children: children.to_vec(),
+                compiled: compiled.clone(),
+                cursor,
+                generation,
+            };
+            self.composites.insert(drawn.name.clone(), account);
+            return compiled;
+        };
+        account.generation = generation;
+        let same_below = account.children.len() == children.len()
+            && account.children.iter().zip(children).all(|(a, b)| Arc::ptr_eq(a, b));
+        if !same_below || account.drawn != *drawn {
+            account.compiled = Arc::new(compile(account.cursor.clone()));
+            account.children = children.to_vec();
+        }
+        account.drawn = drawn.clone();
         account.compiled.clone()
     }
 
@@ -133,12 +193,12 @@ impl Ledger {
     pub(crate) fn router(
         &self,
         drawn: &Arc<discovery::Router>,
-        upstream: &Arc<Upstream>,
+        destination: &Arc<Destination>,
         chain: Option<Arc<Chain>>,
         generation: u64,
     ) -> Arc<Route> {
         let compile = |chain, scope| {
-            Arc::new(Route { router: drawn.clone(), upstream: upstream.clone(), chain, scope })
+            Arc::new(Route { router: drawn.clone(), destination: destination.clone(), chain, scope })
         };
         let Some(mut account) = self.routers.get_mut(&drawn.name) else {
             let compiled = compile(chain, Arc::new(self.metrics.router(&drawn.name)));
@@ -148,7 +208,7 @@ impl Ledger {
         };
         account.generation = generation;
         if !Arc::ptr_eq(&account.drawn, drawn)
-            || !Arc::ptr_eq(&account.compiled.upstream, upstream)
+            || !Arc::ptr_eq(&account.compiled.destination, destination)
             || !Chain::is_same(account.compiled.chain.as_ref(), chain.as_ref())
         {
             account.compiled = compile(chain, account.compiled.scope.clone());
@@ -192,6 +252,7 @@ impl Ledger {
             }
             keep
         });
+        self.composites.retain(|_, account| account.generation == generation);
         self.middlewares.retain(|_, account| account.generation == generation);
         self.routers.retain(|_, account| {
             let keep = account.generation == generation;

@@ -24,6 +24,7 @@ mod metrics;
 mod middleware;
 mod proxy;
 mod published;
+mod sticky;
 mod stream;
 mod table;
 mod tls;

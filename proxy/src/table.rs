@@ -13,10 +13,13 @@ use portolan_config::{ListenAddress, Protocol};
 use crate::balancer::{Load, Plan, Running};
 use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Scope};
+use crate::sticky::Sticky;
 
 mod chains;
 mod compile;
+mod composite;
 mod datagrams;
+mod destination;
 mod path;
 mod reach;
 mod routes;
@@ -24,7 +27,8 @@ mod secure;
 
 pub use compile::compile;
 pub(crate) use datagrams::{Chosen, Datagrams};
-pub(crate) use path::routing_path;
+pub(crate) use destination::{Ask, Destination};
+pub(crate) use path::{routing_host, routing_path};
 pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use secure::{Choice, DEFAULT as DEFAULT_OPTIONS};
@@ -40,6 +44,8 @@ pub struct Table {
     pub(crate) entry_points: Map<String, Entry>,
     /// The upstreams, by qualified name.
     pub upstreams: Map<String, Arc<Upstream>>,
+    /// All services that something can be sent to, by qualified name.
+    pub(crate) destinations: Map<String, Arc<Destination>>,
     /// The published ports, by where they listen.
     pub(crate) publications: BTreeMap<Port, Published>,
     /// Where each UDP entry point leads, by its name.
@@ -106,6 +112,8 @@ pub struct Upstream {
     pub cursor: Arc<Cursor>,
     /// How much may be sent again.
     pub(crate) budget: Arc<Budget>,
+    /// The cookie by which a client stays with its target, where there is one.
+    pub(crate) sticky: Option<Sticky>,
     /// What it counts into.
     pub scope: Arc<Scope>,
 }
@@ -202,6 +210,7 @@ impl Upstream {
             pass_host_header: true,
             cursor: Arc::default(),
             budget: Arc::new(Budget::new()),
+            sticky: None,
             scope: Arc::new(metrics.service(name)),
         }
     }

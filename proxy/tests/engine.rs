@@ -11,6 +11,8 @@ mod bodies;
 mod broken_answers;
 #[path = "engine/bulk.rs"]
 mod bulk;
+#[path = "engine/composites.rs"]
+mod composites;
 #[path = "engine/counted.rs"]
 mod counted;
 #[allow(unreachable_pub)] // it is public where the fuzz targets are
@@ -58,6 +60,8 @@ mod rfc9110;
 mod rfc9112;
 #[path = "engine/routing.rs"]
 mod routing;
+#[path = "engine/sticky.rs"]
+mod sticky;
 #[path = "engine/strategies.rs"]
 mod strategies;
 #[path = "engine/support.rs"]

@@ -98,6 +98,7 @@ impl Draft<'_> {
                                     target.weight = server.weight;
                                     target.path_prefix = Arc::from(prefix);
                                     target.host = Arc::from(url.authority.as_str());
+                                    target.url = Arc::from(server.url.as_str());
                                     wish.targets.push(target);
                                 }
                             }

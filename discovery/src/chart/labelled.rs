@@ -152,6 +152,7 @@ fn elsewhere(server: &Server, sketch: &Sketch) -> Result<Target, String> {
         scheme: url.scheme,
         path_prefix: if server.preserve_path { url.path.into() } else { Arc::from("") },
         host: url.authority.into(),
+        url: server.url.as_str().into(),
         ..Target::new(Arc::new(moved(&sketch.endpoint, ip)), url.port)
     })
 }

@@ -27,7 +27,7 @@ impl Choice {
 
     /// The number of the target that a client, by its number, is sent to.
     pub fn pick(&self, client: u64) -> Option<u64> {
-        let asker = Asker { hash: self.0.plan.hashes().map(|_| hash::mix(client)) };
+        let asker = Asker { hash: self.0.plan.hashes().map(|_| hash::mix(client)), ..Asker::default() };
         pick(&self.0, asker, &Tried::default()).map(|target| target.id)
     }
 }

@@ -31,7 +31,7 @@ fn nobody(upstream: &Upstream) -> Option<Arc<Target>> {
 fn shares(upstream: &Upstream, times: u64) -> Vec<u64> {
     let mut shares = BTreeMap::new();
     for client in 0..times {
-        let asker = Asker { hash: Some(hash::mix(client)) };
+        let asker = Asker { hash: Some(hash::mix(client)), ..Asker::default() };
         *shares.entry(pick(upstream, asker, &Tried::default()).unwrap().id).or_insert(0) += 1;
     }
     shares.into_values().collect()
@@ -71,11 +71,14 @@ fn every_strategy_gives_all_targets_work_and_passes_over_those_that_failed() {
         assert_eq!(shares(&upstream, 3_000).len(), 3, "{strategy:?}");
         let mut tried = Tried::default();
         for _ in 0..3 {
-            let next = pick(&upstream, Asker { hash: Some(7) }, &tried).unwrap();
+            let next = pick(&upstream, Asker { hash: Some(7), ..Asker::default() }, &tried).unwrap();
             assert!(!tried.contains(&next), "{strategy:?}");
             tried.add(&next);
         }
-        assert!(pick(&upstream, Asker { hash: Some(7) }, &tried).is_none(), "{strategy:?}");
+        assert!(
+            pick(&upstream, Asker { hash: Some(7), ..Asker::default() }, &tried).is_none(),
+            "{strategy:?}"
+        );
         assert!(nobody(&weighted(strategy, &[])).is_none(), "{strategy:?}");
     }
 }
@@ -140,4 +143,18 @@ async fn a_new_target_gets_its_share_little_by_little() {
     assert!((150..400).contains(&half[0]), "{half:?}");
     tokio::time::advance(Duration::from_secs(5)).await;
     assert_eq!(shares(&upstream, 1_000), [500, 500]);
+}
+
+#[test]
+fn who_stays_with_a_target_goes_there_until_it_fails() {
+    for strategy in ALL {
+        let upstream = weighted(strategy, &[1, 1, 1]);
+        let asker = Asker { hash: Some(7), stuck: Some(2), outdated: false };
+        let mut tried = Tried::default();
+        assert!((0..10).all(|_| pick(&upstream, asker, &tried).unwrap().id == 2), "{strategy:?}");
+        tried.add(&upstream.available[2].clone());
+        assert_ne!(pick(&upstream, asker, &tried).unwrap().id, 2, "{strategy:?}");
+        let gone = Asker { stuck: Some(9), ..asker };
+        assert!(pick(&upstream, gone, &Tried::default()).is_some(), "{strategy:?}");
+    }
 }

@@ -39,8 +39,10 @@ impl Account<'_> {
         took: Duration,
     ) {
         self.worker.recorder.count(&route.scope, method, self.version, status, took);
-        self.worker.recorder.count(&route.upstream.scope, method, self.version, status, took);
-        route.upstream.scope.count_bytes(outcome.received, outcome.sent);
+        if let Some(upstream) = &outcome.upstream {
+            self.worker.recorder.count(&upstream.scope, method, self.version, status, took);
+            upstream.scope.count_bytes(outcome.received, outcome.sent);
+        }
     }
 
     /// Keeps account of a request that a middleware answered.
@@ -95,7 +97,10 @@ impl Account<'_> {
             received: outcome.map_or(0, |outcome| outcome.received),
             sent: outcome.map_or(0, |outcome| outcome.sent),
             router: route.map(|route| route.router.name.as_str()),
-            service: route.map(|route| route.upstream.name.as_str()),
+            service: route.map(|route| {
+                let upstream = outcome.and_then(|outcome| outcome.upstream.as_ref());
+                upstream.map_or(route.router.upstream.as_str(), |upstream| upstream.name.as_str())
+            }),
             endpoint: outcome
                 .and_then(|outcome| outcome.target.as_ref())
                 .map(|target| (target.endpoint.as_str(), target.address)),
@@ -105,11 +110,12 @@ impl Account<'_> {
     }
 
     /// What there is to say about a refusal beyond its reason.
-    pub(super) fn explain(&self, reason: Reason, route: &Route) -> String {
+    pub(super) fn explain(&self, reason: Reason, outcome: &Outcome) -> String {
         if reason != Reason::NoEndpoint {
             return String::new();
         }
+        let Some(upstream) = &outcome.upstream else { return String::new() };
         let table = self.worker.table();
-        table.upstreams.get(&route.upstream.name).unwrap_or(&route.upstream).why_unavailable()
+        table.upstreams.get(&upstream.name).unwrap_or(upstream).why_unavailable()
     }
 }

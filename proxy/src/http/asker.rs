@@ -1,27 +1,48 @@
-//! What of a request an endpoint is chosen by, where the choice goes by requests at all. Knows heads, and not how choices
-//! are made.
+//! Where a request goes, and what of it an endpoint is chosen by. Knows heads, and not how choices are made.
+
+use std::sync::Arc;
 
 use httparse::Header;
 use portolan_config::dynamic::service::HashBy;
 
+use super::exchange::Cookies;
 use super::head::RequestHead;
 use super::peer::Peer;
 use crate::balancer::{Asker, hash};
-use crate::table::Upstream;
+use crate::table::{Ask, Destination, Upstream};
 
-/// What there is to go by for this upstream; `path` is the one that was routed by.
-pub(super) fn asker(upstream: &Upstream, head: &RequestHead, path: &str, peer: &Peer) -> Asker {
-    let Some(by) = upstream.plan.hashes() else { return Asker::default() };
-    let found = match by {
-        HashBy::Address => return Asker::at(peer.address().ip()),
-        HashBy::Path => Some(path.as_bytes()),
-        HashBy::Header(name) => {
-            let field = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-            field.map(|field| field.value)
-        }
-        HashBy::Cookie(name) => cookie(head.fields, name),
+/// Where a request goes, and what an endpoint there is chosen by.
+pub(super) struct Bound {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) asker: Asker,
+    pub(super) cookies: Cookies,
+}
+
+/// Binds a request for its upstream; `path` is the one that was routed by. `None` where its service leads nowhere.
+pub(super) fn bind(destination: &Destination, head: &RequestHead, path: &str, peer: &Peer) -> Option<Bound> {
+    let (mut cookies, client) = (Vec::new(), peer.address().ip());
+    let cookie = |name: &str| cookie(head.fields, name);
+    let upstream = match destination {
+        Destination::Upstream(upstream) => upstream,
+        services => services.resolve(&Ask { client, cookie: &cookie }, &mut cookies)?,
     };
-    Asker { hash: found.map(hash::of) }
+    let mut asker = match upstream.plan.hashes() {
+        None => Asker::default(),
+        Some(HashBy::Address) => Asker::at(client),
+        Some(HashBy::Path) => Asker { hash: Some(hash::of(path.as_bytes())), ..Asker::default() },
+        Some(HashBy::Header(name)) => {
+            let field = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+            Asker { hash: field.map(|field| hash::of(field.value)), ..Asker::default() }
+        }
+        Some(HashBy::Cookie(name)) => Asker { hash: cookie(name).map(hash::of), ..Asker::default() },
+    };
+    if let Some(sticky) = &upstream.sticky
+        && let Some(door) = cookie(sticky.name()).and_then(|value| sticky.find(value))
+    {
+        asker.stuck = Some(door.number);
+        asker.outdated = door.outdated;
+    }
+    Some(Bound { upstream: upstream.clone(), asker, cookies: Cookies::of_services(cookies) })
 }
 
 /// The value of a cookie; the first one, where several have the name (RFC 6265 §5.4).

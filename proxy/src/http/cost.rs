@@ -8,13 +8,13 @@ use portolan_config::Rule;
 use portolan_config::settings::Forwarded;
 use portolan_discovery::Router;
 
-use super::connection::routing_host;
+use super::exchange::Cookies;
 use super::head::{fields, parse_request, parse_response};
 use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, request};
 use crate::metrics::{Metrics, Recorder, Scope, Version};
-use crate::table::{Route, Routes, Upstream, routing_path};
+use crate::table::{Destination, Route, Routes, Upstream, routing_host, routing_path};
 use crate::worker::Buffers;
 
 /// A worker without sockets, in front of services `0.bench.test` and so on.
@@ -25,6 +25,7 @@ pub struct Way {
     buffers: Rc<Buffers>,
     recorder: Recorder,
     entry_point: Scope,
+    cookies: Cookies,
 }
 
 impl Way {
@@ -39,9 +40,10 @@ impl Way {
             let name = format!("{index}@bench");
             let rule = Rule::parse(&format!("Host(`{index}.bench.test`)")).expect("a rule");
             let router = Router::new(name.clone(), rule, name);
-            let upstream = Upstream::made_up(&router.upstream, 0);
+            let destination =
+                Arc::new(Destination::Upstream(Arc::new(Upstream::made_up(&router.upstream, 0))));
             let scope = Arc::new(metrics.router(&router.name));
-            let route = Route { router: Arc::new(router), upstream: Arc::new(upstream), chain: None, scope };
+            let route = Route { router: Arc::new(router), destination, chain: None, scope };
             routes.add(index as u32, &Arc::new(route));
         }
         let address = "192.0.2.7:1234".parse().expect("an address");
@@ -51,6 +53,7 @@ impl Way {
             buffers: Rc::default(),
             recorder: Recorder::default(),
             entry_point: metrics.entry_point("bench"),
+            cookies: Cookies::default(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Way {
         let mut room = fields();
         let Ok(Some(head)) = parse_response(bytes, &mut room, Method::Get) else { return 0 };
         let mut out = self.buffers.take();
-        response::write(&head, Manner { close: false, is_http10: false }, &mut out);
+        response::write(&head, Manner { close: false, is_http10: false }, &self.cookies, &mut out);
         let took = std::time::Duration::from_millis(1);
         self.recorder.count(&self.entry_point, Method::Get, Version::Http1, head.status, took);
         out.filled().len()

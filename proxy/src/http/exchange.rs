@@ -28,10 +28,12 @@ use crate::worker::{Buffer, Pipe, Worker};
 
 mod answer;
 mod carrier;
+mod cookies;
 
 pub(super) use answer::Delivery;
 pub(super) use carrier::Leg;
 pub(crate) use carrier::{Carrier, Pinned, connect};
+pub(crate) use cookies::Cookies;
 
 /// A request that is ready to be sent.
 pub(crate) struct Exchange {
@@ -63,6 +65,8 @@ pub(crate) struct Exchange {
     pub(crate) passage: Option<Rc<Passage>>,
     /// What an endpoint there is chosen by.
     pub(crate) asker: Asker,
+    /// The cookies that the answer sets besides its own.
+    pub(crate) cookies: Cookies,
 }
 
 impl Exchange {
@@ -138,6 +142,8 @@ pub(crate) struct Outcome {
     pub(crate) still_sending: bool,
     /// The connection goes on as a tunnel.
     pub(crate) tunnel: Option<Tunnel>,
+    /// Which service it was for.
+    pub(crate) upstream: Option<Arc<Upstream>>,
     /// Where it was sent last.
     pub(crate) target: Option<Arc<Target>>,
     /// How often it was sent to yet another one.
@@ -246,10 +252,16 @@ pub(super) async fn attempt(
         };
         let target = leg.target.clone();
         let reused = leg.reused;
+        if let Some(sticky) = &upstream.sticky {
+            let is_known = request.asker.stuck == Some(target.id) && !request.asker.outdated;
+            request.cookies.is_sent_to(if is_known { None } else { sticky.set(target.id) });
+        }
         target.counters.requests.inc();
         last_target = Some(target.clone());
         match client.send(request, leg, carrier, worker).await {
-            Ok(outcome) => return Outcome { target: last_target, retries, ..outcome },
+            Ok(outcome) => {
+                return Outcome { upstream: Some(upstream), target: last_target, retries, ..outcome };
+            }
             Err(failure) => {
                 last_failure = failure.reason;
                 if failure.reason.is_clients() {
@@ -268,7 +280,13 @@ pub(super) async fn attempt(
             }
         }
     }
-    Outcome { failure: Some(last_failure), target: last_target, retries, ..Outcome::default() }
+    Outcome {
+        failure: Some(last_failure),
+        upstream: Some(upstream),
+        target: last_target,
+        retries,
+        ..Outcome::default()
+    }
 }
 
 /// A failure before any byte of an answer reached the client.
@@ -288,6 +306,11 @@ impl Failure {
 }
 
 impl Outcome {
+    /// The name of the service that it was for.
+    pub(super) fn service(&self) -> &str {
+        self.upstream.as_ref().map_or("", |upstream| &upstream.name)
+    }
+
     /// How far a request and its answer got.
     pub(super) fn so_far(upload: &Upload, delivery: &answer::Delivery) -> Self {
         Self {

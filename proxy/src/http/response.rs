@@ -1,6 +1,7 @@
 //! The head of an answer, as it is sent back.
 
 use super::Reason;
+use super::exchange::Cookies;
 use super::field::write_field;
 use super::head::{ResponseHead, is_nominated};
 use crate::middleware::{AnswerHead, FieldList, OwnAnswer};
@@ -16,12 +17,15 @@ pub(super) struct Manner {
 }
 
 /// Writes the head for the client.
-pub(super) fn write(head: &ResponseHead, manner: Manner, out: &mut Buffer) {
+pub(super) fn write(head: &ResponseHead, manner: Manner, cookies: &Cookies, out: &mut Buffer) {
     write_status(head.status, head.phrase, out);
     for field in head.fields {
         if passes(head, field.name, manner) {
             write_field(field.name, field.value, out);
         }
+    }
+    if head.status >= 200 || head.status == 101 {
+        cookies.each(|cookie| write_field("Set-Cookie", cookie.as_bytes(), out));
     }
     write_end(head.status, manner, out);
 }
@@ -163,7 +167,7 @@ mod tests {
         let mut room = fields();
         let head = parse_response(head.as_bytes(), &mut room, Method::Get).unwrap().unwrap();
         let mut out = Rc::new(Buffers::default()).take();
-        write(&head, manner, &mut out);
+        write(&head, manner, &Cookies::default(), &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 

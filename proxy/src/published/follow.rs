@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Listening;
 use super::tcp::{Early, asker, pass};
 use crate::deadline::{Moment, sleep_until, timeout};
-use crate::http::{Carrier, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
+use crate::http::{Carrier, Cookies, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
 use crate::stream::Stream;
 use crate::table::Upstream;
@@ -85,6 +85,7 @@ pub(super) async fn serve(
     }
 }
 
+#[allow(clippy::large_enum_variant)] // it lives for a moment
 enum Next {
     Request(Exchange),
     NotHttp,
@@ -114,6 +115,7 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     head: sent_on,
                     host_at: None,
                     asker: asker(client, &upstream),
+                    cookies: Cookies::default(),
                     upstream,
                     passage: None,
                 };

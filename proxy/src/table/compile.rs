@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portolan_config::settings::EntryPoint;
+use portolan_config::tls::Scheme;
 use portolan_config::{Fault, ListenAddress, Protocol};
 use portolan_discovery::{self as discovery, Snapshot};
 
 use super::chains::Chains;
+use super::composite;
 use super::secure::{self, Choice, Wishes};
 use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams};
 use crate::balancer::{Plan, hash};
 use crate::ledger::{Kept, Ledger};
+use crate::sticky::{Place, Sticky};
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
 pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger) -> (Table, Vec<Fault>) {
@@ -21,15 +24,18 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
     for upstream in &snapshot.upstreams {
         let compiled =
             ledger.upstream(upstream, snapshot.generation, |kept| compile_upstream(upstream, kept));
+        let destination = ledger.destination(&compiled);
         table.upstreams.insert(upstream.name.clone(), compiled);
+        table.destinations.insert(upstream.name.clone(), destination);
     }
+    composite::compile(snapshot, ledger, &mut table.destinations);
     let chains = Chains::new(snapshot, ledger);
     let for_tcp = entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Tcp);
     let mut entries: Vec<Draft> = for_tcp.map(Draft::new).collect();
     let mut routers: Vec<&Arc<discovery::Router>> = snapshot.routers.iter().collect();
     routers.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
     for (rank, router) in routers.into_iter().enumerate() {
-        let Some(upstream) = table.upstreams.get(&router.upstream) else { continue };
+        let Some(destination) = table.destinations.get(&router.upstream) else { continue };
         let chain = match chains.of(router) {
             Ok(chain) => chain,
             Err(fault) => {
@@ -37,7 +43,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
                 continue;
             }
         };
-        let route = ledger.router(router, upstream, chain, table.generation);
+        let route = ledger.router(router, destination, chain, table.generation);
         for draft in &mut entries {
             let name = &draft.settings.name;
             if router.entry_points.is_empty() || router.entry_points.contains(name) {
@@ -99,6 +105,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     }
     Upstream {
         name: upstream.name.clone(),
+        sticky: sticky(upstream, &available),
         plan: Plan::new(&upstream.balancing, &available),
         available,
         states,
@@ -109,10 +116,39 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     }
 }
 
+/// The cookie of an upstream, where it has one. It stands for the instance, except where a URL was written that stands for
+/// one target alone.
+fn sticky(upstream: &discovery::Upstream, available: &[Arc<Target>]) -> Option<Sticky> {
+    let cookie = upstream.balancing.sticky.as_ref()?.cookie.as_ref()?;
+    let place = |target: &Arc<Target>| {
+        let drawn = upstream.targets.iter().find(|drawn| key(drawn) == target.key)?;
+        let written = &*drawn.url;
+        let alone = !written.is_empty()
+            && upstream.targets.iter().filter(|other| *other.url == *written).count() == 1;
+        let scheme = match target.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::H2c => "h2c",
+        };
+        let reached = format!("{scheme}://{}", target.address);
+        let mut also = vec![identity(drawn), reached];
+        if !written.is_empty() {
+            also.push(written.to_owned());
+        }
+        let text = if alone { written.to_owned() } else { identity(drawn) };
+        Some(Place { number: target.id, text, also })
+    };
+    Some(Sticky::new(cookie, &upstream.name, available.iter().filter_map(place).collect()))
+}
+
 /// What hashes know a target by: the instance and the port, whichever life it is in and wherever it is reached.
 fn key(target: &discovery::Target) -> u64 {
+    hash::of(identity(target).as_bytes())
+}
+
+fn identity(target: &discovery::Target) -> String {
     let discovery::EndpointKey { provider, instance, .. } = &target.endpoint.key;
-    hash::of(format!("{provider}/{instance}:{}", target.port).as_bytes())
+    format!("{provider}/{instance}:{}", target.port)
 }
 
 /// An entry point while its routes are filed.

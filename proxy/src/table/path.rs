@@ -62,6 +62,18 @@ fn resolve_dots(path: &str) -> String {
     resolved
 }
 
+/// The host as rules are compared with it: lower case, without port or trailing dot.
+pub(crate) fn routing_host(authority: &str) -> Cow<'_, str> {
+    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    let host = &authority[..port_at.unwrap_or(authority.len())];
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +103,20 @@ mod tests {
     #[test]
     fn a_clean_path_is_not_copied() {
         assert!(matches!(routing_path("/a/b.html"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_host_is_compared_without_port_dot_and_case() {
+        for (authority, host) in [
+            ("a.test", "a.test"),
+            ("A.Test:8000", "a.test"),
+            ("a.test.", "a.test"),
+            ("a.test.:80", "a.test"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            assert_eq!(routing_host(authority), host, "{authority}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use portolan_config::Rule;
 use portolan_config::rule::{Expression, HostPattern, Matcher, RequestView};
 use portolan_discovery::Router;
 
-use super::{Map, Upstream};
+use super::{Destination, Map};
 use crate::metrics::Scope;
 use crate::middleware::Chain;
 
@@ -19,7 +19,7 @@ pub(crate) struct Route {
     /// The router as it was drawn: its name, and which requests it takes.
     pub router: Arc<Router>,
     /// Where they go.
-    pub upstream: Arc<Upstream>,
+    pub destination: Arc<Destination>,
     /// What they go through before.
     pub chain: Option<Arc<Chain>>,
     /// What it counts into.
@@ -103,12 +103,13 @@ mod tests {
 
     fn routes(rules: &[&str]) -> Routes {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-        let upstream = Arc::new(upstream(&[true]));
+        let destination = Arc::new(Destination::Upstream(Arc::new(upstream(&[true]))));
         let mut routes = Routes::default();
         for (rank, rule) in rules.iter().enumerate() {
             let router = Router::new(*rule, Rule::parse(rule).unwrap(), "test");
             let scope = Arc::new(metrics.router(rule));
-            let route = Route { router: Arc::new(router), upstream: upstream.clone(), chain: None, scope };
+            let route =
+                Route { router: Arc::new(router), destination: destination.clone(), chain: None, scope };
             routes.add(rank as u32, &Arc::new(route));
         }
         routes

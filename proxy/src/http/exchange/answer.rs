@@ -225,10 +225,11 @@ fn translate(
 fn write_head(head: &ResponseHead, manner: Manner, request: &Exchange, output: &mut Buffer) -> u16 {
     let is_final = head.status >= 200 || head.status == 101;
     let Some(passage) = request.passage.as_ref().filter(|_| is_final) else {
-        response::write(head, manner, output);
+        response::write(head, manner, &request.cookies, output);
         return head.status;
     };
     let mut answer = response::to_edit(head, manner);
+    request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
     passage.go_out(&mut answer);
     response::write_edited(&answer, manner, output);
     answer.status

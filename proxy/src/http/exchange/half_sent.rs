@@ -42,6 +42,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         head,
         host_at: None,
         asker: Asker::default(),
+        cookies: Cookies::default(),
         upstream,
         passage: None,
     };

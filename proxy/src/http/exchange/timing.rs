@@ -55,6 +55,7 @@ async fn upload_to<C: Future<Output = TcpStream>>(
         head,
         host_at: None,
         asker: Asker::default(),
+        cookies: Cookies::default(),
         upstream: Arc::new(upstream),
         passage: None,
     };

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT};
+use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
 use http::{Response, StatusCode};
 
 use super::reply::Reply;
@@ -144,9 +144,16 @@ fn translate(input: &[u8], request: &Exchange, request_is_whole: bool) -> Result
     }
     let is_final = head.status >= 200 || head.status == 101;
     let (status, response) = match request.passage.as_ref().filter(|_| is_final) {
-        None => (head.status, to_response(&head, input)?),
+        None => {
+            let mut response = to_response(&head, input)?;
+            if is_final {
+                set_cookies(request, &mut response);
+            }
+            (head.status, response)
+        }
         Some(passage) => {
             let mut answer = to_edit(&head);
+            request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
             passage.go_out(&mut answer);
             (answer.status, edited(&answer)?)
         }
@@ -178,6 +185,16 @@ fn to_response(head: &ResponseHead, input: &[u8]) -> Result<Response<()>, Reason
         headers.append(name, value);
     }
     Ok(response)
+}
+
+/// Adds the cookies that are ours.
+fn set_cookies(request: &Exchange, response: &mut Response<()>) {
+    request.cookies.each(|cookie| {
+        // They are made of what a field may hold.
+        if let Ok(value) = HeaderValue::from_str(cookie) {
+            response.headers_mut().append(SET_COOKIE, value);
+        }
+    });
 }
 
 /// The head as middlewares edit it.

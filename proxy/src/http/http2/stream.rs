@@ -22,15 +22,15 @@ use super::websocket::{self, Handshake};
 use super::{Open, Shared};
 use crate::access_log::Asked;
 use crate::deadline::{Moment, timeout};
-use crate::http::asker::asker;
+use crate::http::asker::{Bound, bind};
 use crate::http::body::Framing;
 use crate::http::entry_point::earlier;
 use crate::http::exchange::{Carrier, Exchange, Outcome, attempt};
 use crate::http::head::Refused;
-use crate::http::{Method, Reason, connection, response};
+use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
 use crate::middleware::{self, OwnAnswer, Passage};
-use crate::table::{Route, routing_path};
+use crate::table::{Route, routing_host, routing_path};
 
 /// A request that was understood and routed.
 struct Admitted {
@@ -115,13 +115,16 @@ impl Stream {
         let tunnel = outcome.tunnel.take();
         self.finish(&route, &outcome);
         let Some(tunnel) = tunnel else { return };
-        let _open = route.upstream.scope.open();
+        let upstream = outcome.upstream.clone();
+        let _open = upstream.as_ref().map(|upstream| upstream.scope.open());
         let passed = websocket::pass_through(&mut body, &mut self.reply, tunnel, &worker.buffers).await;
         if passed.failure == Some(Reason::TunnelIdle) {
             self.shared.account().refused(Reason::TunnelIdle);
         }
         self.shared.entry_point.scope.count_bytes(passed.received, passed.sent);
-        route.upstream.scope.count_bytes(passed.received, passed.sent);
+        if let Some(upstream) = upstream {
+            upstream.scope.count_bytes(passed.received, passed.sent);
+        }
     }
 
     async fn route(&mut self, parts: &Parts, mut body: Incoming, known: Known) {
@@ -166,7 +169,7 @@ impl Stream {
             self.asked = Some(Box::new(Asked { protocol: "HTTP/2.0", ..Asked::of(&head) }));
         }
         let table = worker.table();
-        let host = connection::routing_host(head.authority);
+        let host = routing_host(head.authority);
         let path = routing_path(crate::http::request::path(head.target));
         let secure = self.shared.peer.is_secure();
         let settings = &self.shared.entry_point.settings;
@@ -187,8 +190,11 @@ impl Stream {
             return Err(Refused { reason: Reason::BodyTooLarge, detail: "" });
         }
         let mut out = worker.buffers.take();
-        let keep_host = route.upstream.pass_host_header;
         let peer = &self.shared.peer;
+        let Some(Bound { upstream, asker, cookies }) = bind(&route.destination, &head, &path, peer) else {
+            return Err(Refused { reason: Reason::NoEndpoint, detail: "" });
+        };
+        let keep_host = upstream.pass_host_header;
         let host_at = crate::http::request::write(&head, &path, keep_host, peer, &worker.host_name, &mut out);
         let mut deadlines = limits.deadlines();
         if let Some(timeout) = self.grpc.then(|| grpc::timeout(&parts.headers)).flatten() {
@@ -206,8 +212,9 @@ impl Stream {
             body_bytes_max: limits.body_bytes_max,
             head: out,
             host_at,
-            asker: asker(&route.upstream, &head, &path, peer),
-            upstream: route.upstream.clone(),
+            upstream,
+            asker,
+            cookies,
             passage: None,
         };
         let passage = route.chain.as_ref().map(|chain| {
@@ -265,7 +272,7 @@ impl Stream {
             let reason = outcome.failure.unwrap_or(Reason::NoEndpoint);
             let account = self.shared.account();
             account.count(route, self.method, outcome, reason.status().0, took);
-            let detail = account.explain(reason, route);
+            let detail = account.explain(reason, outcome);
             return self.turn_away(reason, &detail, Some((route, outcome)));
         };
         let account = self.shared.account();

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
-use portolan_config::dynamic::service::LoadBalancer;
+use portolan_config::dynamic::service::{LoadBalancer, ServiceKind};
 use portolan_config::dynamic::{Format, read_file};
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{Fault, Protocol, Publish, Rule};
 use portolan_discovery::{
-    Endpoint, EndpointKey, Instance, InstanceId, ProviderName, Publication, Router, ServiceKey, Snapshot,
-    State, Target, Upstream,
+    Composite, Endpoint, EndpointKey, Instance, InstanceId, ProviderName, Publication, Router, ServiceKey,
+    Snapshot, State, Target, Upstream,
 };
 use portolan_proxy::{Metrics, Proxy, ProxySettings};
 use prometheus::{Registry, TextEncoder};
@@ -113,7 +113,21 @@ impl World {
 
     /// From now on, `app@test` is at these places, and requests are spread over them like this.
     pub(crate) fn spread(&mut self, targets: Vec<Target>, balancing: LoadBalancer) {
-        let mut upstream = Upstream::new("app@test".to_owned(), targets);
+        self.spread_as("app@test", targets, balancing);
+    }
+
+    /// From now on, this service sends to others.
+    pub(crate) fn compose(&mut self, name: &str, kind: ServiceKind) {
+        self.snapshot.upstreams.retain(|known| known.name != name);
+        self.snapshot.composites.retain(|known| known.name != name);
+        let composite = Composite { name: name.to_owned(), kind, middlewares: Vec::new() };
+        self.snapshot.composites.push(Arc::new(composite));
+        self.apply();
+    }
+
+    /// The same of another upstream.
+    pub(crate) fn spread_as(&mut self, name: &str, targets: Vec<Target>, balancing: LoadBalancer) {
+        let mut upstream = Upstream::new(name.to_owned(), targets);
         upstream.pass_host_header = balancing.pass_host_header;
         upstream.balancing = Arc::new(balancing);
         self.snapshot.upstreams.retain(|known| known.name != upstream.name);
