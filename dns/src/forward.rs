@@ -32,7 +32,7 @@ mod upstream;
 
 use cache::Cache;
 pub(crate) use cache::{Asked, Entry, Kept};
-pub(crate) use reply::Reply;
+pub(crate) use reply::{Reply, question_of};
 pub(crate) use secure::Secure;
 pub(crate) use stream::Stream;
 use upstream::Upstream;

@@ -13,6 +13,8 @@ mod describe;
 mod explain;
 mod fixed;
 mod forward;
+#[doc(hidden)]
+pub mod fuzz;
 mod key;
 mod message;
 pub mod metrics;

@@ -8,20 +8,24 @@ use portolan_config::rule::RequestView;
 use portolan_proxy::fuzz::{answers as read_answers, requests};
 
 mod differential;
+mod names;
 
 pub use differential::differential;
+pub use names::{name_servers, queries};
 
 /// A target and its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("heads", heads),
     ("chunks", chunks),
     ("answers", answers),
     ("differential", differential),
     ("rules", rules),
     ("labels", labels),
+    ("queries", names::queries),
+    ("name_servers", names::name_servers),
 ];
 
 /// Inputs longer than this teach nothing new, and meet limits that depend on how the bytes come.

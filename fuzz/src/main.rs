@@ -9,7 +9,7 @@ use std::{env, fs, panic, thread};
 use portolan_fuzz::{TARGETS, Target};
 
 /// For each target, unless told otherwise.
-const SECONDS: u64 = 20;
+const SECONDS: u64 = 15;
 
 /// What parsers look at.
 const WORDS: [&str; 44] = [

@@ -261,6 +261,12 @@ fn question(query: &[u8]) -> Option<&[u8]> {
     query.get(HEADER..skip_name(query, HEADER)? + 4)
 }
 
+/// The name and the type that a query of ours asks for.
+pub(crate) fn question_of(query: &[u8]) -> Option<(&[u8], u16)> {
+    let (name, rest) = question(query)?.split_last_chunk::<4>()?;
+    Some((name, u16::from_be_bytes([rest[0], rest[1]])))
+}
+
 /// The query that is sent upstream: with random letters' case ("0x20"), and OPT unless the server does not know it.
 pub(crate) fn query(asked: &super::cache::Asked, id: u16, case: u128, edns: bool) -> Vec<u8> {
     let mut query = Vec::with_capacity(HEADER + asked.name.len() + 4 + 11);
