@@ -39,7 +39,6 @@ mod trailers;
 
 pub use cost::Way;
 
-pub(crate) use body::Framing;
 pub(crate) use connection::{Waiting, linger, serve};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect, exchange};

@@ -16,10 +16,17 @@ use std::sync::Arc;
 
 use crate::worker::Worker;
 
+mod allow_list;
 mod answer;
 mod draft;
+mod encoded_characters;
 mod fields;
+mod headers;
+mod limits;
 mod path;
+mod redirect;
+mod slots;
+mod source;
 mod step;
 mod target;
 

@@ -29,6 +29,11 @@ impl Span {
         Self { nanoseconds: seconds as i64 * 1_000_000_000 }
     }
 
+    /// This duration, as far as there is room for it: 292 years.
+    pub fn of(duration: Duration) -> Self {
+        Self { nanoseconds: i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX) }
+    }
+
     /// The span as a duration; a negative one is none at all.
     pub fn duration(self) -> Duration {
         Duration::from_nanos(self.nanoseconds.try_into().unwrap_or(0))

@@ -46,6 +46,16 @@ pub(crate) enum Reason {
     FrameFlood,
     /// The client takes more requests back than it lets be answered.
     ResetFlood,
+    /// The client's address is not on the list of a middleware.
+    NotAllowed,
+    /// The client asked for a host that a middleware does not allow.
+    BadHost,
+    /// The client encoded a character in its path that a middleware does not take.
+    EncodedCharacter,
+    /// The client asks more often than a middleware lets it.
+    RateLimited,
+    /// As many requests are in flight as a middleware lets through.
+    InFlightLimit,
     /// No router takes the request.
     NoRoute,
     /// The service has no endpoint that may be given work.
@@ -92,6 +102,11 @@ impl Reason {
             Self::BadFrame => "bad_frame",
             Self::FrameFlood => "frame_flood",
             Self::ResetFlood => "reset_flood",
+            Self::NotAllowed => "not_allowed",
+            Self::BadHost => "bad_host",
+            Self::EncodedCharacter => "encoded_character",
+            Self::RateLimited => "rate_limited",
+            Self::InFlightLimit => "in_flight_limit",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectRefused => "connect_refused",
@@ -132,6 +147,10 @@ impl Reason {
             // These end the connection; only a request that came with the flood can be told.
             Self::BadFrame => (400, "Bad Request"),
             Self::FrameFlood | Self::ResetFlood => (429, "Too Many Requests"),
+            Self::EncodedCharacter => (400, "Bad Request"),
+            Self::NotAllowed => (403, "Forbidden"),
+            Self::RateLimited | Self::InFlightLimit => (429, "Too Many Requests"),
+            Self::BadHost => (500, "Internal Server Error"),
             Self::NoRoute => (404, "Not Found"),
             Self::NoEndpoint => (503, "Service Unavailable"),
             Self::ConnectRefused
@@ -163,6 +182,10 @@ impl Reason {
             Self::Misdirected => "this connection was made for another host",
             Self::BadFrame => "bad request",
             Self::FrameFlood | Self::ResetFlood => "too many requests",
+            Self::NotAllowed => "not on the list",
+            Self::BadHost => "bad host",
+            Self::EncodedCharacter => "bad request",
+            Self::RateLimited | Self::InFlightLimit => "too many requests",
             Self::NoRoute => "404 page not found",
             Self::NoEndpoint => "no available server",
             Self::ConnectRefused => "no server accepted a connection",

@@ -1,9 +1,7 @@
 //! A request while middlewares edit it: what an endpoint would be sent if nothing more were changed.
 
-#![allow(dead_code)] // not every middleware is there yet
-
 use super::FieldList;
-use crate::http::{Framing, Method, Peer, RequestHead, write_field};
+use crate::http::{Method, Peer, RequestHead, write_field};
 use crate::worker::Buffer;
 
 const FORWARDED_FOR: &str = "X-Forwarded-For";
@@ -26,8 +24,6 @@ pub(crate) struct Draft {
     pub(crate) fields: FieldList,
     /// Whether it asks for another protocol.
     pub(crate) upgrade: bool,
-    /// How its body ends.
-    pub(crate) framing: Framing,
     /// Who sent it.
     pub(crate) peer: Peer,
     /// Whether the client is added to `X-Forwarded-For`.
@@ -67,7 +63,6 @@ impl Draft {
             host: head.authority.to_owned(),
             fields,
             upgrade: head.upgrade,
-            framing: head.framing,
             peer: peer.clone(),
             tells_client: true,
         }

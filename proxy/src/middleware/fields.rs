@@ -1,7 +1,5 @@
 //! The fields of a head, to be edited: all text in one piece, and where in it each name and value is.
 
-#![allow(dead_code)] // not every middleware is there yet
-
 use crate::http::write_field;
 use crate::worker::Buffer;
 

@@ -2,7 +2,13 @@
 
 use portolan_config::dynamic::middleware::Middleware;
 
+use super::allow_list::AllowList;
+use super::encoded_characters::EncodedStep;
+use super::headers::HeadersStep;
+use super::limits::{InFlightStep, RateStep};
 use super::path::PathStep;
+use super::redirect::Redirect;
+use super::slots::Held;
 use super::{AnswerHead, Draft, OwnAnswer};
 use crate::worker::Worker;
 
@@ -11,37 +17,84 @@ use crate::worker::Worker;
 pub(crate) enum Step {
     /// `addPrefix`, `stripPrefix` and whatever else is about the path.
     Path(PathStep),
+    /// `redirectScheme`, `redirectRegex`
+    Redirect(Redirect),
+    /// `ipAllowList`
+    AllowList(AllowList),
+    /// `headers`
+    Headers(Box<HeadersStep>),
+    /// `encodedCharacters`
+    Encoded(EncodedStep),
+    /// `rateLimit`
+    Rate(RateStep),
+    /// `inFlightReq`
+    InFlight(InFlightStep),
 }
 
 /// What a step writes down about a request for its answer, or holds until it is done.
-pub(crate) enum Note {}
+pub(crate) enum Note {
+    /// A place among the requests in flight.
+    #[expect(dead_code, reason = "it is held, and let go of when it is dropped")]
+    Held(Held),
+}
 
 impl Step {
     /// Compiles a middleware. `before` is the step of the same name in the table before, whose counts go on. What can't
     /// be done costs the routers that ask for it.
-    pub(crate) fn compile(written: &Middleware, _before: Option<&Self>) -> Result<Self, String> {
+    pub(crate) fn compile(written: &Middleware, before: Option<&Self>) -> Result<Self, String> {
         if let Some(step) = PathStep::compile(written) {
             return step.map(Self::Path);
         }
-        Err(format!("Portolan can't do `{}` yet", written.name()))
+        Ok(match written {
+            Middleware::RedirectScheme(written) => Self::Redirect(Redirect::by_scheme(written)),
+            Middleware::RedirectRegex(written) => Self::Redirect(Redirect::by_pattern(written)),
+            Middleware::IpAllowList(written) | Middleware::IpWhiteList(written) => {
+                Self::AllowList(AllowList::compile(written)?)
+            }
+            Middleware::Headers(written) => Self::Headers(Box::new(HeadersStep::compile(written)?)),
+            Middleware::EncodedCharacters(written) => Self::Encoded(EncodedStep::compile(*written)),
+            Middleware::RateLimit(written) => {
+                let before =
+                    before.and_then(|before| if let Self::Rate(step) = before { Some(step) } else { None });
+                Self::Rate(RateStep::compile(written, before)?)
+            }
+            Middleware::InFlightReq(written) => {
+                let before = before
+                    .and_then(|before| if let Self::InFlight(step) = before { Some(step) } else { None });
+                Self::InFlight(InFlightStep::compile(written, before)?)
+            }
+            other => return Err(format!("Portolan can't do `{}` yet", other.name())),
+        })
     }
 
     /// Edits a request, or answers it. What is to be known for the answer is the note.
-    #[expect(clippy::unused_async, reason = "some wait")]
     pub(super) async fn request(
         &self,
         draft: &mut Draft,
         _worker: &Worker,
     ) -> Result<Option<Note>, Box<OwnAnswer>> {
         match self {
-            Self::Path(step) => step.request(draft).map(|()| None),
+            Self::Path(step) => step.request(draft)?,
+            Self::Redirect(step) => step.request(draft)?,
+            Self::AllowList(step) => step.request(draft)?,
+            Self::Headers(step) => step.request(draft)?,
+            Self::Encoded(step) => step.request(draft)?,
+            Self::Rate(step) => step.request(draft).await?,
+            Self::InFlight(step) => return step.request(draft).map(|held| Some(Note::Held(held))),
         }
+        Ok(None)
     }
 
     /// Edits the head of an answer.
-    pub(super) fn answer(&self, _head: &mut AnswerHead, _draft: &Draft, _note: Option<&Note>) {
+    pub(super) fn answer(&self, head: &mut AnswerHead, draft: &Draft, _note: Option<&Note>) {
         match self {
-            Self::Path(_) => {}
+            Self::Headers(step) => step.answer(head, draft),
+            Self::Path(_)
+            | Self::Redirect(_)
+            | Self::AllowList(_)
+            | Self::Encoded(_)
+            | Self::Rate(_)
+            | Self::InFlight(_) => {}
         }
     }
 }

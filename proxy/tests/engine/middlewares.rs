@@ -3,7 +3,7 @@
 use http::Request;
 
 use crate::support::http2::Http2;
-use crate::support::{Origin, World, ok};
+use crate::support::{Origin, Reply, World, ok};
 
 /// An origin that answers with the request line it got.
 async fn echo() -> Origin {
@@ -76,4 +76,108 @@ async fn what_a_middleware_answers_leaves_the_connection_open() {
     let post = Request::post("http://b.test/api../x").body(&b"abc"[..]).expect("a request");
     assert_eq!(http2.ask(post).await.expect("an answer").status, 400);
     world.metric_becomes("portolan_refusals_total", &["bad_request"], 3.0).await;
+}
+
+#[tokio::test]
+async fn clients_are_sent_elsewhere() {
+    let origin = echo().await;
+    let mut world = World::in_front_of(&origin);
+    world.define("https", "redirectScheme: {scheme: https, permanent: true}");
+    assert!(world.route_through("b.test", &["https"]).is_empty());
+    let mut client = world.client().await;
+    client.send("GET /x?y HTTP/1.1\r\nHost: b.test:8000\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (301, "Moved Permanently"));
+    assert_eq!(answer.field("location"), Some("https://b.test/x?y"));
+    let answer = Http2::connect(world.http).await.get("http://b.test/x?y").await;
+    assert_eq!((answer.status, answer.body.as_str()), (301, "Moved Permanently"));
+    assert_eq!(answer.fields["location"], "https://b.test/x?y");
+    let mut client = world.client().await;
+    client.send("HEAD / HTTP/1.1\r\nHost: b.test\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    assert_eq!(client.answer_to_head().await.status, 308);
+    assert_eq!(client.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn fields_of_requests_and_answers_are_edited_also_of_refusals() {
+    let answer = "HTTP/1.1 200 OK\r\nServer: nginx\r\nX-Kept: 1\r\nContent-Length: 2\r\n\r\nok";
+    let mut origin = Origin::answering(move |_| Reply::raw(answer)).await;
+    let mut world = World::in_front_of(&origin);
+    world.define(
+        "fields",
+        "headers: {customRequestHeaders: {X-Role: admin}, customResponseHeaders: {Server: '', X-New: new}, frameDeny: true}",
+    );
+    world.define("nobody", "ipAllowList: {sourceRange: [192.0.2.0/24]}");
+    assert!(world.route_through("b.test", &["fields"]).is_empty());
+    assert!(world.route_through("c.test", &["fields", "nobody"]).is_empty());
+    let mut client = world.client().await;
+    let mut http2 = Http2::connect(world.http).await;
+    for (host, status) in [("b.test", 200), ("c.test", 403)] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\nx_role: guest\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status);
+        assert_eq!((answer.field("x-new"), answer.field("server")), (Some("new"), None));
+        assert_eq!(answer.field("x-frame-options"), Some("DENY"));
+        let answer = http2.get(&format!("http://{host}/")).await;
+        assert_eq!((answer.status, answer.fields.get("server")), (status, None));
+        assert_eq!(answer.fields["x-new"], "new");
+    }
+    for _ in 0..2 {
+        let seen = origin.seen().await;
+        assert!(seen.head.contains("X-Role: admin\r\n") && !seen.head.contains("guest"), "{}", seen.head);
+    }
+    world.serve(Vec::new());
+    client.send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.field("x-new")), (503, Some("new")));
+    let answer = http2.get("http://b.test/").await;
+    assert_eq!((answer.status, answer.fields["x-new"].as_bytes()), (503, &b"new"[..]));
+    world.metric_becomes("portolan_refusals_total", &["not_allowed"], 2.0).await;
+}
+
+#[tokio::test]
+async fn what_was_counted_outlives_a_reload() {
+    let origin = echo().await;
+    let mut world = World::in_front_of(&origin);
+    world.define("rate", "rateLimit: {average: 1, period: 1h, burst: 2}");
+    assert!(world.route_through("b.test", &["rate"]).is_empty());
+    assert_eq!(get(&world, "b.test", "/").await.0, 200);
+    assert_eq!(get(&world, "b.test", "/").await, (429, "Too Many Requests".to_owned()));
+    world.define("rate", "rateLimit: {average: 2, period: 2h, burst: 2}");
+    assert!(world.route_through("c.test", &["rate"]).is_empty());
+    assert_eq!(get(&world, "c.test", "/").await.0, 429);
+    world.metric_becomes("portolan_refusals_total", &["rate_limited"], 4.0).await;
+}
+
+#[tokio::test]
+async fn so_many_are_in_flight_and_no_more_until_one_is_done() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    world.define("few", "inFlightReq: {amount: 2}");
+    assert!(world.route_through("b.test", &["few"]).is_empty());
+    let ask = "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
+    let (mut one, mut other, mut late) = (world.client().await, world.client().await, world.client().await);
+    one.send(ask).await;
+    let mut first = origin.accept().await;
+    first.head().await;
+    other.send(ask).await;
+    let mut second = origin.accept().await;
+    second.head().await;
+    late.send(ask).await;
+    let refused = late.answer().await;
+    assert_eq!((refused.status, refused.body.as_str()), (429, "max connections reached: 2"));
+    assert_eq!(Http2::connect(world.http).await.get("http://b.test/").await.status, 429);
+    // A reload forgets nobody, and the end of an answer is the end of its place.
+    world.define("few", "inFlightReq: {amount: 1}");
+    assert!(world.route_through("c.test", &[]).is_empty());
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(one.answer().await.status, 200);
+    late.send(ask).await;
+    assert_eq!(late.answer().await.body, "max connections reached: 1");
+    other.reset();
+    world.metric_becomes("portolan_refusals_total", &["client_gone"], 1.0).await;
+    late.send(ask).await;
+    first.head().await;
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(late.answer().await.status, 200);
 }

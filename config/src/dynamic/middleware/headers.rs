@@ -27,7 +27,7 @@ pub struct Headers {
     /// `Access-Control-Expose-Headers`
     pub access_control_expose_headers: Vec<String>,
     /// `Access-Control-Max-Age`, seconds.
-    pub access_control_max_age: i64,
+    pub access_control_max_age: Option<i64>,
     /// Whether `Vary: Origin` is added.
     pub add_vary_header: bool,
     /// The hosts that may be asked for; any where it is empty.

@@ -114,7 +114,7 @@ pub struct RedisTls {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InFlightReq {
-    /// So many; 0 is any number.
+    /// So many; with 0 none gets through.
     pub amount: u64,
     /// Whose count together; those for one host unless written.
     pub source_criterion: SourceCriterion,
