@@ -384,3 +384,5 @@ fn the_target_of_srv_is_never_compressed() {
     let target = b"\x02db\x08portolan\x08internal\0"; // in the question too, below its own labels
     assert_eq!(reply.windows(target.len()).filter(|window| window == target).count(), 2);
 }
+
+mod edns;
