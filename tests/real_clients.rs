@@ -1,4 +1,5 @@
-//! Clients and servers that people use, over the built binary: Python's websockets, and curl in its ways to send.
+//! Clients and servers that people use, over the built binary: Python's websockets and grpcio, curl in its ways to send,
+//! nghttp and h2load.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -12,9 +13,18 @@ const SERVER: &str = "127.0.0.5";
 
 /// Portolan in front of a service `web`, whose one container is at [`SERVER`].
 fn in_front_of_server() -> (FakeEngine, Portolan) {
+    in_front_of_one_labelled(&[])
+}
+
+/// The same, with these labels on the container.
+fn in_front_of_one_labelled(labels: &[(&str, &str)]) -> (FakeEngine, Portolan) {
     let engine = FakeEngine::start();
     let mut life = Recording::read().of_number(1);
     life.running["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] = SERVER.into();
+    for (name, value) in labels {
+        life.running["Config"]["Labels"][name] = (*value).into();
+        life.listed["Labels"][name] = (*value).into();
+    }
     engine.put(&life.running, &life.listed);
     let portolan = Portolan::start(None, &[]);
     portolan.await_state(&Recording::name(1), "ready");
@@ -39,6 +49,40 @@ fn websockets_of_python_talk_through_it() {
     assert!(said.ends_with("done\n"), "{said}");
     let upgraded = portolan.metric("portolan_entrypoint_requests_total{code=\"101\"}");
     assert!((upgraded - 53.0).abs() < 0.5, "{upgraded} connections");
+    assert!(portolan.metric("portolan_refusals_total") < 0.5);
+}
+
+#[test]
+fn calls_of_grpc_pass_from_end_to_end() {
+    let (_engine, portolan) =
+        in_front_of_one_labelled(&[("portolan.http.services.web.loadbalancer.server.scheme", "h2c")]);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/calls.py");
+    let (address, port) = ENTRY_POINT.split_once(':').expect("an address and a port");
+    let said = run(Command::new(python()).args([script, SERVER, address, port, "web.localhost"]));
+    assert!(said.ends_with("done\n"), "{said}");
+    assert!(portolan.metric("portolan_entrypoint_requests_total{code=\"200\"}") > 300.0);
+    assert!(portolan.metric("portolan_service_retries_total") < 0.5);
+}
+
+#[test]
+fn nghttp_and_h2load_are_served() {
+    let (_engine, portolan) = in_front_of_server();
+    serve_echo();
+    let url = format!("http://{ENTRY_POINT}/a?b=c");
+    let said = run(Command::new(require("nghttp")).args(["-v", "-H", ":authority: web.localhost", &url]));
+    assert!(said.contains("GET /a?b=c HTTP/1.1") && said.contains(":status: 200"), "{said}");
+    let said = run(Command::new(require("h2load")).args([
+        "-n",
+        "500",
+        "-c",
+        "5",
+        "-m",
+        "20",
+        "-H",
+        ":authority: web.localhost",
+        &url,
+    ]));
+    assert!(said.contains("500 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
     assert!(portolan.metric("portolan_refusals_total") < 0.5);
 }
 
