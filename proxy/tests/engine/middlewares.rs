@@ -170,14 +170,15 @@ async fn so_many_are_in_flight_and_no_more_until_one_is_done() {
     // A reload forgets nobody, and the end of an answer is the end of its place.
     world.define("few", "inFlightReq: {amount: 1}");
     assert!(world.route_through("c.test", &[]).is_empty());
-    first.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    first.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
     assert_eq!(one.answer().await.status, 200);
     late.send(ask).await;
     assert_eq!(late.answer().await.body, "max connections reached: 1");
     other.reset();
     world.metric_becomes("portolan_refusals_total", &["client_gone"], 1.0).await;
     late.send(ask).await;
-    first.head().await;
-    first.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let mut third = origin.accept().await;
+    third.head().await;
+    third.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(late.answer().await.status, 200);
 }
