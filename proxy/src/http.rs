@@ -15,6 +15,7 @@
 //! refused, because the endpoint might read it in the other.
 
 mod account;
+mod altered;
 mod arrive;
 mod asker;
 mod body;

@@ -97,6 +97,27 @@ pub const PIPES_MAX: usize = 64;
 /// What has to be left of a body for a pipe to be worth it.
 pub const SPLICE_BYTES_MIN: u64 = 64 * 1024;
 
+/// Bytes of one body that are gathered before they are passed on, where a middleware asks for it; what is longer is passed
+/// on as it comes. Larger bodies would be kept on disk elsewhere, which a worker must not wait for.
+pub const GATHERED_BYTES_MAX: u64 = 8192 * 1024;
+
+/// Bytes of an altered answer that are sent in one piece, where as many are at hand.
+pub const ALTERED_BYTES: usize = 16 * 1024;
+
+/// An altered answer that nothing more comes of for so long: what there is of it is let out, though it would be smaller
+/// together with what follows. As long as Traefik waits to flush.
+pub const ALTERED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of an answer that nobody is to see which are read off, so that its connection can be used again; one that is
+/// longer costs its connection.
+pub const WITHHELD_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long that may take.
+pub const WITHHELD_TIME: Duration = Duration::from_millis(100);
+
+/// Answers that each worker compresses at a time; further ones are sent as they are. One takes up to a mebibyte.
+pub const ENCODERS_MAX: usize = 512;
+
 /// Endpoints tried for one request or connection.
 pub const ATTEMPTS_MAX: usize = 4;
 

@@ -11,29 +11,48 @@
 //! the head of whatever answers, be it an endpoint, a step or Portolan itself. A route without middlewares has no chain,
 //! and pays one look for it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::http::{Method, Reason};
 use crate::worker::Worker;
 
 mod allow_list;
+mod alteration;
 mod answer;
+mod attempts;
+mod buffering;
+mod circuit_breaker;
+mod compress;
+mod content_type;
 mod draft;
 mod encoded_characters;
+mod error_pages;
+mod expression;
 mod fields;
+mod grpc_web;
 mod headers;
 mod limits;
 mod path;
 mod redirect;
+mod retry;
 mod slots;
 mod source;
 mod step;
 mod target;
+mod verdict;
+mod watcher;
 
-pub(crate) use answer::{AnswerHead, OwnAnswer};
+pub(crate) use alteration::{Alteration, Fault};
+pub(crate) use answer::{AnswerHead, OwnAnswer, phrase};
 pub(crate) use draft::Draft;
 pub(crate) use fields::FieldList;
+pub(crate) use grpc_web::decode;
 pub(crate) use step::{Note, Step};
+pub(crate) use verdict::{Arrival, Page, Verdict};
+pub(crate) use watcher::Keep;
+use watcher::Wish;
 
 /// The middlewares of a route, those of its router before those of its service.
 pub(crate) struct Chain {
@@ -69,8 +88,11 @@ impl fmt::Debug for Chain {
 /// it is dropped: keep it until the answer is done.
 pub(crate) struct Passage {
     chain: Arc<Chain>,
-    /// How many steps the request has passed.
-    passed: usize,
+    /// How many steps have yet to see the answer: those that the request has passed, and that did not put another in
+    /// its place.
+    ahead: Cell<usize>,
+    /// The status under which the answer is shown, where it is a page in the place of another.
+    shown: Cell<Option<u16>>,
     /// What steps wrote down for the way back, by their place.
     notes: Vec<(usize, Note)>,
     /// The request as it is by now.
@@ -80,39 +102,98 @@ pub(crate) struct Passage {
 impl Passage {
     /// A request at the beginning of its way.
     pub(crate) fn new(chain: &Arc<Chain>, draft: Draft) -> Box<Self> {
-        Box::new(Self { chain: chain.clone(), passed: 0, notes: Vec::new(), draft })
+        let (ahead, shown) = (Cell::new(0), Cell::new(None));
+        Box::new(Self { chain: chain.clone(), ahead, shown, notes: Vec::new(), draft })
     }
 
-    /// Takes the request through the steps, until one answers it. That answer has gone out already through those
-    /// before it.
+    /// Takes the request through the steps, until one answers it. That answer has yet to go out.
     pub(crate) async fn go_in(&mut self, worker: &Worker) -> Result<(), Box<OwnAnswer>> {
         let chain = self.chain.clone();
         for (place, step) in chain.steps.iter().enumerate() {
-            match step.request(&mut self.draft, worker).await {
-                Ok(None) => {}
-                Ok(Some(note)) => self.notes.push((place, note)),
-                Err(mut answer) => {
-                    self.go_out(&mut answer.head);
-                    return Err(answer);
-                }
+            if let Some(note) = step.request(&mut self.draft, worker).await? {
+                self.notes.push((place, note));
             }
-            self.passed = place + 1;
+            self.ahead.set(place + 1);
         }
         Ok(())
     }
 
-    /// Takes the head of an answer through the steps that the request has passed, the last one first.
-    pub(crate) fn go_out(&self, head: &mut AnswerHead) {
-        for place in (0..self.passed).rev() {
-            let note = self.notes.iter().find(|(of, _)| *of == place).map(|(_, note)| note);
-            self.chain.steps[place].answer(head, &self.draft, note);
+    /// How much of the request's body is to be gathered before it is sent on.
+    pub(crate) fn keeps(&self) -> Keep {
+        let mut keep = Keep::default();
+        for (place, step) in self.chain.steps.iter().enumerate() {
+            step.keeps(&self.draft, self.note(place), &mut keep);
         }
+        keep
+    }
+
+    /// Takes the head of an answer through the steps that the request has passed, the last one first, until one of them
+    /// wants another answer.
+    pub(crate) fn go_out(&self, head: &mut AnswerHead, arrival: &Arrival) -> Verdict {
+        if let Some(status) = self.shown.get() {
+            head.status = status;
+            phrase(status).clone_into(&mut head.phrase);
+        }
+        let mut alteration = Alteration::default();
+        for place in (0..self.ahead.get()).rev() {
+            let step = &self.chain.steps[place];
+            let Some(verdict) = step.answer(head, &self.draft, self.note(place), arrival, &mut alteration)
+            else {
+                continue;
+            };
+            match &verdict {
+                // The steps inside may see its next answer, too.
+                Wish::Again(_) => {}
+                Wish::Page { .. } | Wish::Refuse(_) => self.ahead.set(place),
+            }
+            return match verdict {
+                Wish::Again(pause) => Verdict::Again(pause),
+                Wish::Refuse(reason) => {
+                    self.shown.set(None);
+                    Verdict::Refuse(reason)
+                }
+                Wish::Page { page, shown } => {
+                    self.shown.set(Some(shown));
+                    Verdict::Page(page)
+                }
+            };
+        }
+        let has_body = arrival.length != Some(0);
+        Verdict::Pass((!alteration.is_idle(has_body)).then(|| Box::new(alteration)))
+    }
+
+    /// Takes a whole answer of Portolan's own through them. Where one wants another in its place, that is what this gives.
+    /// `failure` is why no endpoint answered, `may_repeat` whether the request can be sent again.
+    pub(crate) fn go_out_whole(
+        &self,
+        answer: &mut OwnAnswer,
+        failure: Option<Reason>,
+        may_repeat: bool,
+    ) -> Option<Verdict> {
+        let arrival = Arrival { failure, length: Some(answer.body.len() as u64), may_repeat };
+        match self.go_out(&mut answer.head, &arrival) {
+            Verdict::Pass(None) => None,
+            Verdict::Pass(Some(mut alteration)) => {
+                if self.draft.method != Method::Head
+                    && alteration.push(&mut answer.head, &answer.body).is_ok()
+                    && alteration.end(&mut answer.head, None).is_ok()
+                {
+                    answer.body = std::mem::take(alteration.out()).into();
+                }
+                None
+            }
+            other => Some(other),
+        }
+    }
+
+    fn note(&self, place: usize) -> Option<&Note> {
+        self.notes.iter().find(|(of, _)| *of == place).map(|(_, note)| note)
     }
 }
 
 impl fmt::Debug for Passage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Passage at {} of {:?}", self.passed, self.chain)
+        write!(f, "Passage at {} of {:?}", self.ahead.get(), self.chain)
     }
 }
 

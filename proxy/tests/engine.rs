@@ -1,6 +1,8 @@
 //! The data plane, from outside: real sockets on loopback, origins that do as each test tells them, and clients that
 //! say exactly the bytes they mean. One module for each thing promised.
 
+#[path = "engine/altered.rs"]
+mod altered;
 #[path = "engine/any_split.rs"]
 mod any_split;
 #[path = "engine/balance.rs"]
@@ -60,6 +62,8 @@ mod rfc9110;
 mod rfc9112;
 #[path = "engine/routing.rs"]
 mod routing;
+#[path = "engine/second_answers.rs"]
+mod second_answers;
 #[path = "engine/sticky.rs"]
 mod sticky;
 #[path = "engine/strategies.rs"]

@@ -15,6 +15,17 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// How long the content is, where that is known.
+    pub(super) fn length(self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Length(length) => Some(length),
+            Self::Chunked | Self::UntilClose => None,
+        }
+    }
+}
+
 /// Follows a body to its end.
 #[derive(Debug)]
 pub(super) struct Body {

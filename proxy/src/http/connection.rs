@@ -32,6 +32,10 @@ use crate::stream::Stream;
 use crate::table::{Route, Upstream, routing_host, routing_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
 
+mod enter;
+
+use enter::{Entered, take_body};
+
 /// Serves a client for as long as it stays.
 pub(crate) fn serve(
     client: Stream,
@@ -133,8 +137,8 @@ struct Turned {
     keep_alive: bool,
     /// What was asked, as far as that was understood and there is a log.
     asked: Option<Box<Asked>>,
-    /// The middlewares that it went through, and that its answer goes through.
-    passage: Option<Rc<Passage>>,
+    /// The answer, where middlewares have made it.
+    own: Option<Box<OwnAnswer>>,
 }
 
 impl Connection {
@@ -222,18 +226,23 @@ impl Connection {
             is_http10: request.is_http10,
             keep_alive: request.keep_alive && request.framing == Framing::Empty,
             asked,
-            passage: None,
+            own: None,
         };
         let method = request.method;
+        let mut entered = Entered::default();
         if let Some(passage) = passage {
-            if let Err(answer) = Box::pin(request.enter(passage, &self.worker)).await {
-                turned.keep_alive |= request.keep_alive && take_body(request.framing, inbound);
-                return self.answer_own(&answer, &turned, started, &route).await;
-            }
-            turned.passage.clone_from(&request.passage);
+            entered = match Box::pin(self.enter(passage, &mut request, inbound)).await {
+                Ok(entered) => entered,
+                Err(answer) => {
+                    turned.keep_alive |= request.keep_alive && take_body(request.framing, inbound);
+                    return self.answer_own(&answer, &turned, started, &route).await;
+                }
+            };
         }
         let mut outcome =
             exchange(&mut self.client, inbound, request, &mut Carrier::Pooled, &self.worker).await;
+        outcome.received += entered.received;
+        outcome.still_sending |= entered.is_body_left;
         if let (Some(reason), None) = (outcome.failure, outcome.status) {
             tracing::debug!(
                 reason = reason.as_str(), router = route.router.name, service = outcome.service(), client = %self.peer.address(),
@@ -241,6 +250,7 @@ impl Connection {
             );
             turned.reason = reason;
             turned.detail = self.account().explain(reason, &outcome);
+            turned.own = outcome.own.take();
             let go_on = self.turn_away(&turned, started, Some((&route, &outcome))).await;
             self.account().count(&route, method, &outcome, reason.status().0, started.elapsed());
             return go_on;
@@ -421,37 +431,12 @@ impl Connection {
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
         let with_body = turned.method != Method::Head;
-        match &turned.passage {
+        match &turned.own {
             None => response::write_refusal(turned.reason, &turned.detail, manner, with_body, &mut out),
-            Some(passage) => {
-                let mut answer = response::refusal(turned.reason, &turned.detail);
-                passage.go_out(&mut answer.head);
-                response::write_own(&answer, manner, with_body, &mut out);
-            }
+            Some(answer) => response::write_own(answer, manner, with_body, &mut out),
         }
         let written = timeout(BODY_IDLE, self.client.write_all(out.filled())).await;
         self.entry_point.scope.count_bytes(0, out.filled().len() as u64);
-        if !keep_alive {
-            linger(&mut self.client, &self.worker.buffers).await;
-        }
-        keep_alive && matches!(written, Ok(Ok(())))
-    }
-
-    /// Sends the answer of a middleware. Gives whether the connection can take another request.
-    async fn answer_own(
-        &mut self,
-        answer: &OwnAnswer,
-        turned: &Turned,
-        started: Instant,
-        route: &Route,
-    ) -> bool {
-        let keep_alive = turned.keep_alive && !self.worker.is_draining();
-        let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
-        let mut out = self.worker.buffers.take();
-        response::write_own(answer, manner, turned.method != Method::Head, &mut out);
-        let sent = out.filled().len() as u64;
-        self.account().answered_here(route, turned.method, answer, sent, turned.asked.as_deref(), started);
-        let written = timeout(BODY_IDLE, self.client.write_all(out.filled())).await;
         if !keep_alive {
             linger(&mut self.client, &self.worker.buffers).await;
         }
@@ -501,7 +486,7 @@ impl Turned {
             is_http10: false,
             keep_alive: false,
             asked: None,
-            passage: None,
+            own: None,
         }
     }
 
@@ -513,20 +498,9 @@ impl Turned {
             is_http10: head.is_http10,
             keep_alive: head.keep_alive && head.framing == Framing::Empty,
             asked,
-            passage: None,
+            own: None,
         }
     }
-}
-
-/// Passes over a body that nobody is to have, if all of it is here already.
-fn take_body(framing: Framing, inbound: &mut Buffer) -> bool {
-    let Framing::Length(length) = framing else { return false };
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let is_here = inbound.filled().len() >= length;
-    if is_here {
-        inbound.consume(length);
-    }
-    is_here
 }
 
 /// Empty lines before a request line are passed over (RFC 9112 §2.2).

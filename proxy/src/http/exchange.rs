@@ -21,19 +21,25 @@ use super::{Method, Reason};
 use crate::balancer::{Asker, Running, Tried};
 use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
-use crate::middleware::{OwnAnswer, Passage};
+use crate::middleware::{OwnAnswer, Passage, Verdict};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Target, Upstream};
 use crate::worker::{Buffer, Pipe, Worker};
 
+mod altered;
 mod answer;
 mod carrier;
 mod cookies;
+mod course;
+mod gather;
 
-pub(super) use answer::Delivery;
+pub(super) use altered::FromHttp1;
+pub(super) use answer::{Delivery, discard};
 pub(super) use carrier::Leg;
 pub(crate) use carrier::{Carrier, Pinned, connect};
 pub(crate) use cookies::Cookies;
+pub(super) use course::course;
+pub(super) use gather::gather;
 
 /// A request that is ready to be sent.
 pub(crate) struct Exchange {
@@ -70,20 +76,6 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Takes the request through its middlewares, until one of them answers it.
-    pub(super) async fn enter(
-        &mut self,
-        mut passage: Box<Passage>,
-        worker: &Worker,
-    ) -> Result<(), Box<OwnAnswer>> {
-        passage.go_in(worker).await?;
-        self.head.clear();
-        self.host_at = passage.draft.write(self.upstream.pass_host_header, &mut self.head);
-        self.upgrade = passage.draft.upgrade;
-        self.passage = Some(Rc::from(passage));
-        Ok(())
-    }
-
     /// Whether the other protocol that it asks for is a WebSocket.
     fn asks_for_websocket(&self) -> bool {
         let mut room = fields();
@@ -148,6 +140,10 @@ pub(crate) struct Outcome {
     pub(crate) target: Option<Arc<Target>>,
     /// How often it was sent to yet another one.
     pub(crate) retries: u32,
+    /// What middlewares want instead of the answer, of which nothing was sent.
+    pub(crate) withheld: Option<Box<Verdict>>,
+    /// What the client is to be told where no endpoint answered, as middlewares left it.
+    pub(crate) own: Option<Box<OwnAnswer>>,
 }
 
 /// A connection to an endpoint that is HTTP no longer.
@@ -165,6 +161,9 @@ pub(crate) struct Tunnel {
 pub(in crate::http) trait Client {
     /// Whether the body is at hand, whole or what is left of it being nothing: then the request can be sent again.
     fn has_whole_body(&self) -> bool;
+
+    /// Nobody is to have what is left of the body.
+    fn leave_body(&mut self);
 
     /// Sends the request over this connection and its answer back.
     async fn send(
@@ -189,6 +188,10 @@ impl Client for Http1<'_> {
         self.body.is_done()
     }
 
+    fn leave_body(&mut self) {
+        self.body = Body::new(Framing::Empty);
+    }
+
     async fn send(
         &mut self,
         request: &Exchange,
@@ -211,7 +214,12 @@ pub(crate) async fn exchange(
 ) -> Outcome {
     let mut body = Body::new(request.framing);
     let received = take_inline(&mut request, &mut body, inbound);
-    let mut outcome = attempt(&mut Http1 { client, inbound, body }, &request, carrier, worker).await;
+    let mut client = Http1 { client, inbound, body };
+    let mut outcome = if request.passage.is_some() {
+        Box::pin(course(&mut client, &mut request, carrier, worker)).await
+    } else {
+        attempt(&mut client, &request, carrier, worker).await
+    };
     if outcome.status.is_some() {
         outcome.received += received;
     }
@@ -357,6 +365,8 @@ fn goes_on(upstream: &mut Arc<Upstream>, tried: &Tried, free: bool, worker: &Wor
 pub(super) struct Upload {
     /// Whether all of it was sent.
     pub(super) whole: Cell<bool>,
+    /// Whether it can be sent again: its body, if it has one, stands behind its head.
+    pub(super) is_at_hand: bool,
     /// Whether any of a body that can't be sent again was.
     pub(super) begun: Cell<bool>,
     /// Bytes of its body.
@@ -373,6 +383,7 @@ impl Upload {
     pub(super) fn new(whole: bool, request: &Exchange, target: &Target) -> Self {
         Self {
             whole: Cell::new(whole),
+            is_at_hand: whole,
             begun: Cell::new(false),
             received: Cell::new(0),
             moved: Cell::new(Moment::now()),
@@ -436,6 +447,7 @@ async fn send(
     match answered {
         Ok(answered) => {
             outcome.keep_alive = answered.keep_alive && upload.whole.get();
+            outcome.withheld = answered.withheld;
             match answered.tunnel {
                 Some(early) => {
                     let running = delivery.running;

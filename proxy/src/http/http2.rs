@@ -43,6 +43,7 @@ use crate::limits::{
 use crate::metrics::Version;
 use crate::worker::{Buffer, Worker, spawn_counted};
 
+mod altered;
 mod answer;
 mod body;
 mod client;

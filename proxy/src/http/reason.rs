@@ -76,6 +76,10 @@ pub(crate) enum Reason {
     ResponseTruncated,
     /// The answer was not finished in the time that the entry point gives.
     AnswerTimeout,
+    /// The endpoint's answer is larger than a middleware lets it be.
+    AnswerTooLarge,
+    /// A circuit breaker is open: whoever fails is not asked.
+    CircuitOpen,
 }
 
 impl Reason {
@@ -117,6 +121,8 @@ impl Reason {
             Self::ResponseTimeout => "response_timeout",
             Self::ResponseTruncated => "response_truncated",
             Self::AnswerTimeout => "answer_timeout",
+            Self::AnswerTooLarge => "answer_too_large",
+            Self::CircuitOpen => "circuit_open",
         }
     }
 
@@ -152,7 +158,8 @@ impl Reason {
             Self::RateLimited | Self::InFlightLimit => (429, "Too Many Requests"),
             Self::BadHost => (500, "Internal Server Error"),
             Self::NoRoute => (404, "Not Found"),
-            Self::NoEndpoint => (503, "Service Unavailable"),
+            Self::AnswerTooLarge => (500, "Internal Server Error"),
+            Self::NoEndpoint | Self::CircuitOpen => (503, "Service Unavailable"),
             Self::ConnectRefused
             | Self::EndpointTls
             | Self::EndpointReset
@@ -196,6 +203,8 @@ impl Reason {
             Self::ResponseTimeout => "the server did not answer in time",
             Self::ResponseTruncated => "the server broke its answer off",
             Self::AnswerTimeout => "the answer took too long",
+            Self::AnswerTooLarge => "the server's answer is too large",
+            Self::CircuitOpen => "the server fails, and is not asked for a while",
         }
     }
 }

@@ -10,7 +10,7 @@ const FORWARDED_FOR: &str = "X-Forwarded-For";
 ///
 /// Its fields are those that the endpoint gets, with what Portolan says of the client; none that is for this hop only.
 /// `X-Forwarded-For` has what a trusted client said in it. The client itself is added at the end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) method: Method,
     /// The method as written.

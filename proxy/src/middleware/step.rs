@@ -9,7 +9,8 @@ use super::limits::{InFlightStep, RateStep};
 use super::path::PathStep;
 use super::redirect::Redirect;
 use super::slots::Held;
-use super::{AnswerHead, Draft, OwnAnswer};
+use super::watcher::{Keep, Seen, Watcher, Wish};
+use super::{Alteration, AnswerHead, Arrival, Draft, OwnAnswer};
 use crate::worker::Worker;
 
 /// A middleware, compiled.
@@ -29,6 +30,8 @@ pub(crate) enum Step {
     Rate(RateStep),
     /// `inFlightReq`
     InFlight(InFlightStep),
+    /// What looks at answers for more than their fields.
+    Watch(Watcher),
 }
 
 /// What a step writes down about a request for its answer, or holds until it is done.
@@ -36,6 +39,8 @@ pub(crate) enum Note {
     /// A place among the requests in flight.
     #[expect(dead_code, reason = "it is held, and let go of when it is dropped")]
     Held(Held),
+    /// What a watcher goes by.
+    Seen(Seen),
 }
 
 impl Step {
@@ -44,6 +49,9 @@ impl Step {
     pub(crate) fn compile(written: &Middleware, before: Option<&Self>) -> Result<Self, String> {
         if let Some(step) = PathStep::compile(written) {
             return step.map(Self::Path);
+        }
+        if let Some(watcher) = Watcher::compile(written) {
+            return watcher.map(Self::Watch);
         }
         Ok(match written {
             Middleware::RedirectScheme(written) => Self::Redirect(Redirect::by_scheme(written)),
@@ -81,14 +89,30 @@ impl Step {
             Self::Encoded(step) => step.request(draft)?,
             Self::Rate(step) => step.request(draft).await?,
             Self::InFlight(step) => return step.request(draft).map(|held| Some(Note::Held(held))),
+            Self::Watch(watcher) => return watcher.request(draft).map(|seen| seen.map(Note::Seen)),
         }
         Ok(None)
     }
 
-    /// Edits the head of an answer.
-    pub(super) fn answer(&self, head: &mut AnswerHead, draft: &Draft, _note: Option<&Note>) {
+    /// How much of the request's body it needs.
+    pub(super) fn keeps(&self, draft: &Draft, note: Option<&Note>, keep: &mut Keep) {
+        if let Self::Watch(watcher) = self {
+            watcher.keeps(draft, seen(note), keep);
+        }
+    }
+
+    /// Edits the head of an answer, and says what is to be done to its body, or what it wants instead.
+    pub(super) fn answer(
+        &self,
+        head: &mut AnswerHead,
+        draft: &Draft,
+        note: Option<&Note>,
+        arrival: &Arrival,
+        alteration: &mut Alteration,
+    ) -> Option<Wish> {
         match self {
             Self::Headers(step) => step.answer(head, draft),
+            Self::Watch(watcher) => return watcher.answer(head, draft, seen(note), arrival, alteration),
             Self::Path(_)
             | Self::Redirect(_)
             | Self::AllowList(_)
@@ -96,5 +120,13 @@ impl Step {
             | Self::Rate(_)
             | Self::InFlight(_) => {}
         }
+        None
+    }
+}
+
+fn seen(note: Option<&Note>) -> Option<&Seen> {
+    match note {
+        Some(Note::Seen(seen)) => Some(seen),
+        _ => None,
     }
 }

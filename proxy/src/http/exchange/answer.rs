@@ -5,15 +5,21 @@ use std::cell::Cell;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::altered::{FromHttp1, ToHttp1};
 use super::{Exchange, Leg, Upload};
 use crate::balancer::Running;
 use crate::deadline::{timeout, timeout_at};
+use crate::http::altered::{self, Passed};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over, within};
 use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
-use crate::limits::{BODY_IDLE, BUFFER_BYTES, CLIENT_WATCHED_AFTER, SPLICE_BYTES_MIN, TUNNEL_IDLE_TIMEOUT};
+use crate::limits::{
+    BODY_IDLE, BUFFER_BYTES, CLIENT_WATCHED_AFTER, SPLICE_BYTES_MIN, TUNNEL_IDLE_TIMEOUT, WITHHELD_BYTES_MAX,
+    WITHHELD_TIME,
+};
+use crate::middleware::{Alteration, AnswerHead, Arrival, Verdict};
 use crate::stream::{ReadHalf, WriteHalf};
 use crate::worker::{Buffer, Pipe, Worker};
 
@@ -25,6 +31,15 @@ pub(super) struct Answered {
     pub(super) reusable: bool,
     /// It is HTTP no longer; this came behind the head.
     pub(super) tunnel: Option<Buffer>,
+    /// What middlewares want instead. Nothing was sent.
+    pub(super) withheld: Option<Box<Verdict>>,
+}
+
+impl Answered {
+    /// One that goes on as a tunnel.
+    fn tunnel(early: Buffer) -> Self {
+        Self { keep_alive: false, reusable: false, tunnel: Some(early), withheld: None }
+    }
 }
 
 /// How far an answer got, also when it was broken off.
@@ -57,7 +72,7 @@ impl Delivery {
     }
 
     /// Sends these bytes to the client.
-    async fn send(
+    pub(super) async fn send(
         &self,
         client: &mut WriteHalf<'_>,
         mut bytes: &[u8],
@@ -88,6 +103,18 @@ struct Head {
     reusable: bool,
     manner: Manner,
     ends_with_connection: bool,
+    /// What middlewares have to say to it.
+    course: Course,
+}
+
+/// What middlewares have to say to an answer.
+enum Course {
+    /// It goes on as it is written.
+    Written,
+    /// It is not written yet: its body changes on the way.
+    Altered(AnswerHead, Box<Alteration>),
+    /// They want something else.
+    Withheld(Box<Verdict>),
 }
 
 /// Passes the answer on. Bytes of the body are sent as they come; nothing waits for more.
@@ -107,7 +134,7 @@ pub(super) async fn answer(
             // Not HTTP after all, and nobody asked us to judge: it is passed on as it is.
             Err(Reason::BadResponse) if request.verbatim => {
                 delivery.status.set(Some(0));
-                return Ok(Answered { keep_alive: false, reusable: false, tunnel: Some(input) });
+                return Ok(Answered::tunnel(input));
             }
             Err(reason) => return Err(reason),
         };
@@ -125,14 +152,59 @@ pub(super) async fn answer(
         }
         output.clear();
     };
+    match head.course {
+        Course::Written => {}
+        Course::Withheld(verdict) => {
+            let reusable = discard(endpoint, &mut input, head.framing).await && head.reusable;
+            return Ok(Answered { keep_alive: false, reusable, tunnel: None, withheld: Some(verdict) });
+        }
+        Course::Altered(written, alteration) => {
+            let mut source = FromHttp1::new(endpoint, &mut input, head.framing);
+            let (manner, out) = (head.manner, &mut output);
+            let mut sink = ToHttp1 { client, request, delivery, out, manner, is_chunked: false };
+            let is_stream = !matches!(head.framing, Framing::Length(_));
+            let passed = altered::pass(&mut source, &mut sink, written, alteration, is_stream).await?;
+            let too_large =
+                (passed == Passed::TooLarge).then(|| Box::new(Verdict::Refuse(Reason::AnswerTooLarge)));
+            let keep_alive = !sink.manner.close;
+            let reusable = head.reusable && input.is_empty() && too_large.is_none();
+            return Ok(Answered { keep_alive, reusable, tunnel: None, withheld: too_large });
+        }
+    }
     delivery.head_came(head.status);
     delivery.ends_with_connection.set(head.ends_with_connection);
     if head.status == 101 {
         delivery.send(client, output.filled(), request).await?;
-        return Ok(Answered { keep_alive: false, reusable: false, tunnel: Some(input) });
+        return Ok(Answered::tunnel(input));
     }
     pass_body(endpoint, client, &mut input, &mut output, &head, request, delivery, worker).await?;
-    Ok(Answered { keep_alive: !head.manner.close, reusable: head.reusable && input.is_empty(), tunnel: None })
+    let reusable = head.reusable && input.is_empty();
+    Ok(Answered { keep_alive: !head.manner.close, reusable, tunnel: None, withheld: None })
+}
+
+/// Reads an answer off that nobody is to see. Gives whether its end was read.
+pub(in crate::http) async fn discard(
+    endpoint: &mut ReadHalf<'_>,
+    input: &mut Buffer,
+    framing: Framing,
+) -> bool {
+    let mut body = Body::new(framing);
+    if framing.length().is_some_and(|length| length > WITHHELD_BYTES_MAX) {
+        return false;
+    }
+    let read = async {
+        let mut left = WITHHELD_BYTES_MAX as usize;
+        loop {
+            let Ok(scanned) = body.scan(input.filled()) else { return false };
+            input.consume(scanned.length);
+            left = left.saturating_sub(scanned.length);
+            if body.is_done() || left == 0 {
+                return body.is_done() && input.is_empty();
+            }
+            let Ok(1..) = input.read_from(endpoint).await else { return false };
+        }
+    };
+    timeout(WITHHELD_TIME, read).await.unwrap_or(false)
 }
 
 /// Reads until the head is whole, and writes it as the client gets it into `output`.
@@ -148,8 +220,7 @@ async fn read_head(
     let mut watched = false;
     loop {
         if !input.is_empty()
-            && let Some(head) =
-                translate(input.filled(), output, request, upload.whole.get(), worker.is_draining())?
+            && let Some(head) = translate(input.filled(), output, request, upload, worker.is_draining())?
         {
             return Ok(head);
         }
@@ -179,9 +250,10 @@ fn translate(
     input: &[u8],
     output: &mut Buffer,
     request: &Exchange,
-    request_is_whole: bool,
+    upload: &Upload,
     draining: bool,
 ) -> Result<Option<Head>, Reason> {
+    let request_is_whole = upload.whole.get();
     let mut room = fields();
     let parsed = parse_response(input, &mut room, request.method).map_err(|refused| {
         tracing::debug!(detail = refused.detail, upstream = request.upstream.name, "unreadable answer");
@@ -205,11 +277,11 @@ fn translate(
         close: !request.keep_alive || draining || ends_with_connection || told_to_close,
         is_http10: request.is_http10,
     };
-    let mut status = head.status;
+    let (mut status, mut course) = (head.status, Course::Written);
     if request.verbatim {
         output.put(&input[..head.length]);
     } else {
-        status = write_head(&head, manner, request, output);
+        (status, course) = write_head(&head, manner, request, upload.is_at_hand, output);
     }
     Ok(Some(Head {
         length: head.length,
@@ -218,21 +290,34 @@ fn translate(
         reusable: head.keep_alive && head.framing != Framing::UntilClose,
         manner,
         ends_with_connection,
+        course,
     }))
 }
 
-/// Writes the head as the client gets it. Gives its status.
-fn write_head(head: &ResponseHead, manner: Manner, request: &Exchange, output: &mut Buffer) -> u16 {
+/// Writes the head as the client gets it, if middlewares let it go. Gives its status.
+fn write_head(
+    head: &ResponseHead,
+    manner: Manner,
+    request: &Exchange,
+    may_repeat: bool,
+    output: &mut Buffer,
+) -> (u16, Course) {
     let is_final = head.status >= 200 || head.status == 101;
     let Some(passage) = request.passage.as_ref().filter(|_| is_final) else {
         response::write(head, manner, &request.cookies, output);
-        return head.status;
+        return (head.status, Course::Written);
     };
     let mut answer = response::to_edit(head, manner);
     request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
-    passage.go_out(&mut answer);
-    response::write_edited(&answer, manner, output);
-    answer.status
+    let arrival = Arrival { failure: None, length: head.framing.length(), may_repeat };
+    match passage.go_out(&mut answer, &arrival) {
+        Verdict::Pass(None) => {
+            response::write_edited(&answer, manner, output);
+            (answer.status, Course::Written)
+        }
+        Verdict::Pass(Some(alteration)) => (answer.status, Course::Altered(answer, alteration)),
+        verdict => (answer.status, Course::Withheld(Box::new(verdict))),
+    }
 }
 
 /// Passes the body on behind the head in `output`.

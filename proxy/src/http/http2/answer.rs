@@ -8,16 +8,18 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
 use http::{Response, StatusCode};
 
+use super::altered::ToHttp2;
 use super::reply::Reply;
 use super::websocket::Handshake;
 use crate::deadline::{Moment, timeout_at};
+use crate::http::altered::{self, Passed};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over};
-use crate::http::exchange::{Delivery, Exchange, Upload};
+use crate::http::exchange::{Delivery, Exchange, FromHttp1, Upload, discard};
 use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::{Reason, response, trailers};
 use crate::limits::TUNNEL_IDLE_TIMEOUT;
-use crate::middleware::{AnswerHead, FieldList};
+use crate::middleware::{Alteration, AnswerHead, Arrival, FieldList, Verdict};
 use crate::stream::ReadHalf;
 use crate::worker::{Buffer, Worker};
 
@@ -27,6 +29,15 @@ pub(super) struct Answered {
     pub(super) reusable: bool,
     /// It is HTTP no longer; this came behind the head.
     pub(super) tunnel: Option<Buffer>,
+    /// What middlewares want instead. Nothing was sent.
+    pub(super) withheld: Option<Box<Verdict>>,
+}
+
+impl Answered {
+    /// One that goes on as a tunnel.
+    fn tunnel(early: Buffer) -> Self {
+        Self { reusable: false, tunnel: Some(early), withheld: None }
+    }
 }
 
 /// What matters of a head once it is translated.
@@ -36,6 +47,16 @@ struct Head {
     framing: Framing,
     reusable: bool,
     response: Response<()>,
+    /// What middlewares have to say to it, besides the head.
+    verdict: Option<Course>,
+}
+
+/// What middlewares have to say to an answer besides its head.
+enum Course {
+    /// Its body changes on the way.
+    Altered(AnswerHead, Box<Alteration>),
+    /// They want something else.
+    Withheld(Box<Verdict>),
 }
 
 /// Passes the answer on. Bytes of the body are sent as they come; nothing waits for more.
@@ -70,11 +91,28 @@ pub(super) async fn answer(
                 delivery.begun.set(true);
                 delivery.head_came(200);
                 reply.head(response, false)?;
-                return Ok(Answered { reusable: false, tunnel: Some(input) });
+                return Ok(Answered::tunnel(input));
             }
             // Over HTTP/2, either would say that the tunnel is there.
             101 | 200..300 => return Err(Reason::BadResponse),
             _ => {}
+        }
+    }
+    match head.verdict {
+        None => {}
+        Some(Course::Withheld(verdict)) => {
+            let reusable = discard(endpoint, &mut input, head.framing).await && head.reusable;
+            return Ok(Answered { reusable, tunnel: None, withheld: Some(verdict) });
+        }
+        Some(Course::Altered(written, alteration)) => {
+            let mut source = FromHttp1::new(endpoint, &mut input, head.framing);
+            let mut sink = ToHttp2 { reply, delivery, limit: request.deadlines.answer };
+            let is_stream = !matches!(head.framing, Framing::Length(_));
+            let passed = altered::pass(&mut source, &mut sink, written, alteration, is_stream).await?;
+            let too_large =
+                (passed == Passed::TooLarge).then(|| Box::new(Verdict::Refuse(Reason::AnswerTooLarge)));
+            let reusable = head.reusable && input.is_empty() && too_large.is_none();
+            return Ok(Answered { reusable, tunnel: None, withheld: too_large });
         }
     }
     delivery.begun.set(true);
@@ -84,7 +122,7 @@ pub(super) async fn answer(
     if !ends {
         pass_body(endpoint, reply, &mut input, head.framing, request.deadlines.answer, delivery).await?;
     }
-    Ok(Answered { reusable: head.reusable && input.is_empty(), tunnel: None })
+    Ok(Answered { reusable: head.reusable && input.is_empty(), tunnel: None, withheld: None })
 }
 
 fn is_accepted(response: &Response<()>, handshake: &Handshake) -> bool {
@@ -113,7 +151,7 @@ async fn read_head(
 ) -> Result<Head, Reason> {
     loop {
         if !input.is_empty()
-            && let Some(head) = translate(input.filled(), request, upload.whole.get())?
+            && let Some(head) = translate(input.filled(), request, upload)?
         {
             return Ok(head);
         }
@@ -132,30 +170,37 @@ async fn read_head(
     }
 }
 
-fn translate(input: &[u8], request: &Exchange, request_is_whole: bool) -> Result<Option<Head>, Reason> {
+fn translate(input: &[u8], request: &Exchange, upload: &Upload) -> Result<Option<Head>, Reason> {
     let mut room = fields();
     let parsed = parse_response(input, &mut room, request.method).map_err(|refused| {
         tracing::debug!(detail = refused.detail, upstream = request.upstream.name, "unreadable answer");
         refused.reason
     })?;
     let Some(head) = parsed else { return Ok(None) };
-    if head.status == 101 && !(request.upgrade && request_is_whole) {
+    if head.status == 101 && !(request.upgrade && upload.whole.get()) {
         return Err(Reason::BadResponse);
     }
     let is_final = head.status >= 200 || head.status == 101;
-    let (status, response) = match request.passage.as_ref().filter(|_| is_final) {
+    let (status, response, verdict) = match request.passage.as_ref().filter(|_| is_final) {
         None => {
             let mut response = to_response(&head, input)?;
             if is_final {
                 set_cookies(request, &mut response);
             }
-            (head.status, response)
+            (head.status, response, None)
         }
         Some(passage) => {
             let mut answer = to_edit(&head);
             request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
-            passage.go_out(&mut answer);
-            (answer.status, edited(&answer)?)
+            let may_repeat = upload.is_at_hand;
+            let arrival = Arrival { failure: None, length: head.framing.length(), may_repeat };
+            match passage.go_out(&mut answer, &arrival) {
+                Verdict::Pass(None) => (answer.status, edited(&answer)?, None),
+                Verdict::Pass(Some(alteration)) => {
+                    (answer.status, Response::new(()), Some(Course::Altered(answer, alteration)))
+                }
+                verdict => (answer.status, Response::new(()), Some(Course::Withheld(Box::new(verdict)))),
+            }
         }
     };
     Ok(Some(Head {
@@ -164,6 +209,7 @@ fn translate(input: &[u8], request: &Exchange, request_is_whole: bool) -> Result
         framing: head.framing,
         reusable: head.keep_alive && head.framing != Framing::UntilClose,
         response,
+        verdict,
     }))
 }
 

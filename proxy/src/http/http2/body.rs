@@ -56,6 +56,20 @@ impl Incoming {
         if self.ended && self.trailers.is_none() { Known::Whole(self.held.len()) } else { Known::Begun }
     }
 
+    /// Gathers the content, if it is no more than so many bytes. Gives whether all of it is here, and nothing behind it.
+    pub(super) async fn gather_up_to(&mut self, bytes: u64, limit: Option<Moment>) -> Result<bool, Reason> {
+        let mut gathered = BytesMut::new();
+        while !self.ended && (self.held.len() + gathered.len()) as u64 <= bytes {
+            match self.next(limit).await? {
+                Piece::Data(piece) => gathered.extend_from_slice(&piece),
+                Piece::End(trailers) => self.trailers = trailers,
+            }
+        }
+        gathered.unsplit(self.held.split());
+        self.held = gathered;
+        Ok(self.ended && self.trailers.is_none() && self.held.len() as u64 <= bytes)
+    }
+
     /// Whether any of the content is here.
     pub(super) fn is_begun(&self) -> bool {
         self.ended || !self.held.is_empty()

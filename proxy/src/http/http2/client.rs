@@ -33,6 +33,10 @@ impl Client for Http2<'_> {
         self.body.is_none()
     }
 
+    fn leave_body(&mut self) {
+        self.body = None;
+    }
+
     async fn send(
         &mut self,
         request: &Exchange,
@@ -83,6 +87,7 @@ impl Client for Http2<'_> {
         match answered {
             Ok(answered) => {
                 outcome.keep_alive = true;
+                outcome.withheld = answered.withheld;
                 match answered.tunnel {
                     Some(early) => {
                         let running = delivery.running;

@@ -25,7 +25,7 @@ use crate::deadline::{Moment, timeout};
 use crate::http::asker::{Bound, bind};
 use crate::http::body::Framing;
 use crate::http::entry_point::earlier;
-use crate::http::exchange::{Carrier, Exchange, Outcome, attempt};
+use crate::http::exchange::{Carrier, Exchange, Outcome, attempt, course};
 use crate::http::head::Refused;
 use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
@@ -49,7 +49,7 @@ pub(super) async fn serve(open: Open, request: Request<RecvStream>, respond: Sen
         asked: None,
         method: Method::Other,
         grpc: grpc::is_spoken(request.headers()),
-        passage: None,
+        own: None,
         shared,
     };
     let (parts, body) = request.into_parts();
@@ -65,8 +65,8 @@ struct Stream {
     asked: Option<Box<Asked>>,
     /// Whether refusals are told in gRPC's way.
     grpc: bool,
-    /// The middlewares that it went through, and that its answer goes through.
-    passage: Option<Rc<Passage>>,
+    /// What the client is to be told where no endpoint answered, as middlewares left it.
+    own: Option<Box<OwnAnswer>>,
 }
 
 impl Stream {
@@ -110,7 +110,12 @@ impl Stream {
             return;
         }
         let mut client = Http2 { body: None, reply: &mut self.reply, handshake: Some(&handshake) };
-        let mut outcome = attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await;
+        let mut outcome = if exchange.passage.is_some() {
+            Box::pin(course(&mut client, &mut exchange, &mut Carrier::Pooled, &worker)).await
+        } else {
+            attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await
+        };
+        self.own = outcome.own.take();
         drop(exchange);
         let tunnel = outcome.tunnel.take();
         self.finish(&route, &outcome);
@@ -137,20 +142,47 @@ impl Stream {
         {
             return;
         }
-        let mut received = 0;
-        if let Known::Whole(length @ 1..) = known {
-            exchange.head.put(&body.take_whole());
-            received = length as u64;
-        }
-        let mut client = Http2 {
-            body: (known == Known::Begun).then_some(&mut body),
-            reply: &mut self.reply,
-            handshake: None,
-        };
         let worker = self.shared.worker.clone();
-        let mut outcome = attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await;
+        let mut received = 0;
+        let mut is_whole = known != Known::Begun;
+        let keep = exchange.keeps();
+        if let (Some(keep), false) = (&keep, is_whole) {
+            let gathered = Box::pin(body.gather_up_to(keep.bytes, exchange.deadlines.request));
+            match unless_gone(&mut self.reply, gathered).await {
+                Ok(Ok(gathered)) => is_whole = gathered,
+                Ok(Err(reason)) | Err(reason) => return self.turn_away(reason, "", None),
+            }
+        }
+        if exchange.framing == Framing::Empty && exchange.passage.is_some() {
+            // Without a body from the beginning, or another request by now.
+            is_whole = true;
+        } else if is_whole {
+            let content = body.take_whole();
+            received = content.len() as u64;
+            let taken = match &keep {
+                _ if received > exchange.body_bytes_max => Err(Reason::BodyTooLarge),
+                Some(keep) => exchange.take_whole(&content, keep),
+                None => {
+                    exchange.head.put(&content);
+                    Ok(())
+                }
+            };
+            if let Err(reason) = taken {
+                return self.turn_away(reason, "", None);
+            }
+        } else if keep.is_some_and(|keep| keep.is_text) {
+            return self.turn_away(Reason::BodyTooLarge, "", None);
+        }
+        let mut client =
+            Http2 { body: (!is_whole).then_some(&mut body), reply: &mut self.reply, handshake: None };
+        let mut outcome = if exchange.passage.is_some() {
+            Box::pin(course(&mut client, &mut exchange, &mut Carrier::Pooled, &worker)).await
+        } else {
+            attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await
+        };
         outcome.received += received;
         drop(exchange);
+        self.own = outcome.own.take();
         self.finish(&route, &outcome);
     }
 
@@ -229,10 +261,7 @@ impl Stream {
         let worker = self.shared.worker.clone();
         let entered = Box::pin(exchange.enter(passage, &worker));
         match unless_gone(&mut self.reply, entered).await {
-            Ok(Ok(())) => {
-                self.passage.clone_from(&exchange.passage);
-                return true;
-            }
+            Ok(Ok(())) => return true,
             Ok(Err(answer)) => self.answer_own(&answer, route),
             Err(reason) => self.turn_away(reason, "", None),
         }
@@ -312,9 +341,7 @@ impl Stream {
     }
 
     fn refuse(&mut self, reason: Reason, detail: &str) -> Result<u64, Reason> {
-        if let Some(passage) = self.passage.clone() {
-            let mut answer = response::refusal(reason, detail);
-            passage.go_out(&mut answer.head);
+        if let Some(answer) = self.own.take() {
             return self.send_own(&answer);
         }
         let body = response::refusal_text(reason, detail);
