@@ -139,6 +139,9 @@ pub struct SettingsOptions {
     /// How a line is written: common, combined or json, with Traefik's field names [default: common]
     #[arg(long, value_name = "FORMAT", env = "PORTOLAN_ACCESS_LOG_FORMAT")]
     pub access_log_format: Option<String>,
+    /// How the bytes of published ports travel where no label says: userspace, auto or nftables [default: userspace]
+    #[arg(long, value_name = "PATH", env = "PORTOLAN_DATA_PATH")]
+    pub data_path: Option<String>,
     /// Threads that serve traffic [default: one for each core]
     #[arg(long, value_name = "NUMBER", env = "PORTOLAN_WORKERS")]
     pub workers: Option<String>,
@@ -239,7 +242,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 36, "{seen:?}");
+        assert_eq!(seen.len(), 37, "{seen:?}");
     }
 
     #[test]

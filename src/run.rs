@@ -98,6 +98,7 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
         workers: settings.workers,
         host_name,
         access_log,
+        data_path: settings.data_path,
     };
     let proxy = Proxy::start(&proxy_settings, proxy_metrics).map_err(|error| error.to_string())?;
     // The workers alone hold on to the access log from here: it ends with the last of them.

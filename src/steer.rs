@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use portolan_config::Fault;
 use portolan_discovery::Snapshot;
 use portolan_dns as dns;
-use portolan_proxy::Proxy;
+use portolan_proxy::{Proxy, PublishedPath};
 use tokio::sync::watch;
 
 /// How often published ports that could not be opened are tried again, and files of TLS are looked at.
@@ -22,6 +22,8 @@ pub struct Status {
     pub snapshot: ArcSwap<Snapshot>,
     /// Everything asked for that can't be done, at present.
     pub faults: ArcSwap<Vec<Fault>>,
+    /// How the bytes of published ports travel, where the kernel was to carry them.
+    pub paths: ArcSwap<Vec<PublishedPath>>,
     /// Told of the generation of each snapshot that is put in place.
     pub applied: watch::Sender<u64>,
     /// Set by the first signal to stop.
@@ -34,6 +36,7 @@ impl Status {
         Self {
             snapshot: ArcSwap::default(),
             faults: ArcSwap::default(),
+            paths: ArcSwap::default(),
             applied: watch::Sender::new(0),
             draining: AtomicBool::new(false),
         }
@@ -92,6 +95,7 @@ impl Steering {
             }
             let mut later = self.proxy.open_ports();
             later.extend(self.proxy.renew_certificates());
+            self.status.paths.store(Arc::new(self.proxy.published_paths()));
             self.report(&faults, &later);
         }
     }

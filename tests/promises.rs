@@ -5,6 +5,7 @@ pub mod harness;
 mod access_log;
 mod burst;
 mod command_line;
+mod data_path;
 mod draining;
 mod engine_restart;
 mod files;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Dynamic, Protocol, Publish};
+use crate::{DataPath, Dynamic, Protocol, Publish};
 
 mod decode;
 
@@ -22,6 +22,8 @@ pub struct Labels {
     pub allow_non_running: bool,
     /// `portolan.publish`: host ports in front of all replicas.
     pub publish: Vec<Publish>,
+    /// `portolan.publish.datapath`: how the bytes of those ports travel.
+    pub data_path: Option<DataPath>,
     /// `portolan.dns.…`: names in DNS.
     pub dns: DnsLabels,
     /// `portolan.port.NAME`: names for ports, as SRV records give them.

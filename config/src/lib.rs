@@ -9,6 +9,7 @@
 
 pub mod address;
 pub mod constraint;
+mod data_path;
 pub mod document;
 pub mod dynamic;
 pub mod fault;
@@ -23,6 +24,7 @@ pub mod tls;
 
 pub use address::ListenAddress;
 pub use constraint::Constraints;
+pub use data_path::DataPath;
 pub use dynamic::Dynamic;
 pub use fault::Fault;
 pub use labels::Labels;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::tls::ServersTransport;
-use crate::{Fault, ListenAddress, Protocol};
+use crate::{DataPath, Fault, ListenAddress, Protocol};
 
 mod access_log;
 pub mod dns;
@@ -74,6 +74,8 @@ pub struct Settings {
     pub accept_grace: Duration,
     /// How long running requests and connections may then go on.
     pub drain_timeout: Duration,
+    /// How the bytes of published ports travel where no label says.
+    pub data_path: DataPath,
     /// Data-plane threads; one for each core unless written.
     pub workers: usize,
     /// Where requests are logged; `None` when they are not.
@@ -113,6 +115,9 @@ impl Settings {
             tcp_servers_transport: transport::tcp(reader),
             accept_grace: accept_grace.unwrap_or_default(),
             drain_timeout: reader.duration("drainTimeout").or(grace).unwrap_or(Duration::from_secs(10)),
+            data_path: reader
+                .choice("dataPath", &DataPath::ALL.map(|path| (path.as_str(), path)))
+                .unwrap_or_default(),
             workers: reader.number("workers", "1 to 1024").unwrap_or(cores),
             access_log: access_log::read(reader),
             log: log::read(reader),

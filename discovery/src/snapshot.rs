@@ -10,7 +10,7 @@ use portolan_config::dynamic::http::Observability;
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::dynamic::service::{LoadBalancer, ServiceKind};
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
-use portolan_config::{Fault, Protocol, Publish, Rule};
+use portolan_config::{DataPath, Fault, Protocol, Publish, Rule};
 
 use crate::instance::{Instance, InstanceId, ServiceKey, State};
 use crate::provider::ProviderName;
@@ -280,4 +280,6 @@ pub struct Publication {
     pub upstream: String,
     /// Who wrote it, for faults found later: `container web-1`.
     pub origin: String,
+    /// How its bytes are to travel; the operator's choice unless written.
+    pub data_path: Option<DataPath>,
 }

@@ -14,6 +14,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::datapath::PathMetrics;
 use crate::http::{Method, Reason};
 use crate::tls;
 use crate::udp;
@@ -35,6 +36,8 @@ pub struct Metrics {
     retries: IntCounterVec,
     /// What is counted of TLS.
     pub(crate) tls: tls::Metrics,
+    /// What is counted of the kernel's data path.
+    pub(crate) datapath: PathMetrics,
     /// What is counted of datagrams.
     pub(crate) udp: udp::Metrics,
     retries_refused: IntCounterVec,
@@ -118,6 +121,7 @@ impl Metrics {
                 &["service"],
             )?,
             tls: tls::Metrics::register(registry)?,
+            datapath: PathMetrics::register(registry)?,
             udp: udp::Metrics::register(registry)?,
             retries_refused: counter(
                 "portolan_service_retries_refused_total",

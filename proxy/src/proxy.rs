@@ -7,11 +7,12 @@ use std::thread;
 
 use arc_swap::ArcSwap;
 use portolan_config::settings::EntryPoint;
-use portolan_config::{Fault, ListenAddress};
-use portolan_discovery::Snapshot;
+use portolan_config::{DataPath, Fault, ListenAddress, Protocol};
+use portolan_discovery::{Snapshot, State};
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::AccessLog;
+use crate::datapath::DataPaths;
 use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
@@ -30,6 +31,21 @@ pub struct ProxySettings {
     pub host_name: String,
     /// Where requests are logged.
     pub access_log: Option<AccessLog>,
+    /// How the bytes of published ports travel where no label says.
+    pub data_path: DataPath,
+}
+
+/// How the bytes of a published port travel at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedPath {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The kernel's own path, or Portolan's.
+    pub path: DataPath,
+    /// Why not by the kernel, where that was asked for.
+    pub why: Option<String>,
 }
 
 /// Why the proxy could not start.
@@ -76,6 +92,9 @@ pub struct Proxy {
     tls: Keeper,
     addresses: Vec<(String, SocketAddr)>,
     listeners: Listeners,
+    data_paths: DataPaths,
+    /// Where endpoints of published ports are that only finish what they have begun.
+    leaving: Vec<SocketAddr>,
     draining: watch::Sender<bool>,
     /// Yields nothing; ends when the last worker has.
     finished: mpsc::Receiver<()>,
@@ -129,6 +148,7 @@ impl Proxy {
                 .map_err(StartError::Thread)?;
         }
         drop(finish);
+        let data_paths = DataPaths::new(metrics.clone(), settings.data_path);
         Ok(Self {
             table,
             ledger: Ledger::new(metrics.clone()),
@@ -137,6 +157,8 @@ impl Proxy {
             tls,
             addresses,
             listeners,
+            data_paths,
+            leaving: Vec::new(),
             draining,
             finished,
         })
@@ -154,6 +176,7 @@ impl Proxy {
         self.tls.follow(snapshot);
         let (table, faults) = compile(snapshot, &self.entry_points, &self.ledger);
         self.table.store(Arc::new(table));
+        self.leaving = still_running(snapshot);
         self.metrics.last_compile.set(seconds_since_epoch());
         faults
     }
@@ -162,7 +185,22 @@ impl Proxy {
     /// those that still can't.
     pub fn open_ports(&mut self) -> Vec<Fault> {
         let table = self.table.load_full();
-        self.listeners.follow(&table)
+        let mut faults = self.listeners.follow(&table);
+        faults.extend(self.data_paths.follow(&table, &self.leaving).1);
+        faults
+    }
+
+    /// How the bytes of published ports travel, for those that were to be carried by the kernel.
+    pub fn published_paths(&mut self) -> Vec<PublishedPath> {
+        let table = self.table.load_full();
+        let (now, _) = self.data_paths.follow(&table, &self.leaving);
+        let path = |travels: &crate::datapath::Travels| PublishedPath {
+            address: travels.port.address,
+            protocol: travels.port.protocol,
+            path: if travels.by_kernel { DataPath::Nftables } else { DataPath::UserSpace },
+            why: travels.why.clone(),
+        };
+        now.iter().map(path).collect()
     }
 
     /// Looks whether files of TLS changed, and follows them. Gives what can't be done as asked for.
@@ -173,9 +211,27 @@ impl Proxy {
     /// Takes no new connections, and waits until the last one is done. Requests in progress are answered; connections
     /// that wait for a next request are closed.
     pub async fn drain(mut self) {
+        self.data_paths.close();
         self.draining.send_replace(true);
         while self.finished.recv().await.is_some() {}
     }
+}
+
+/// Where the endpoints of published ports are that are given no new work and still run: they finish what they have begun.
+fn still_running(snapshot: &Snapshot) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for upstream in &snapshot.upstreams {
+        if snapshot.publications.iter().any(|publication| publication.upstream == upstream.name) {
+            let running = upstream.targets.iter().filter(|target| {
+                let endpoint = &target.endpoint;
+                !endpoint.is_available() && endpoint.state != State::Stopped
+            });
+            found.extend(
+                running.filter_map(|target| Some(SocketAddr::new(target.endpoint.address()?, target.port))),
+            );
+        }
+    }
+    found
 }
 
 fn seconds_since_epoch() -> f64 {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::RandomState;
 use portolan_config::rule::RequestView;
 use portolan_config::tls::Scheme;
-use portolan_config::{ListenAddress, Protocol};
+use portolan_config::{DataPath, ListenAddress, Protocol};
 
 use crate::balancer::{Load, Plan, Running};
 use crate::budget::Budget;
@@ -93,6 +93,8 @@ pub(crate) struct Published {
     pub(crate) upstream: String,
     /// Who asked for it, for faults: `container web-1`.
     pub(crate) origin: String,
+    /// How its bytes are to travel.
+    pub(crate) data_path: Option<DataPath>,
 }
 
 /// A set of targets of which one is chosen for each piece of work.

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portolan_config::Settings;
+use portolan_config::{DataPath, Publish, Settings};
 use portolan_discovery::{Endpoint, Service, Snapshot};
 use serde_json::{Value, json};
 
@@ -35,12 +35,26 @@ pub fn snapshot(status: &Status, settings: &Settings) -> Value {
             "targetPort": publication.publish.target_port,
             "protocol": publication.publish.protocol.as_str(),
             "service": publication.service,
+            "dataPath": data_path(&publication.publish, status),
         })).collect::<Vec<_>>(),
         "faults": status.faults.load().iter().map(|fault| json!({
             "origin": fault.origin,
             "label": fault.key,
             "message": fault.message,
         })).collect::<Vec<_>>(),
+    })
+}
+
+/// How its bytes travel, and why not by the kernel, where that was asked for.
+fn data_path(publish: &Publish, status: &Status) -> Value {
+    let paths = status.paths.load();
+    let found = paths.iter().find(|path| {
+        (path.address.ip, path.address.port, path.protocol)
+            == (publish.ip, publish.host_port, publish.protocol)
+    });
+    json!({
+        "path": found.map_or(DataPath::UserSpace, |found| found.path).as_str(),
+        "reason": found.and_then(|found| found.why.as_deref()),
     })
 }
 

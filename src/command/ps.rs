@@ -54,6 +54,12 @@ fn table(snapshot: &Value) -> String {
             text(publication, "service"),
             publication["targetPort"]
         );
+        let path = &publication["dataPath"];
+        match (text(path, "path"), text(path, "reason")) {
+            ("", _) | ("userspace", "") => {}
+            (by, "") => write!(shown, ", by {by}").unwrap_or_default(),
+            (by, why) => write!(shown, ", by {by}: {why}").unwrap_or_default(),
+        }
     }
     for source in list(snapshot, "sources") {
         if !text(source, "lost").is_empty() {

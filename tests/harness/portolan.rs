@@ -12,6 +12,7 @@ use super::http::{self, Response};
 use super::metrics;
 use super::process::{Process, Signal};
 use super::sandbox::Sandbox;
+use super::tools::require;
 use super::wait::{PATIENCE, eventually};
 
 /// Where the admin server listens unless flags say otherwise. Fixed ports are free: the network is the test's own.
@@ -39,9 +40,25 @@ impl Portolan {
 
     /// The same without waiting, for a test of the start itself.
     pub fn spawn<'a>(engine: impl Into<Option<&'a Engine>>, flags: &[&str]) -> Self {
-        let engine = engine.into();
+        Self::spawn_by(&[], engine.into(), flags)
+    }
+
+    /// The same as root without a capability: `net_admin`.
+    #[track_caller]
+    pub fn start_without(capability: &str, engine: &Engine, flags: &[&str]) -> Self {
+        let setpriv = require("setpriv").display().to_string();
+        let without = [format!("--bounding-set=-{capability}"), format!("--inh-caps=-{capability}")];
+        let mut portolan = Self::spawn_by(&[&setpriv, &without[0], &without[1]], Some(engine), flags);
+        portolan.await_ready();
+        portolan
+    }
+
+    /// Starts it by a command that starts another.
+    fn spawn_by(by: &[&str], engine: Option<&Engine>, flags: &[&str]) -> Self {
         let sandbox = engine.map_or_else(Sandbox::enter, |engine| Arc::clone(engine.sandbox()));
-        let mut command = sandbox.command(Self::binary());
+        let mut words = by.iter().copied().map(Path::new).chain([Self::binary()]);
+        let mut command = sandbox.command(words.next().expect("there is the binary at least"));
+        command.args(words);
         // What the user has set for their own portolan is not the test's.
         for (variable, _) in env::vars_os() {
             let name = variable.to_string_lossy();

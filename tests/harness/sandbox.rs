@@ -124,7 +124,13 @@ impl Sandbox {
 
     /// Runs `work` in the network of a process of the sandbox, given by the pid that it has there.
     pub(super) fn in_network_of<T: Send>(&self, pid: u64, work: impl FnOnce() -> T + Send) -> T {
-        let network = File::open(self.path(format!("/proc/{pid}/ns/net"))).expect("the process runs");
+        self.in_network(&format!("/proc/{pid}/ns/net"), work)
+    }
+
+    /// Runs `work` in a network of the sandbox, given by its file: `/run/netns/NAME` for one that `ip netns` has made.
+    /// Sockets that it opens stay there.
+    pub fn in_network<T: Send>(&self, file: &str, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(self.path(file)).expect("the network is there");
         // A thread of its own, as this one stays where it is.
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
@@ -133,6 +139,15 @@ impl Sandbox {
             });
             inside.join().expect("no panic in there")
         })
+    }
+
+    /// Runs lines of shell in the sandbox; gives what they wrote.
+    #[track_caller]
+    pub fn shell(&self, lines: &str) -> String {
+        let output = self.command(require("sh")).args(["-ec", lines]).output().expect("start a shell");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{lines}: {complaint}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// The name of the control group of the engine in this sandbox.

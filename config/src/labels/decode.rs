@@ -53,6 +53,7 @@ impl Labels {
             ["dns", "priority"] if own => self.dns.priority = Some(short(value)?),
             ["dns", "weight"] if own => self.dns.weight = Some(short(value)?),
             ["publish"] if own => return self.read_publish(value),
+            ["publish", "datapath"] if own => self.data_path = Some(value.parse()?),
             ["port", ..] if own && names.len() == 2 => {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
                 self.ports.insert(port_name(names[1])?, (port(number)?, Protocol::from_str(protocol)?));
@@ -80,6 +81,7 @@ fn unknown(path: &[&str], own: bool) -> String {
         known.extend([
             "service",
             "publish",
+            "publish.datapath",
             "port.NAME",
             "dns.names",
             "dns.enable",

@@ -17,7 +17,7 @@ pub struct Own {
 }
 
 /// All of them.
-pub const OWN: [Own; 31] = [
+pub const OWN: [Own; 32] = [
     own("admin-address", "PORTOLAN_ADMIN_ADDRESS", "admin.address"),
     own("dns-address", "PORTOLAN_DNS_ADDRESS", "dns.address"),
     own("dns-zone", "PORTOLAN_DNS_ZONE", "dns.zone"),
@@ -43,6 +43,7 @@ pub const OWN: [Own; 31] = [
     own("docker-network", "PORTOLAN_DOCKER_NETWORK", "providers.docker.network"),
     own("exposed-by-default", "PORTOLAN_EXPOSED_BY_DEFAULT", "providers.docker.exposedByDefault"),
     own("drain-timeout", "PORTOLAN_DRAIN_TIMEOUT", "drainTimeout"),
+    own("data-path", "PORTOLAN_DATA_PATH", "dataPath"),
     own("workers", "PORTOLAN_WORKERS", "workers"),
     own("log-level", "PORTOLAN_LOG_LEVEL", "log.level"),
     own("log-format", "PORTOLAN_LOG_FORMAT", "log.format"),

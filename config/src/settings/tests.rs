@@ -486,6 +486,7 @@ fn every_option_that_is_said_to_be_done_makes_a_difference() {
         "Label(`a`,`b`)",
         "192.0.2.1",
         "denial",
+        "auto",
     ];
     let mut seen = 0;
     for known in known::table().iter().filter(|known| known.state == known::State::Done) {

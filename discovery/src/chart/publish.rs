@@ -95,5 +95,6 @@ fn publication(
         service: sketch.service.clone(),
         upstream: name,
         origin: sketch.origin(),
+        data_path: sketch.labels.data_path,
     }
 }

@@ -60,8 +60,11 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             address: ListenAddress { ip: publication.publish.ip, port: publication.publish.host_port },
             protocol: publication.publish.protocol,
         };
-        let published =
-            Published { upstream: publication.upstream.clone(), origin: publication.origin.clone() };
+        let published = Published {
+            upstream: publication.upstream.clone(),
+            origin: publication.origin.clone(),
+            data_path: publication.data_path,
+        };
         table.publications.insert(port, published);
     }
     let udp_upstream = |drawn: discovery::Upstream| {

@@ -83,6 +83,7 @@ impl World {
             workers: 2,
             host_name: "here".to_owned(),
             access_log: None,
+            data_path: portolan_config::DataPath::UserSpace,
         };
         let metrics = Metrics::register(&registry).expect("an empty registry");
         let proxy = Proxy::start(&settings, metrics).expect("a free port");
@@ -250,6 +251,7 @@ impl World {
             service: "app@test".to_owned(),
             upstream: "app@test".to_owned(),
             origin: "a test".to_owned(),
+            data_path: None,
         }));
         self.apply();
         assert!(self.proxy.open_ports().is_empty(), "{at} can't be opened");

@@ -1,0 +1,47 @@
+//! `portolan.publish.datapath`: how the bytes of a published port travel.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DataPath {
+    /// Through Portolan: HTTP is followed request by request, endpoints that refuse are passed over.
+    #[default]
+    UserSpace,
+    /// Through the kernel where the host can do it, else through Portolan.
+    Auto,
+    /// Through the kernel (nftables). Where the host can't do it, that is a fault, and it goes through Portolan.
+    Nftables,
+}
+
+impl DataPath {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::UserSpace, Self::Auto, Self::Nftables];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserSpace => "userspace",
+            Self::Auto => "auto",
+            Self::Nftables => "nftables",
+        }
+    }
+}
+
+impl FromStr for DataPath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|path| path.as_str().eq_ignore_ascii_case(text))
+            .ok_or_else(|| format!("`{text}` is not a data path: `userspace`, `auto` and `nftables` are"))
+    }
+}
+
+impl fmt::Display for DataPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

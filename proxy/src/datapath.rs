@@ -1,0 +1,224 @@
+//! The kernel's data path: published ports whose connections the kernel itself sends to the endpoints, by one table of
+//! nftables that is Portolan's own.
+//!
+//! ```text
+//! Table ──Wanted──▶ thread: Host (what can be done) ──plan──▶ script ──nft──▶ table inet portolan
+//!                            ▲ once a second: is it as it was? what was counted? ◀──┘
+//! ```
+//!
+//! Portolan's own sockets stay open beneath: whatever the kernel does not send on (clients on this host's loopback,
+//! containers of the same bridges, IPv6 without IPv6 endpoints, a port without endpoints) is served by them as if
+//! there were no table, and so is everything when the table can't be had. No other table is ever touched.
+//!
+//! The `nft` program makes the changes: it is there wherever nftables is used, its scripts are atomic, and what it says
+//! of a failure can be read. (Podman does the same; the Rust crates that speak netlink to nftables either link C
+//! libraries or have a licence that does not fit.)
+//!
+//! This knows nothing of connections; workers know nothing of this.
+
+mod conntrack;
+mod host;
+mod kernel;
+mod metrics;
+mod netlink;
+mod nft;
+mod plan;
+mod script;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portolan_config::{DataPath, Fault};
+
+use crate::metrics::Metrics;
+use crate::table::{Port, Table};
+use kernel::Kernel;
+pub(crate) use metrics::Metrics as PathMetrics;
+
+/// How often the table is looked at: whether it is as it was made, and what it has counted.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the table may take to be removed when the process ends.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A port whose bytes the kernel may carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) port: Port,
+    pub(crate) asked: DataPath,
+    /// Who asked, for faults.
+    pub(crate) origin: String,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Where endpoints are that only finish what they have begun.
+    pub(crate) leaving: Vec<SocketAddr>,
+}
+
+/// One of those that may be given work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    /// What hashes know it by.
+    pub(crate) key: u64,
+    pub(crate) address: SocketAddr,
+}
+
+/// How the bytes of a port travel now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Travels {
+    pub(crate) port: Port,
+    pub(crate) by_kernel: bool,
+    /// Why not by the kernel, where that was asked for.
+    pub(crate) why: Option<String>,
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Told {
+    Follow(Vec<Wanted>),
+    Close,
+}
+
+/// Steers the kernel's data path. The thread is started when something asks for it.
+#[derive(Debug)]
+pub(crate) struct DataPaths {
+    metrics: Metrics,
+    /// For ports whose labels do not say.
+    otherwise: DataPath,
+    running: Option<Running>,
+    last: Vec<Wanted>,
+}
+
+#[derive(Debug)]
+struct Running {
+    tell: Sender<Told>,
+    now: Arc<ArcSwap<Vec<Travels>>>,
+    thread: JoinHandle<()>,
+    /// Ends with the thread.
+    ended: Receiver<()>,
+}
+
+impl DataPaths {
+    pub(crate) fn new(metrics: Metrics, otherwise: DataPath) -> Self {
+        Self { metrics, otherwise, running: None, last: Vec::new() }
+    }
+
+    /// Follows the table, whose endpoints at `leaving` only finish what they have begun. Gives how ports travel now, and what was asked
+    /// for by name and can't be done. What is new takes effect a moment later.
+    pub(crate) fn follow(
+        &mut self,
+        table: &Table,
+        leaving: &[SocketAddr],
+    ) -> (Arc<Vec<Travels>>, Vec<Fault>) {
+        let wanted = wanted(table, leaving, self.otherwise);
+        if self.running.is_none() && wanted.is_empty() {
+            return (Arc::default(), Vec::new());
+        }
+        if self.running.is_none() {
+            match start(self.metrics.clone()) {
+                Ok(running) => self.running = Some(running),
+                Err(error) => tracing::error!(%error, "the thread for the kernel's data path can't start"),
+            }
+        }
+        let Some(running) = &self.running else { return (Arc::default(), Vec::new()) };
+        if wanted != self.last {
+            self.last.clone_from(&wanted);
+            // Should the thread have ended, that has been said.
+            let _ = running.tell.send(Told::Follow(wanted));
+        }
+        let now = running.now.load_full();
+        let fault = |travels: &Travels| {
+            let asked = self.last.iter().find(|wanted| wanted.port == travels.port)?;
+            let why = travels.why.as_ref().filter(|_| asked.asked == DataPath::Nftables)?;
+            let message =
+                format!("port {} goes through Portolan itself for now: {why}", asked.port.address.port);
+            Some(Fault::new(asked.origin.clone(), "portolan.publish.datapath", message))
+        };
+        let faults = now.iter().filter_map(fault).collect();
+        (now, faults)
+    }
+}
+
+impl DataPaths {
+    /// Lets the kernel send no new connection on; those there are go on until this is dropped.
+    pub(crate) fn close(&mut self) {
+        if let Some(running) = &self.running {
+            let _ = running.tell.send(Told::Close);
+        }
+    }
+}
+
+impl Drop for DataPaths {
+    /// Removes the table, and waits until it is gone.
+    fn drop(&mut self) {
+        let Some(Running { tell, thread, ended, .. }) = self.running.take() else { return };
+        drop(tell);
+        match ended.recv_timeout(FAREWELL) {
+            Err(RecvTimeoutError::Timeout) => tracing::warn!("the table of nftables may still be there"),
+            _ => drop(thread.join()),
+        }
+    }
+}
+
+/// What the published ports of a table ask for.
+fn wanted(table: &Table, leaving: &[SocketAddr], otherwise: DataPath) -> Vec<Wanted> {
+    let asking = table.publications.iter().filter_map(|(port, published)| {
+        let asked = published.data_path.unwrap_or(otherwise);
+        (asked != DataPath::UserSpace).then_some((port, published, asked))
+    });
+    asking
+        .map(|(port, published, asked)| {
+            let available = table.upstreams.get(&published.upstream).map_or(&[][..], |to| &to.available);
+            let endpoint = |target: &Arc<crate::table::Target>| Endpoint {
+                name: target.endpoint.clone(),
+                key: target.key,
+                address: target.address,
+            };
+            Wanted {
+                port: *port,
+                asked,
+                origin: published.origin.clone(),
+                endpoints: available.iter().map(endpoint).collect(),
+                leaving: leaving.to_vec(),
+            }
+        })
+        .collect()
+}
+
+fn start(metrics: Metrics) -> std::io::Result<Running> {
+    let (tell, received) = channel();
+    let (end, ended) = channel();
+    let now: Arc<ArcSwap<Vec<Travels>>> = Arc::default();
+    let told = now.clone();
+    let run = move || {
+        run(&received, &told, metrics);
+        drop::<Sender<()>>(end);
+    };
+    let thread = std::thread::Builder::new().name("nftables".to_owned()).spawn(run)?;
+    Ok(Running { tell, now, thread, ended })
+}
+
+/// Follows what is wanted until nobody is left to want anything; then removes the table.
+fn run(received: &Receiver<Told>, told: &ArcSwap<Vec<Travels>>, metrics: Metrics) {
+    let mut kernel = Kernel::new(metrics);
+    let mut wanted = Vec::new();
+    loop {
+        match received.recv_timeout(LOOK) {
+            Ok(Told::Close) => {
+                kernel.close();
+                // Whatever is said after that is not for it; it ends with who says it.
+                while received.recv().is_ok() {}
+                return kernel.withdraw();
+            }
+            Ok(Told::Follow(newest)) => wanted = newest,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return kernel.withdraw(),
+        }
+        let now = kernel.follow(&wanted);
+        if **told.load() != now {
+            told.store(Arc::new(now));
+        }
+    }
+}
