@@ -94,8 +94,8 @@ impl Steering {
                 _ = retry.tick() => {}
             }
             let mut later = self.proxy.open_ports();
-            later.extend(self.proxy.renew_certificates());
             self.status.paths.store(Arc::new(self.proxy.published_paths()));
+            later.extend(self.proxy.look_at_files());
             self.report(&faults, &later);
         }
     }

@@ -4,12 +4,14 @@
 //! anew with it. They are kept here, by name and by (endpoint, port), never by address. What was compiled is kept as
 //! well, and used again for as long as the chart shows the same part.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
+use portolan_config::Fault;
 use portolan_config::dynamic::middleware::Middleware;
-use portolan_config::tls::Scheme;
+use portolan_config::tls::{Pem, Scheme};
 use portolan_discovery::{self as discovery, Composite, EndpointKey};
 
 use crate::balancer::Load;
@@ -17,6 +19,7 @@ use crate::budget::Budget;
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
 use crate::table::{Cursor, Destination, Route, Upstream};
+use crate::tls::Files;
 
 /// The books. Compilation writes them; workers hold `Arc`s of what they use.
 #[derive(Debug)]
@@ -65,6 +68,9 @@ struct MiddlewareAccount {
     written: Arc<Middleware>,
     compiled: Result<Arc<Step>, String>,
     generation: u64,
+    /// The file that it goes by, as it was read, and what is wrong with it.
+    files: Files,
+    wrong: Option<String>,
 }
 
 /// What is kept of a target: a port of one life of one instance.
@@ -228,7 +234,9 @@ impl Ledger {
             Some(account) => account,
             None => {
                 let compiled = Step::compile(written, None).map(Arc::new);
-                let account = MiddlewareAccount { written: written.clone(), compiled, generation };
+                let files = Files::default();
+                let account =
+                    MiddlewareAccount { written: written.clone(), compiled, generation, files, wrong: None };
                 self.middlewares.entry(name.to_owned()).insert(account)
             }
         };
@@ -236,9 +244,31 @@ impl Ledger {
         if !Arc::ptr_eq(&account.written, written) && account.written != *written {
             let before = account.compiled.as_ref().ok().map(AsRef::as_ref);
             account.compiled = Step::compile(written, before).map(Arc::new);
+            account.files.forget();
         }
         account.written.clone_from(written);
         account.compiled.clone()
+    }
+
+    /// Looks whether the files that middlewares go by changed, and has them follow. Gives what can't be done. A file that
+    /// can't be read leaves its last word in place, and lets nobody in where there was none.
+    pub fn look(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for mut account in self.middlewares.iter_mut() {
+            let Ok(step) = account.compiled.clone() else { continue };
+            let Some(path) = step.users_file().map(Path::to_path_buf) else { continue };
+            let account = account.value_mut();
+            if account.files.is_empty() || account.files.changed() {
+                let read = account.files.bytes(&Pem::File(path.clone()));
+                let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.to_string()));
+                account.wrong = text.and_then(|text| step.take_users(&text)).err();
+            }
+            if let Some(why) = &account.wrong {
+                let origin = path.display().to_string();
+                faults.push(Fault::new(origin, format!("{}.usersFile", account.written.name()), why.clone()));
+            }
+        }
+        faults
     }
 
     /// Closes the accounts that the table of this generation does not use, and takes their series out of the metrics.

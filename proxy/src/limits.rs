@@ -131,6 +131,16 @@ pub const RETRY_BUDGET_FLOOR: usize = 100;
 /// How long requests count for the budget of those that are sent again.
 pub const RETRY_BUDGET_WINDOW: Duration = Duration::from_secs(10);
 
+/// Passwords that wait to be checked, of all middlewares together; then requests with further ones are answered 503.
+/// Those that were right once are known again without a check.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
+/// A password that waits to be checked; then 503.
+pub const PASSWORD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A challenge of `digestAuth`; then the client is given a new one, and need not ask its user again.
+pub const DIGEST_CHALLENGE_LIFE: Duration = Duration::from_secs(300);
+
 /// A tunnel (WebSocket and other upgrades) through which nothing moves either way, as long-lived kernels need it.
 pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 

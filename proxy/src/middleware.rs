@@ -22,6 +22,7 @@ mod allow_list;
 mod alteration;
 mod answer;
 mod attempts;
+mod auth;
 mod buffering;
 mod circuit_breaker;
 mod compress;

@@ -175,6 +175,8 @@ impl Proxy {
         // Before the table, which names what is made here.
         self.tls.follow(snapshot);
         let (table, faults) = compile(snapshot, &self.entry_points, &self.ledger);
+        // Who may get in is known before anybody asks; what is wrong with it is told when it is looked at next.
+        self.ledger.look();
         self.table.store(Arc::new(table));
         self.leaving = still_running(snapshot);
         self.metrics.last_compile.set(seconds_since_epoch());
@@ -203,9 +205,11 @@ impl Proxy {
         now.iter().map(path).collect()
     }
 
-    /// Looks whether files of TLS changed, and follows them. Gives what can't be done as asked for.
-    pub fn renew_certificates(&mut self) -> Vec<Fault> {
-        self.tls.look()
+    /// Looks whether files of TLS or of middlewares changed, and follows them. Gives what can't be done as asked for.
+    pub fn look_at_files(&mut self) -> Vec<Fault> {
+        let mut faults = self.tls.look();
+        faults.extend(self.ledger.look());
+        faults
     }
 
     /// Takes no new connections, and waits until the last one is done. Requests in progress are answered; connections

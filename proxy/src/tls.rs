@@ -33,6 +33,7 @@ mod servers;
 mod store;
 
 pub(crate) use accept::{Failure, begins_handshake, hello, kind, version};
+pub(crate) use files::Files;
 pub(crate) use keeper::Keeper;
 pub(crate) use metrics::Metrics;
 use servers::Speaker;

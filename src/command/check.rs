@@ -132,6 +132,7 @@ fn faults(snapshot: &Snapshot, settings: &Settings) -> Vec<Fault> {
     if let Ok(metrics) = portolan_proxy::Metrics::register(&prometheus::Registry::new()) {
         let ledger = portolan_proxy::Ledger::new(metrics);
         faults.extend(portolan_proxy::compile(snapshot, &settings.entry_points, &ledger).1);
+        faults.extend(ledger.look());
         faults.extend(portolan_proxy::tls_faults(snapshot));
     }
     if let Some(dns) = &settings.dns {

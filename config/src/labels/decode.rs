@@ -204,7 +204,7 @@ mod tests {
         let decoded = labels(&[
             ("traefik.http.routers.good.rule", "Host(`good.test`)"),
             ("traefik.http.routers.bad.priority", "high"),
-            ("traefik.http.middlewares.auth.basicauth.users", "a:b"),
+            ("traefik.http.middlewares.auth.basicauth.users", "a"),
             ("traefik.http.services.s.loadbalancer.server.port", "eighty"),
             ("traefik.publish", "8080:80"),
             ("portolan.publish", "8080:80,x"),

@@ -40,14 +40,20 @@ fn common(record: &Record, line: &mut Vec<u8>) {
     let time = OffsetDateTime::from(record.started).format(CLF_TIME).unwrap_or_default();
     let _ = write!(
         line,
-        "{} - - [{time}] \"{}\" {} {} \"{}\" \"{}\"",
+        "{} - {} [{time}] \"{}\" {} {} \"{}\" \"{}\"",
         record.client.ip().to_canonical(),
+        user(&asked.user),
         quoted(&request),
         record.status,
         record.sent,
         quoted(&asked.referer),
         quoted(&asked.user_agent),
     );
+}
+
+/// A name in a place that has no quotes: nothing in it may look like the next.
+fn user(name: &str) -> String {
+    quoted(name).replace(' ', "\\x20")
 }
 
 fn request_line(asked: &Asked) -> String {
@@ -118,6 +124,7 @@ mod tests {
             host: "app.test".to_owned(),
             referer: String::new(),
             user_agent: user_agent.to_owned(),
+            ..Asked::default()
         }
     }
 

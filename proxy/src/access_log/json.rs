@@ -24,8 +24,9 @@ pub(super) fn write(record: &Record, line: &mut Vec<u8>) {
     ip(client, line);
     line.extend_from_slice(b"\",\"ClientPort\":");
     number(port.into(), line);
-    // No user is known here: those who ask for passwords are the servers.
-    line.extend_from_slice(b",\"ClientUsername\":\"-\",\"DownstreamContentSize\":");
+    line.extend_from_slice(b",\"ClientUsername\":");
+    text(if asked.user.is_empty() { "-" } else { &asked.user }, line);
+    line.extend_from_slice(b",\"DownstreamContentSize\":");
     number(record.sent, line);
     line.extend_from_slice(b",\"DownstreamStatus\":");
     number(record.status.into(), line);

@@ -15,6 +15,8 @@ pub(crate) struct Asked {
     pub(crate) host: String,
     pub(crate) referer: String,
     pub(crate) user_agent: String,
+    /// Who says to ask, where a middleware wants to know.
+    pub(crate) user: String,
 }
 
 impl Asked {
@@ -30,6 +32,7 @@ impl Asked {
             host: head.authority.to_owned(),
             referer: field("referer"),
             user_agent: field("user-agent"),
+            user: String::new(),
         }
     }
 }

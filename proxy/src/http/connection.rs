@@ -231,7 +231,9 @@ impl Connection {
         let method = request.method;
         let mut entered = Entered::default();
         if let Some(passage) = passage {
-            entered = match Box::pin(self.enter(passage, &mut request, inbound)).await {
+            entered = match Box::pin(self.enter(passage, &mut request, inbound, turned.asked.as_deref_mut()))
+                .await
+            {
                 Ok(entered) => entered,
                 Err(answer) => {
                     turned.keep_alive |= request.keep_alive && take_body(request.framing, inbound);

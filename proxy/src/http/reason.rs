@@ -46,6 +46,10 @@ pub(crate) enum Reason {
     FrameFlood,
     /// The client takes more requests back than it lets be answered.
     ResetFlood,
+    /// The client has not shown who it is.
+    Unauthorized,
+    /// More passwords wait to be checked than may.
+    AuthBusy,
     /// The client's address is not on the list of a middleware.
     NotAllowed,
     /// The client asked for a host that a middleware does not allow.
@@ -106,6 +110,8 @@ impl Reason {
             Self::BadFrame => "bad_frame",
             Self::FrameFlood => "frame_flood",
             Self::ResetFlood => "reset_flood",
+            Self::Unauthorized => "unauthorized",
+            Self::AuthBusy => "auth_busy",
             Self::NotAllowed => "not_allowed",
             Self::BadHost => "bad_host",
             Self::EncodedCharacter => "encoded_character",
@@ -154,6 +160,8 @@ impl Reason {
             Self::BadFrame => (400, "Bad Request"),
             Self::FrameFlood | Self::ResetFlood => (429, "Too Many Requests"),
             Self::EncodedCharacter => (400, "Bad Request"),
+            Self::Unauthorized => (401, "Unauthorized"),
+            Self::AuthBusy => (503, "Service Unavailable"),
             Self::NotAllowed => (403, "Forbidden"),
             Self::RateLimited | Self::InFlightLimit => (429, "Too Many Requests"),
             Self::BadHost => (500, "Internal Server Error"),
@@ -189,6 +197,8 @@ impl Reason {
             Self::Misdirected => "this connection was made for another host",
             Self::BadFrame => "bad request",
             Self::FrameFlood | Self::ResetFlood => "too many requests",
+            Self::Unauthorized => "not authorized",
+            Self::AuthBusy => "too many passwords to be checked",
             Self::NotAllowed => "not on the list",
             Self::BadHost => "bad host",
             Self::EncodedCharacter => "bad request",

@@ -26,6 +26,8 @@ pub(crate) struct Draft {
     pub(crate) upgrade: bool,
     /// Who sent it.
     pub(crate) peer: Peer,
+    /// Who asks, as far as it was said; for the log.
+    pub(crate) user: String,
     /// Whether the client is added to `X-Forwarded-For`.
     pub(crate) tells_client: bool,
 }
@@ -64,6 +66,7 @@ impl Draft {
             fields,
             upgrade: head.upgrade,
             peer: peer.clone(),
+            user: String::new(),
             tells_client: true,
         }
     }

@@ -69,7 +69,7 @@ fn too_many(wait: Duration) -> OwnAnswer {
 }
 
 /// Nanoseconds since the first request that was counted, and a second.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
     EPOCH.elapsed().as_nanos() as u64 + 1_000_000_000
 }

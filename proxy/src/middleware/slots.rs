@@ -113,6 +113,47 @@ impl Buckets {
     }
 }
 
+/// The highest number of each source that was ever used.
+pub(super) struct Highest {
+    slots: Slots<Mark>,
+}
+
+#[derive(Default)]
+struct Mark {
+    key: AtomicU64,
+    highest: AtomicU64,
+}
+
+impl Highest {
+    pub(super) fn new() -> Self {
+        Self { slots: Slots::new() }
+    }
+
+    /// Whether a number is higher than all before; it is the highest then. Of sources without a place, one gives way.
+    pub(super) fn raise(&self, source: &str, number: u64) -> bool {
+        let (key, mut places) = self.slots.places(source);
+        let first = places.next().unwrap_or_default();
+        let owned = |place: &(usize, usize)| {
+            let owner = &self.slots.at(*place).key;
+            owner.load(Ordering::Relaxed) == key
+                || owner.compare_exchange(0, key, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        let place = std::iter::once(first).chain(places).find(owned);
+        let mark = self.slots.at(place.unwrap_or(first));
+        if place.is_none() {
+            mark.key.store(key, Ordering::Relaxed);
+            mark.highest.store(0, Ordering::Relaxed);
+        }
+        mark.highest.fetch_max(number, Ordering::Relaxed) < number
+    }
+}
+
+impl std::fmt::Debug for Highest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Highest")
+    }
+}
+
 /// How many of each source there are at present.
 pub(super) struct Counts {
     slots: Slots<AtomicU64>,
@@ -191,6 +232,21 @@ mod tests {
             assert_eq!(buckets.take("a", flow, now + 60 * SECOND), Ok(0));
         }
         assert!(buckets.take("a", flow, now + 60 * SECOND).is_err());
+    }
+
+    #[test]
+    fn a_number_counts_once_and_none_below_it() {
+        let highest = Highest::new();
+        for (source, number, raised) in [
+            ("a", 1, true),
+            ("a", 1, false),
+            ("a", 3, true),
+            ("a", 2, false),
+            ("b", 1, true),
+            ("c", 0, false),
+        ] {
+            assert_eq!(highest.raise(source, number), raised, "{source} {number}");
+        }
     }
 
     #[test]

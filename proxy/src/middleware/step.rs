@@ -1,8 +1,11 @@
 //! One middleware as a chain has it: the list of those that are done, and what each does with requests and answers.
 
+use std::path::Path;
+
 use portolan_config::dynamic::middleware::Middleware;
 
 use super::allow_list::AllowList;
+use super::auth::{BasicStep, DigestStep};
 use super::encoded_characters::EncodedStep;
 use super::headers::HeadersStep;
 use super::limits::{InFlightStep, RateStep};
@@ -26,6 +29,10 @@ pub(crate) enum Step {
     Headers(Box<HeadersStep>),
     /// `encodedCharacters`
     Encoded(EncodedStep),
+    /// `basicAuth`
+    Basic(Box<BasicStep>),
+    /// `digestAuth`
+    Digest(Box<DigestStep>),
     /// `rateLimit`
     Rate(RateStep),
     /// `inFlightReq`
@@ -61,6 +68,12 @@ impl Step {
             }
             Middleware::Headers(written) => Self::Headers(Box::new(HeadersStep::compile(written)?)),
             Middleware::EncodedCharacters(written) => Self::Encoded(EncodedStep::compile(*written)),
+            Middleware::BasicAuth(written) => Self::Basic(Box::new(BasicStep::compile(written)?)),
+            Middleware::DigestAuth(written) => {
+                let before = before
+                    .and_then(|before| if let Self::Digest(step) = before { Some(&**step) } else { None });
+                Self::Digest(Box::new(DigestStep::compile(written, before)?))
+            }
             Middleware::RateLimit(written) => {
                 let before =
                     before.and_then(|before| if let Self::Rate(step) = before { Some(step) } else { None });
@@ -75,6 +88,24 @@ impl Step {
         })
     }
 
+    /// The file of users that it goes by, where there is one.
+    pub(crate) fn users_file(&self) -> Option<&Path> {
+        match self {
+            Self::Basic(step) => step.users_file(),
+            Self::Digest(step) => step.users_file(),
+            _ => None,
+        }
+    }
+
+    /// Takes what that file says. What can't be understood is told, and costs its lines.
+    pub(crate) fn take_users(&self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Basic(step) => step.take_users(text),
+            Self::Digest(step) => step.take_users(text),
+            _ => Ok(()),
+        }
+    }
+
     /// Edits a request, or answers it. What is to be known for the answer is the note.
     pub(super) async fn request(
         &self,
@@ -87,6 +118,8 @@ impl Step {
             Self::AllowList(step) => step.request(draft)?,
             Self::Headers(step) => step.request(draft)?,
             Self::Encoded(step) => step.request(draft)?,
+            Self::Basic(step) => step.request(draft).await?,
+            Self::Digest(step) => step.request(draft)?,
             Self::Rate(step) => step.request(draft).await?,
             Self::InFlight(step) => return step.request(draft).map(|held| Some(Note::Held(held))),
             Self::Watch(watcher) => return watcher.request(draft).map(|seen| seen.map(Note::Seen)),
@@ -117,6 +150,8 @@ impl Step {
             | Self::Redirect(_)
             | Self::AllowList(_)
             | Self::Encoded(_)
+            | Self::Basic(_)
+            | Self::Digest(_)
             | Self::Rate(_)
             | Self::InFlight(_) => {}
         }

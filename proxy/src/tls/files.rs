@@ -21,7 +21,7 @@ const BYTES_MAX: u64 = 1024 * 1024;
 
 /// The files that were read, as they were then.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     read: BTreeMap<PathBuf, Stamp>,
 }
 
@@ -34,7 +34,7 @@ enum Stamp {
 
 impl Files {
     /// The bytes that `pem` means. The error says why there are none.
-    pub(super) fn bytes(&mut self, pem: &Pem) -> Result<Vec<u8>, String> {
+    pub(crate) fn bytes(&mut self, pem: &Pem) -> Result<Vec<u8>, String> {
         let path = match pem {
             Pem::Inline(text) => return Ok(text.as_bytes().to_vec()),
             Pem::File(path) => path,
@@ -49,12 +49,17 @@ impl Files {
     }
 
     /// Forgets what was read, before everything is read anew.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.read.clear();
     }
 
     /// Whether a file that was read looks different now.
-    pub(super) fn changed(&self) -> bool {
+    /// Whether none was read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.read.is_empty()
+    }
+
+    pub(crate) fn changed(&self) -> bool {
         self.read.iter().any(|(path, then)| {
             let now = stamp(path);
             matches!(then, Stamp::Seen { fresh: true, .. }) || now != *then

@@ -182,3 +182,84 @@ async fn so_many_are_in_flight_and_no_more_until_one_is_done() {
     third.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(late.answer().await.status, 200);
 }
+
+/// The field that shows a name and a password.
+const JOE: &str = "Authorization: Basic am9lOnRlc3Q=\r\n";
+
+#[tokio::test]
+async fn who_has_no_password_does_not_get_in() {
+    let mut origin = Origin::answering(|_| ok("in")).await;
+    let mut world = World::in_front_of(&origin);
+    world.define(
+        "basic",
+        "basicAuth: {users: ['joe:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/'], headerField: X-User, removeHeader: true}",
+    );
+    assert!(world.route_through("b.test", &["basic"]).is_empty());
+    let mut client = world.client().await;
+    for wrong in ["", "Authorization: Basic am9lOnRlc3Qx\r\n", "Authorization: Basic amltOnRlc3Q=\r\n"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: b.test\r\n{wrong}\r\n")).await;
+        let refused = client.answer().await;
+        assert_eq!((refused.status, refused.body.as_str()), (401, "401 Unauthorized\n"));
+        assert_eq!(refused.field("www-authenticate"), Some("Basic realm=\"traefik\""));
+    }
+    for _ in 0..2 {
+        client.send(format!("GET / HTTP/1.1\r\nHost: b.test\r\nX_User: root\r\n{JOE}\r\n")).await;
+        assert_eq!(client.answer().await.status, 200);
+        let seen = origin.seen().await.head;
+        assert!(seen.contains("X-User: joe\r\n"), "{seen}");
+        assert!(!seen.contains("Authorization") && !seen.contains("root"), "{seen}");
+    }
+    let mut http2 = Http2::connect(world.http).await;
+    let request = Request::get("http://b.test/").header("authorization", "Basic am9lOnRlc3Q=");
+    assert_eq!(http2.ask(request.body(&b""[..]).expect("a request")).await.expect("an answer").status, 200);
+    assert_eq!(http2.get("http://b.test/").await.status, 401);
+    world.metric_becomes("portolan_refusals_total", &["unauthorized"], 4.0).await;
+}
+
+#[tokio::test]
+async fn a_file_of_users_is_followed() {
+    let origin = Origin::answering(|_| ok("in")).await;
+    let mut world = World::in_front_of(&origin);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("users");
+    let yaml = format!("basicAuth: {{usersFile: '{}'}}", file.display());
+    world.define("basic", &yaml);
+    assert!(world.route_through("b.test", &["basic"]).is_empty());
+    let mut client = world.client().await;
+    let faults = world.look();
+    assert!(faults.iter().any(|fault| fault.key == "basicAuth.usersFile"), "{faults:?}");
+    for (users, status) in
+        [(None, 401), (Some("joe:{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=\n"), 200), (Some("# none"), 401)]
+    {
+        if let Some(users) = users {
+            std::fs::write(&file, users).expect("it is written");
+            assert!(world.look().is_empty());
+        }
+        client.send(format!("GET / HTTP/1.1\r\nHost: b.test\r\n{JOE}\r\n")).await;
+        assert_eq!(client.answer().await.status, status, "{users:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_digest_proves_a_password() {
+    let origin = Origin::answering(|_| ok("in")).await;
+    let mut world = World::in_front_of(&origin);
+    world.define("digest", "digestAuth: {users: ['test:traefik:a2688e031edb4be6a3797f3882655c05']}");
+    assert!(world.route_through("b.test", &["digest"]).is_empty());
+    let mut client = world.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: b.test\r\n\r\n").await;
+    let challenge = client.answer().await;
+    let said = challenge.field("www-authenticate").expect("a challenge");
+    assert_eq!(challenge.status, 401);
+    assert!(
+        said.starts_with("Digest realm=\"traefik\", nonce=\"")
+            && said.contains("algorithm=MD5, qop=\"auth\""),
+        "{said}"
+    );
+    client
+        .send(
+            "GET / HTTP/1.1\r\nHost: b.test\r\nAuthorization: Digest username=\"test\", nonce=\"x\"\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer().await.status, 401);
+}

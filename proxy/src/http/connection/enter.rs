@@ -5,6 +5,7 @@ use std::time::Instant;
 use tokio::io::AsyncWriteExt;
 
 use super::{Connection, Turned, linger};
+use crate::access_log::Asked;
 use crate::deadline::timeout;
 use crate::http::Method;
 use crate::http::body::Framing;
@@ -31,9 +32,10 @@ impl Connection {
         passage: Box<Passage>,
         request: &mut Exchange,
         inbound: &mut Buffer,
+        asked: Option<&mut Asked>,
     ) -> Result<Entered, Box<OwnAnswer>> {
         let framing = request.framing;
-        request.enter(passage, &self.worker).await?;
+        request.enter(passage, asked, &self.worker).await?;
         let mut entered = Entered::default();
         if request.framing != framing {
             // It is another request by now, and nobody is to have the body of the first.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Carrier, Client, Cookies, Exchange, Outcome, attempt};
+use crate::access_log::Asked;
 use crate::balancer::Asker;
 use crate::deadline::{Moment, sleep_until};
 use crate::http::body::Framing;
@@ -100,9 +101,13 @@ impl Exchange {
     pub(in crate::http) async fn enter(
         &mut self,
         mut passage: Box<Passage>,
+        asked: Option<&mut Asked>,
         worker: &Worker,
     ) -> Result<(), Box<OwnAnswer>> {
         let entered = passage.go_in(worker).await;
+        if let Some(asked) = asked {
+            asked.user = std::mem::take(&mut passage.draft.user);
+        }
         let passage = self.passage.insert(Rc::from(passage)).clone();
         let Err(mut answer) = entered else {
             self.head.clear();

@@ -259,7 +259,7 @@ impl Stream {
     /// client may have taken it back meanwhile.
     async fn enter(&mut self, passage: Box<Passage>, exchange: &mut Exchange, route: &Route) -> bool {
         let worker = self.shared.worker.clone();
-        let entered = Box::pin(exchange.enter(passage, &worker));
+        let entered = Box::pin(exchange.enter(passage, self.asked.as_deref_mut(), &worker));
         match unless_gone(&mut self.reply, entered).await {
             Ok(Ok(())) => return true,
             Ok(Err(answer)) => self.answer_own(&answer, route),

@@ -220,13 +220,13 @@ impl World {
         self.snapshot.tls = Arc::new(tls);
         self.snapshot.generation += 1;
         let mut faults = self.proxy.apply(&self.snapshot);
-        faults.extend(self.proxy.renew_certificates());
+        faults.extend(self.proxy.look_at_files());
         faults
     }
 
     /// Looks at the files again. Gives what can't be done.
     pub(crate) fn look(&mut self) -> Vec<Fault> {
-        self.proxy.renew_certificates()
+        self.proxy.look_at_files()
     }
 
     fn add_route(&mut self, name: &str, rule: &str, upstream: &str, tls: Option<RouterTls>) {
