@@ -33,6 +33,7 @@ pub(crate) fn instance(service: usize, replica: usize) -> Instance {
             ipv4: Some(Ipv4Addr::from(0x0a00_0000 + number)),
             ipv6: None,
             aliases: Vec::new(),
+            reached: true,
         }],
         ports: vec![Port { number: 8080, protocol: Protocol::Tcp }],
         bindings: Vec::new(),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::chart::{Policy, Reserved};
 use portolan_discovery::provider::demo::{Demo, DemoControl};
-use portolan_discovery::provider::docker::{self, ConnectError, Docker};
+use portolan_discovery::provider::docker::{self, ConnectError, Docker, Swarm};
 use portolan_discovery::provider::file::File;
 use portolan_discovery::provider::internal::{Internal, InternalPath};
 use portolan_discovery::{Provider, Registry, Snapshot, Update};
@@ -109,9 +109,13 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
 
     let (updates, received) = mpsc::channel(UPDATES_MAX);
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
-    let (providers, demo) = observe(source, settings, &discovery_metrics, &updates);
+    // Whether it manages a Swarm is asked at once: nothing is served before its services are known, too.
+    let swarm = wanted_swarm(source, settings).await;
+    let (providers, demo) = observe(source, settings, swarm, &discovery_metrics, &updates);
     drop(updates);
-    tokio::spawn(Registry::new(policy(settings), providers).run(received, publisher));
+    let registry_of_all = Registry::new(policy(settings), providers)
+        .with_policy(portolan_discovery::ProviderName::new(docker::SWARM), swarm_policy(settings));
+    tokio::spawn(registry_of_all.run(received, publisher));
     let zone_in_place = zone.as_ref().map(|(_, shared, _)| shared.clone());
     let admin = Arc::new(Admin {
         registry,
@@ -195,10 +199,24 @@ async fn choose(source: Source, settings: &Settings) -> Result<Source, String> {
     }
 }
 
+/// The Swarm provider, where there is to be one.
+struct WantedSwarm<'a> {
+    settings: &'a portolan_config::settings::Swarm,
+    /// Whether what it says is waited for: not where an engine answers that manages none.
+    awaited: bool,
+}
+
+async fn wanted_swarm(source: Source, settings: &Settings) -> Option<WantedSwarm<'_>> {
+    let swarm = settings.swarm.as_ref().filter(|_| source != Source::Demo)?;
+    let awaited = !swarm.auto || docker::is_manager(swarm.host.as_deref()).await;
+    Some(WantedSwarm { settings: swarm, awaited })
+}
+
 /// Starts the providers; gives their names, and what steers the demo.
 fn observe(
     source: Source,
     settings: &Settings,
+    swarm: Option<WantedSwarm<'_>>,
     metrics: &portolan_discovery::Metrics,
     updates: &mpsc::Sender<Update>,
 ) -> (Vec<portolan_discovery::ProviderName>, Option<DemoControl>) {
@@ -214,10 +232,20 @@ fn observe(
         names.push(demo.name());
         tokio::spawn(demo.run(updates.clone()));
         control = Some(steers);
-    } else if settings.docker.enabled {
-        let docker = Docker::new(settings.docker.host.clone(), metrics.clone());
-        names.push(docker.name());
-        tokio::spawn(docker.run(updates.clone()));
+    } else {
+        let mut docker =
+            settings.docker.enabled.then(|| Docker::new(settings.docker.host.clone(), metrics.clone()));
+        if let Some(wanted) = swarm {
+            let swarm = start_swarm(&wanted, metrics, updates);
+            docker = docker.map(|docker| docker.yielding_tasks(swarm));
+            if wanted.awaited {
+                names.push(portolan_discovery::ProviderName::new(docker::SWARM));
+            }
+        }
+        if let Some(docker) = docker {
+            names.push(docker.name());
+            tokio::spawn(docker.run(updates.clone()));
+        }
     }
     let paths = internal_paths(settings);
     // Something has to say what there is, also where that is nothing.
@@ -227,6 +255,22 @@ fn observe(
         tokio::spawn(internal.run(updates.clone()));
     }
     (names, control)
+}
+
+/// Starts the Swarm provider; gives whether it tells of tasks.
+fn start_swarm(
+    wanted: &WantedSwarm<'_>,
+    metrics: &portolan_discovery::Metrics,
+    updates: &mpsc::Sender<Update>,
+) -> watch::Receiver<bool> {
+    let WantedSwarm { settings, awaited } = wanted;
+    let mut swarm = Swarm::new(settings.host.clone(), settings.refresh, metrics.clone());
+    if settings.auto {
+        swarm = swarm.if_manager();
+    }
+    let owns = swarm.owns_tasks(*awaited);
+    tokio::spawn(swarm.run(updates.clone()));
+    owns
 }
 
 /// What of the admin server is reached on entry points for traffic.
@@ -294,6 +338,21 @@ pub fn policy(settings: &Settings) -> Policy {
         constraints: settings.docker.constraints.clone(),
         use_bind_port_ip: settings.docker.use_bind_port_ip,
         virtual_hosts: settings.docker.virtual_hosts,
+    }
+}
+
+/// The same for the services of a Swarm.
+pub fn swarm_policy(settings: &Settings) -> Policy {
+    let policy = policy(settings);
+    let Some(swarm) = &settings.swarm else { return policy };
+    Policy {
+        exposed_by_default: swarm.exposed_by_default,
+        network: swarm.network.clone(),
+        default_rule: swarm.default_rule.clone(),
+        constraints: swarm.constraints.clone(),
+        use_bind_port_ip: false,
+        virtual_hosts: false,
+        ..policy
     }
 }
 

@@ -20,6 +20,7 @@ mod portolan;
 mod probe;
 mod process;
 mod sandbox;
+mod swarm;
 mod tools;
 mod wait;
 
@@ -33,5 +34,6 @@ pub use portolan::{ADMIN, ENTRY_POINT, NAME_SERVER, Portolan};
 pub use probe::{await_addresses, await_http, await_no_name, resolve};
 pub use process::{Process, Signal};
 pub use sandbox::Sandbox;
+pub use swarm::OVERLAY;
 pub use tools::{python, require};
 pub use wait::{PATIENCE, eventually};

@@ -23,4 +23,5 @@ mod routes;
 mod secondaries;
 mod settings;
 mod stopping;
+mod swarm;
 mod udp;

@@ -18,6 +18,8 @@ pub struct Labels {
     pub service: Option<String>,
     /// `docker.network`: the network whose address is used.
     pub network: Option<String>,
+    /// `swarm.lbswarm`: whether a service of Swarm's is sent to by its one virtual address, which Swarm balances.
+    pub swarm_balances: bool,
     /// `docker.allownonrunning`: whether it is asked for while it does not run.
     pub allow_non_running: bool,
     /// `portolan.publish`: host ports in front of all replicas.

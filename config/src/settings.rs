@@ -62,7 +62,7 @@ pub struct Settings {
     pub dns: Option<Dns>,
     /// How containers are found.
     pub docker: Docker,
-    /// The Swarm provider, if it is asked for.
+    /// The Swarm provider, if it is asked for, or nothing says that it is not.
     pub swarm: Option<Swarm>,
     /// Where dynamic configuration is read from; `None` where no file is.
     pub file: Option<FileProvider>,
@@ -104,12 +104,13 @@ impl Settings {
         let accept_grace =
             most(&mut entry_points.iter().map(|entry_point| entry_point.life_cycle.accept_grace));
         let grace = most(&mut entry_points.iter().filter_map(|entry_point| entry_point.life_cycle.grace));
+        let docker = provider::docker(reader);
         let settings = Self {
             admin: address(reader, "admin.address", ADMIN_ADDRESS),
             internal: internal::read(reader),
             dns: name_server::read(reader, cores),
-            docker: provider::docker(reader),
-            swarm: provider::swarm(reader),
+            swarm: provider::swarm(reader, &docker),
+            docker,
             file: provider::file(reader),
             servers_transport: transport::http(reader),
             tcp_servers_transport: transport::tcp(reader),

@@ -136,6 +136,9 @@ pub struct NetworkAddress {
     pub ipv6: Option<Ipv6Addr>,
     /// The names it has on this network beside the instance's own.
     pub aliases: Vec<String>,
+    /// Whether this process reaches it there. Where it does not, the address is for names alone: those who ask may be
+    /// on the network.
+    pub reached: bool,
 }
 
 /// A port that an instance says it listens on.
@@ -173,7 +176,7 @@ pub struct Instance {
     pub networks: Vec<NetworkAddress>,
     /// The ports it exposes, lowest number first.
     pub ports: Vec<Port>,
-    /// Ports of its host that lead to ports of its own.
+    /// Ports of its host that lead to ports of its own. Where no network reaches it, they do.
     pub bindings: Vec<Binding>,
     /// What its environment says in nginx-proxy's words, `VIRTUAL_HOST` and its like; nothing else of it.
     pub virtual_host: BTreeMap<String, String>,

@@ -25,6 +25,8 @@ const APPLIED_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct Registry {
     policy: Policy,
+    /// Where another policy holds for what one provider observes.
+    policies: BTreeMap<ProviderName, Policy>,
     sources: BTreeMap<ProviderName, Source>,
     generation: u64,
     chart: Chart,
@@ -43,7 +45,21 @@ impl Registry {
     /// A registry that waits for the first word of `sources`.
     pub fn new(policy: Policy, sources: impl IntoIterator<Item = ProviderName>) -> Self {
         let sources = sources.into_iter().map(|name| (name, Source::default())).collect();
-        Self { policy, sources, generation: 0, chart: Chart::default(), applied: VecDeque::new() }
+        Self {
+            policy,
+            policies: BTreeMap::new(),
+            sources,
+            generation: 0,
+            chart: Chart::default(),
+            applied: VecDeque::new(),
+        }
+    }
+
+    /// Judges what `provider` observes by a policy of its own.
+    #[must_use]
+    pub fn with_policy(mut self, provider: ProviderName, policy: Policy) -> Self {
+        self.policies.insert(provider, policy);
+        self
     }
 
     /// Takes updates and publishes snapshots until every sender is gone.
@@ -60,18 +76,19 @@ impl Registry {
     /// Takes one update, which arrived at `now`.
     pub fn apply(&mut self, update: Update, now: SystemTime) {
         let source = self.sources.entry(update.provider.clone()).or_default();
+        let policy = self.policies.get(&update.provider).unwrap_or(&self.policy);
         match update.change {
             Change::Reset(instances) => {
                 let mut before = std::mem::take(&mut source.sketches);
                 for instance in instances {
-                    let sketch = sketch(&update.provider, instance, &mut before, &self.policy);
+                    let sketch = sketch(&update.provider, instance, &mut before, policy);
                     source.sketches.insert(sketch.instance.id.clone(), sketch);
                 }
                 source.last_sync = Some(now);
                 source.lost = None;
             }
             Change::Upsert(instance) => {
-                let sketch = sketch(&update.provider, *instance, &mut source.sketches, &self.policy);
+                let sketch = sketch(&update.provider, *instance, &mut source.sketches, policy);
                 source.sketches.insert(sketch.instance.id.clone(), sketch);
             }
             Change::Remove(id) => {

@@ -69,6 +69,7 @@ fn endpoint(n: u8) -> Endpoint {
         ipv4: Some(ipv4),
         ipv6: Some(ipv6),
         aliases: vec!["www".to_owned()],
+        reached: true,
     };
     let instance = Instance {
         id: InstanceId::new(&format!("{n:064x}")),

@@ -60,6 +60,7 @@ fn network(name: &str, ip: &str, aliases: &[&str]) -> NetworkAddress {
         ipv4: ip.parse::<Ipv4Addr>().ok(),
         ipv6: ip.parse::<Ipv6Addr>().ok(),
         aliases: aliases.iter().map(ToString::to_string).collect(),
+        reached: true,
     }
 }
 

@@ -5,16 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use portolan_config::settings::FileProvider;
 use portolan_config::{Fault, Settings};
-use portolan_discovery::provider::docker::{self, Docker};
+use portolan_discovery::provider::docker::{self, Docker, Swarm};
 use portolan_discovery::provider::file::File;
-use portolan_discovery::{Change, Provider, Registry, Snapshot};
+use portolan_discovery::{Change, Provider, ProviderName, Registry, Snapshot};
 use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::banner::count;
 use crate::cli::{CheckOptions, Output};
 use crate::gather::Gathered;
-use crate::run::policy;
+use crate::run::{policy, swarm_policy};
 
 /// For the engine's first complete list.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -103,6 +103,15 @@ async fn list(settings: &Settings, engine: bool) -> Result<Snapshot, String> {
     if engine {
         let docker = Docker::new(settings.docker.host.clone(), metrics.clone());
         awaited.push(docker.name());
+        let mut docker = docker;
+        if let Some(wanted) = &settings.swarm
+            && (!wanted.auto || docker::is_manager(wanted.host.as_deref()).await)
+        {
+            let swarm = Swarm::new(wanted.host.clone(), wanted.refresh, metrics.clone());
+            docker = docker.yielding_tasks(swarm.owns_tasks(true));
+            awaited.push(swarm.name());
+            tokio::spawn(swarm.run(updates.clone()));
+        }
         tokio::spawn(docker.run(updates.clone()));
     }
     if let Some(source) = &settings.file {
@@ -110,7 +119,8 @@ async fn list(settings: &Settings, engine: bool) -> Result<Snapshot, String> {
         awaited.push(file.name());
         tokio::spawn(file.run(updates));
     }
-    let mut registry = Registry::new(policy(settings), awaited.iter().cloned());
+    let mut registry = Registry::new(policy(settings), awaited.iter().cloned())
+        .with_policy(ProviderName::new(docker::SWARM), swarm_policy(settings));
     let complete = async {
         while !awaited.is_empty() {
             let Some(update) = received.recv().await else { break };

@@ -43,16 +43,16 @@ impl Portolan {
         list(&snapshot, "services").iter().find_map(|service| {
             let endpoint =
                 list(service, "endpoints").iter().find(|endpoint| endpoint["name"] == container)?;
-            Some(Endpoint {
-                service: text(service, "name"),
-                id: text(endpoint, "id"),
-                attachment: text(endpoint, "attachment"),
-                ipv4: text(endpoint, "ipv4"),
-                ipv6: text(endpoint, "ipv6"),
-                state: text(endpoint, "state"),
-                reason: text(endpoint, "reason"),
-            })
+            Some(self::endpoint(service, endpoint))
         })
+    }
+
+    /// The endpoints of a service, by its qualified name.
+    #[track_caller]
+    pub fn endpoints(&self, service: &str) -> Vec<Endpoint> {
+        let snapshot = self.snapshot();
+        let found = list(&snapshot, "services").iter().filter(|known| known["name"] == service);
+        found.flat_map(|known| list(known, "endpoints").iter().map(|one| endpoint(known, one))).collect()
     }
 
     /// Waits until a container's endpoint is in a state, and returns it.
@@ -118,6 +118,18 @@ impl Portolan {
     #[track_caller]
     pub fn lost(&self) -> Option<String> {
         self.snapshot()["sources"][0]["lost"].as_str().map(str::to_owned)
+    }
+}
+
+fn endpoint(service: &Value, endpoint: &Value) -> Endpoint {
+    Endpoint {
+        service: text(service, "name"),
+        id: text(endpoint, "id"),
+        attachment: text(endpoint, "attachment"),
+        ipv4: text(endpoint, "ipv4"),
+        ipv6: text(endpoint, "ipv6"),
+        state: text(endpoint, "state"),
+        reason: text(endpoint, "reason"),
     }
 }
 

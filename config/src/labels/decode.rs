@@ -58,9 +58,8 @@ impl Labels {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
                 self.ports.insert(port_name(names[1])?, (port(number)?, Protocol::from_str(protocol)?));
             }
-            // In Swarm alone it means something.
-            ["docker" | "swarm", "lbswarm"] if !truth(value)? => {}
-            ["docker" | "swarm", "lbswarm"] => return Err(NOT_YET.to_owned()),
+            // Of Swarm's services it is read where those are; of containers it means nothing.
+            ["docker" | "swarm", "lbswarm"] => self.swarm_balances = truth(value)?,
             _ => return Err(unknown(&lower, own)),
         }
         Ok(())
@@ -72,8 +71,6 @@ impl Labels {
         if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
     }
 }
-
-const NOT_YET: &str = "Portolan can't do this yet";
 
 fn unknown(path: &[&str], own: bool) -> String {
     let mut known = vec!["enable", "http", "tcp", "udp", "tls", "docker.network"];

@@ -43,6 +43,8 @@ pub struct Docker {
 /// The Swarm provider.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Swarm {
+    /// Whether nobody asked for it: then it serves if the engine manages a Swarm, by the options of `providers.docker`.
+    pub auto: bool,
     /// `endpoint`; `None` as for Docker.
     pub host: Option<String>,
     /// `network`
@@ -101,15 +103,32 @@ pub(super) fn docker(reader: &mut Reader<'_>) -> Docker {
     }
 }
 
-pub(super) fn swarm(reader: &mut Reader<'_>) -> Option<Swarm> {
-    (reader.section("providers.swarm") == Some(true)).then(|| Swarm {
+pub(super) fn swarm(reader: &mut Reader<'_>, docker: &Docker) -> Option<Swarm> {
+    let refresh = Duration::from_secs(15);
+    let asked = reader.section("providers.swarm");
+    // Who chooses providers as Traefik's users do gets those alone.
+    if asked.is_none() && docker.enabled && !are_chosen(reader) {
+        return Some(Swarm {
+            auto: true,
+            host: docker.host.clone(),
+            network: docker.network.clone(),
+            exposed_by_default: docker.exposed_by_default,
+            default_rule: docker.default_rule.clone(),
+            constraints: docker.constraints.clone(),
+            watch: docker.watch,
+            refresh,
+            tls: docker.tls.clone(),
+        });
+    }
+    (asked == Some(true)).then(|| Swarm {
+        auto: false,
         host: reader.text("providers.swarm.endpoint"),
         network: reader.text("providers.swarm.network"),
         exposed_by_default: reader.flag("providers.swarm.exposedByDefault", true),
         default_rule: template(reader, "providers.swarm.defaultRule"),
         constraints: constraints(reader, "providers.swarm.constraints"),
         watch: reader.flag("providers.swarm.watch", true),
-        refresh: reader.duration("providers.swarm.refreshSeconds").unwrap_or(Duration::from_secs(15)),
+        refresh: reader.duration("providers.swarm.refreshSeconds").unwrap_or(refresh),
         tls: client_tls(reader, "providers.swarm.tls"),
     })
 }

@@ -41,7 +41,8 @@ fn nothing_written_gives_the_documented_defaults() {
     assert_eq!(dns.ttl, Duration::from_secs(2));
     assert_eq!((settings.workers, settings.drain_timeout), (2, Duration::from_secs(10)));
     assert!(settings.docker.enabled && settings.docker.exposed_by_default && settings.docker.watch);
-    assert_eq!((settings.access_log, settings.file, settings.swarm), (None, None, None));
+    assert_eq!((settings.access_log, settings.file), (None, None));
+    assert!(settings.swarm.is_some_and(|swarm| swarm.auto && swarm.exposed_by_default));
     assert_eq!(settings.internal, Internal::default());
 }
 

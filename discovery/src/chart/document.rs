@@ -223,6 +223,7 @@ impl Draft<'_> {
             ipv4,
             ipv6,
             aliases: Vec::new(),
+            reached: true,
         };
         let instance = Instance {
             id: id.clone(),

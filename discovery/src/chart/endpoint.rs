@@ -1,5 +1,6 @@
 //! From one instance to one endpoint: which of its addresses traffic goes to, and which ports it offers.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_config::dynamic::Item;
@@ -7,9 +8,12 @@ use portolan_config::dynamic::service::{Service, ServiceKind};
 use portolan_config::{Labels, Protocol};
 
 use super::Policy;
-use crate::instance::{Instance, NetworkAddress, State};
+use crate::instance::{Binding, Instance, NetworkAddress, State};
 use crate::provider::ProviderName;
-use crate::snapshot::{Endpoint, EndpointKey, NamedPort};
+use crate::snapshot::{Endpoint, EndpointKey, NamedPort, Target};
+
+/// The attachment of an endpoint that only ports of its host lead to.
+const BOUND: &str = "bound";
 
 pub(super) fn draw(
     provider: &ProviderName,
@@ -19,25 +23,87 @@ pub(super) fn draw(
     faults: &mut Vec<(String, String)>,
 ) -> Endpoint {
     let network = network(instance, labels, policy, faults);
-    let reachable = network.is_some_and(|network| network.ipv4.is_some() || network.ipv6.is_some());
+    let (attachment, ipv4, ipv6) = match (network, bindings(instance).next()) {
+        (Some(network), _) => (network.endpoint_id.as_str(), network.ipv4, network.ipv6),
+        (None, Some((_, IpAddr::V4(ip)))) => (BOUND, Some(ip), None),
+        (None, Some((_, IpAddr::V6(ip)))) => (BOUND, None, Some(ip)),
+        (None, None) => ("", None, None),
+    };
     let (state, reason) = match instance.state {
         // It runs, but nobody could reach it: that is told apart from having stopped.
-        State::Ready if !reachable => (State::Starting, "no address on any network".to_owned()),
+        State::Ready if ipv4.is_none() && ipv6.is_none() => (State::Starting, unreached(instance)),
         state => (state, instance.reason.clone()),
     };
+    let mut ports = ports(instance, labels);
+    if network.is_none() && instance.bindings.iter().any(|binding| binding.ip.is_some()) {
+        ports.retain_mut(|port| {
+            let host_port =
+                binding(instance, port.number, port.protocol).map(|(binding, _)| binding.host_port);
+            host_port.is_some_and(|host_port| {
+                port.number = host_port;
+                true
+            })
+        });
+    }
     Endpoint {
         key: EndpointKey {
             provider: provider.clone(),
             instance: instance.id.clone(),
-            attachment: network.map_or_else(|| Arc::from(""), |network| network.endpoint_id.as_str().into()),
+            attachment: attachment.into(),
         },
         instance: instance.clone(),
-        ports: ports(instance, labels),
-        ipv4: network.and_then(|network| network.ipv4),
-        ipv6: network.and_then(|network| network.ipv6),
+        ports,
+        ipv4,
+        ipv6,
         state,
         reason,
     }
+}
+
+/// The endpoint at this port of the instance: behind a port of its host, where only those lead to it.
+pub(super) fn target(endpoint: &Arc<Endpoint>, port: u16, protocol: Protocol) -> Target {
+    if &*endpoint.key.attachment != BOUND {
+        return Target::new(endpoint.clone(), port);
+    }
+    if let Some((binding, ip)) = binding(&endpoint.instance, port, protocol) {
+        return Target::new(Arc::new(moved(endpoint, ip)), binding.host_port);
+    }
+    let mut unreached = Endpoint { ipv4: None, ipv6: None, ..Endpoint::clone(endpoint) };
+    if unreached.state == State::Ready {
+        unreached.state = State::Starting;
+        unreached.reason =
+            format!("on no network that Portolan is on, and its port {port} is not its host's");
+    }
+    Target::new(Arc::new(unreached), port)
+}
+
+/// The endpoint as if it were at this address.
+pub(super) fn moved(endpoint: &Endpoint, ip: IpAddr) -> Endpoint {
+    let mut endpoint = endpoint.clone();
+    endpoint.key.attachment = format!("{}-{ip}", endpoint.key.attachment).into();
+    (endpoint.ipv4, endpoint.ipv6) = match ip {
+        IpAddr::V4(ip) => (Some(ip), None),
+        IpAddr::V6(ip) => (None, Some(ip)),
+    };
+    endpoint
+}
+
+/// The port of the host that leads to this port: one bound to no address in particular says nothing of how to reach it.
+pub(super) fn binding(instance: &Instance, port: u16, protocol: Protocol) -> Option<(&Binding, IpAddr)> {
+    bindings(instance).find(|(binding, _)| binding.port.number == port && binding.port.protocol == protocol)
+}
+
+fn bindings(instance: &Instance) -> impl Iterator<Item = (&Binding, IpAddr)> {
+    let bindings = instance.bindings.iter().filter_map(|binding| Some((binding, binding.ip?)));
+    bindings.filter(|(_, ip)| !ip.is_unspecified())
+}
+
+fn unreached(instance: &Instance) -> String {
+    let names: Vec<&str> = instance.networks.iter().map(|network| network.network.as_str()).collect();
+    if names.is_empty() {
+        return "no address on any network".to_owned();
+    }
+    format!("on no network that Portolan is on, only on {}", names.join(", "))
 }
 
 /// The network to use: the one that a label names, else the operator's, else the one the provider prefers.
@@ -48,20 +114,22 @@ fn network<'a>(
     faults: &mut Vec<(String, String)>,
 ) -> Option<&'a NetworkAddress> {
     let networks = &instance.networks;
+    let reached =
+        |network: &NetworkAddress| network.reached && (network.ipv4.is_some() || network.ipv6.is_some());
     let named = |name: &str| networks.iter().find(|network| network.network == name);
     if let Some(wanted) = &labels.network {
-        if let Some(found) = named(wanted) {
-            return Some(found);
-        }
-        if !networks.is_empty() {
-            faults.push(("docker.network".to_owned(), not_attached(wanted, networks)));
+        match named(wanted) {
+            Some(found) if reached(found) => return Some(found),
+            // From where Portolan is, another way leads there.
+            Some(_) => {}
+            None if networks.is_empty() => {}
+            None => {
+                faults.push(("docker.network".to_owned(), not_attached(wanted, networks)));
+            }
         }
     }
-    policy
-        .network
-        .as_deref()
-        .and_then(named)
-        .or_else(|| networks.iter().find(|network| network.ipv4.is_some() || network.ipv6.is_some()))
+    let preferred = policy.network.as_deref().and_then(named).filter(|network| reached(network));
+    preferred.or_else(|| networks.iter().find(|network| reached(network)))
 }
 
 fn not_attached(wanted: &str, networks: &[NetworkAddress]) -> String {

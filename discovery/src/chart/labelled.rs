@@ -19,7 +19,7 @@ use super::wish::{
 };
 use super::{Policy, Sketch, endpoint, virtual_host};
 use crate::server_url::ServerUrl;
-use crate::snapshot::{Endpoint, Target};
+use crate::snapshot::Target;
 
 /// Everything that the instance asks for.
 pub(super) fn wishes(sketch: &mut Sketch, policy: &Policy) -> Wishes {
@@ -79,7 +79,11 @@ fn services(labels: &Labels, sketch: &mut Sketch, policy: &Policy) -> Vec<Wish<S
             Some(port) => wishes.push(Wish {
                 name: sketch.service.clone(),
                 value: Some(Arc::new(ServiceWish {
-                    targets: vec![bound(Target::new(sketch.endpoint.clone(), port), sketch, policy)],
+                    targets: vec![bound(
+                        endpoint::target(&sketch.endpoint, port, Protocol::Tcp),
+                        sketch,
+                        policy,
+                    )],
                     ..wish::service(&one_server(), &sketch.provider)
                 })),
                 origin: sketch.origin(),
@@ -120,7 +124,7 @@ fn one_server() -> Service {
 fn target(server: &Server, default_port: Option<u16>, sketch: &Sketch) -> Result<Target, String> {
     let mut target = if server.url.is_empty() {
         let port = server.port.map(std::num::NonZeroU16::get).or(default_port).ok_or(NO_PORT)?;
-        Target { scheme: scheme(&server.scheme)?, ..Target::new(sketch.endpoint.clone(), port) }
+        Target { scheme: scheme(&server.scheme)?, ..endpoint::target(&sketch.endpoint, port, Protocol::Tcp) }
     } else {
         if server.port.is_some() || !server.scheme.is_empty() {
             return Err("`url` says scheme and port already: write it, or the two".to_owned());
@@ -153,19 +157,8 @@ fn elsewhere(server: &Server, sketch: &Sketch) -> Result<Target, String> {
         path_prefix: if server.preserve_path { url.path.into() } else { Arc::from("") },
         host: url.authority.into(),
         url: server.url.as_str().into(),
-        ..Target::new(Arc::new(moved(&sketch.endpoint, ip)), url.port)
+        ..Target::new(Arc::new(endpoint::moved(&sketch.endpoint, ip)), url.port)
     })
-}
-
-/// The endpoint as if it were at this address.
-fn moved(endpoint: &Endpoint, ip: IpAddr) -> Endpoint {
-    let mut endpoint = endpoint.clone();
-    endpoint.key.attachment = format!("{}-{ip}", endpoint.key.attachment).into();
-    (endpoint.ipv4, endpoint.ipv6) = match ip {
-        IpAddr::V4(ip) => (Some(ip), None),
-        IpAddr::V6(ip) => (None, Some(ip)),
-    };
-    endpoint
 }
 
 const NO_PORT: &str = "the image exposes no TCP port: say which one with \
@@ -200,14 +193,13 @@ fn routers(
 /// The target at the address and port of the host that its port is bound to, where that is asked for and known: a port
 /// bound to no address in particular says nothing of how to reach it.
 fn bound(target: Target, sketch: &Sketch, policy: &Policy) -> Target {
-    let bindings = &sketch.instance.bindings;
-    let binding = bindings.iter().filter(|_| policy.use_bind_port_ip).find(|binding| {
-        binding.port.number == target.port
-            && binding.port.protocol == Protocol::Tcp
-            && binding.ip.is_some_and(|ip| !ip.is_unspecified())
-    });
-    let Some((binding, ip)) = binding.and_then(|binding| Some((binding, binding.ip?))) else { return target };
-    Target { endpoint: Arc::new(moved(&target.endpoint, ip)), port: binding.host_port, ..target }
+    if !policy.use_bind_port_ip {
+        return target;
+    }
+    let Some((binding, ip)) = endpoint::binding(&sketch.instance, target.port, Protocol::Tcp) else {
+        return target;
+    };
+    Target { endpoint: Arc::new(endpoint::moved(&sketch.endpoint, ip)), port: binding.host_port, ..target }
 }
 
 /// The rule of routers without one, with the priority it gives. `None` where the operator's template can't be carried
@@ -266,7 +258,7 @@ fn layer_four(dynamic: &Dynamic, sketch: &mut Sketch, defaults: &Defaults, wishe
                 }
             };
             let port = raw_port(server.port, Protocol::Tcp, &key, sketch)?;
-            let targets = vec![Target::new(sketch.endpoint.clone(), port)];
+            let targets = vec![endpoint::target(&sketch.endpoint, port, Protocol::Tcp)];
             Some(TcpServiceWish { kind, targets, tls: vec![server.tls] })
         });
         let value = value.map(Arc::new);
@@ -287,7 +279,7 @@ fn layer_four(dynamic: &Dynamic, sketch: &mut Sketch, defaults: &Defaults, wishe
             UdpService::LoadBalancer(balancer) => {
                 let port = balancer.servers.first().and_then(|server| server.port);
                 let port = raw_port(port, Protocol::Udp, &key, sketch)?;
-                let targets = vec![Target::new(sketch.endpoint.clone(), port)];
+                let targets = vec![endpoint::target(&sketch.endpoint, port, Protocol::Udp)];
                 Some(UdpServiceWish { weighted: None, targets })
             }
         });

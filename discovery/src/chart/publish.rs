@@ -6,8 +6,8 @@ use std::sync::Arc;
 use portolan_config::{ListenAddress, Protocol, Publish};
 
 use super::fault::Faults;
-use super::{Named, Policy, Sketch};
-use crate::snapshot::{Publication, Service, Target, Upstream};
+use super::{Named, Policy, Sketch, endpoint};
+use crate::snapshot::{Publication, Service, Upstream};
 
 /// What was drawn so far, by port: only there can two be in each other's way.
 type Drawn = BTreeMap<(u16, Protocol), Vec<Publication>>;
@@ -86,7 +86,7 @@ fn publication(
 ) -> Publication {
     let (service, provider) = sketch.service.rsplit_once('@').unwrap_or((&sketch.service, ""));
     let name = format!("{service}:{}/{}@{provider}", publish.target_port, publish.protocol);
-    let target = |endpoint: &Arc<_>| Target::new(Arc::clone(endpoint), publish.target_port);
+    let target = |endpoint: &Arc<_>| endpoint::target(endpoint, publish.target_port, publish.protocol);
     upstreams.entry(name.clone()).or_insert_with(|| {
         Upstream::new(name.clone(), services[&sketch.service].endpoints.iter().map(target).collect())
     });

@@ -7,7 +7,7 @@ use portolan_config::dynamic::Place;
 
 use super::wish::Wishes;
 use super::{Policy, endpoint, labelled};
-use crate::instance::{Instance, State};
+use crate::instance::{Instance, ServiceKey, State};
 use crate::provider::ProviderName;
 use crate::snapshot::Endpoint;
 
@@ -61,7 +61,13 @@ impl Sketch {
 
     /// Who wrote its labels, for faults.
     pub(super) fn origin(&self) -> String {
-        format!("container {}", self.instance.name)
+        match &self.instance.service {
+            // Its labels are the service's, not the task's.
+            ServiceKey::Swarm(service) if &*self.provider.0 == crate::provider::docker::SWARM => {
+                format!("service {service}")
+            }
+            _ => format!("container {}", self.instance.name),
+        }
     }
 
     pub(super) fn is_stopped(&self) -> bool {

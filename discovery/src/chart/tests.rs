@@ -47,6 +47,7 @@ fn network(name: &str, host: u8) -> NetworkAddress {
         ipv4: Some(Ipv4Addr::new(10, 0, 0, host)),
         ipv6: None,
         aliases: Vec::new(),
+        reached: true,
     }
 }
 

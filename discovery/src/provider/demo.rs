@@ -261,6 +261,7 @@ impl Replica {
             ipv4: Some(self.ip),
             ipv6: None,
             aliases: Vec::new(),
+            reached: true,
         };
         Instance {
             id: InstanceId::new(&self.name),

@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::metrics::Metrics;
 use crate::provider::{Change, Provider, ProviderName, Update};
@@ -28,17 +28,19 @@ mod outbox;
 mod refresh;
 mod service;
 mod signal;
+mod swarm;
 mod teller;
 mod time;
 mod view;
 
 pub use connect::{EngineInfo, probe};
 pub use connect_error::ConnectError;
+pub use swarm::{NAME as SWARM, Swarm, is_manager};
 
 use backoff::Backoff;
 use connect::connect;
 use engine::Bollard;
-use follow::{Ended, follow};
+use follow::{Ended, Yields, follow};
 use teller::{Heard, Teller};
 use view::View;
 
@@ -47,12 +49,20 @@ use view::View;
 pub struct Docker {
     host: Option<String>,
     metrics: Metrics,
+    yields: Option<watch::Receiver<bool>>,
 }
 
 impl Docker {
     /// The engine at `host`, as in `DOCKER_HOST`; `None` leaves it to the environment, then the default socket.
     pub fn new(host: Option<String>, metrics: Metrics) -> Self {
-        Self { host, metrics }
+        Self { host, metrics, yields: None }
+    }
+
+    /// The same, silent about tasks of a Swarm while `others` says that somebody else tells of them.
+    #[must_use]
+    pub fn yielding_tasks(mut self, others: watch::Receiver<bool>) -> Self {
+        self.yields = Some(others);
+        self
     }
 }
 
@@ -66,6 +76,7 @@ impl Provider for Docker {
         let connected = self.metrics.connected.with_label_values(&[&*provider.0]);
         connected.set(0);
         let mut teller = Teller::new(provider, updates, self.metrics);
+        let mut yields = Yields::new(self.yields);
         let mut view = View::default();
         let mut backoff = Backoff::from_entropy();
         let mut lost: Option<Lost> = None;
@@ -79,7 +90,7 @@ impl Provider for Docker {
                         greet(&connection.info, containers, lost.take().as_ref());
                     };
                     let engine = Bollard::new(connection.client);
-                    match follow(&engine, &mut view, &mut teller, synced).await {
+                    match follow(&engine, &mut view, &mut teller, &mut yields, synced).await {
                         Ended::Unheard => return,
                         Ended::Lost(reason) => reason,
                     }

@@ -72,6 +72,7 @@ impl Internal {
                 ipv4,
                 ipv6,
                 aliases: Vec::new(),
+                reached: true,
             }],
             ports: vec![Port { number: self.admin.port(), protocol: Protocol::Tcp }],
             bindings: Vec::new(),

@@ -31,6 +31,7 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Sketch {
             ipv4: Some([10, 0, 0, 1].into()),
             ipv6: None,
             aliases: Vec::new(),
+            reached: true,
         }],
         ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
         bindings: Vec::new(),

@@ -172,6 +172,7 @@ impl Container {
                     ipv4: attachment.ipv4,
                     ipv6: attachment.ipv6,
                     aliases: attachment.aliases.clone(),
+                    reached: true,
                 })
                 .collect(),
             Reach::Host => self.on_host(host),
@@ -186,7 +187,14 @@ impl Container {
             IpAddr::V6(ip) => (None, Some(ip)),
         };
         let endpoint_id = format!("host-{}", self.life());
-        vec![NetworkAddress { network: "host".to_owned(), endpoint_id, ipv4, ipv6, aliases: Vec::new() }]
+        vec![NetworkAddress {
+            network: "host".to_owned(),
+            endpoint_id,
+            ipv4,
+            ipv6,
+            aliases: Vec::new(),
+            reached: true,
+        }]
     }
 
     /// The owner's addresses, under this container's own life: it may start and stop while the owner stays.
@@ -203,6 +211,7 @@ impl Container {
                 .map(|address| NetworkAddress {
                     endpoint_id: format!("{}-{}", address.endpoint_id, self.life()),
                     aliases: Vec::new(),
+                    reached: true,
                     ..address
                 })
                 .collect(),

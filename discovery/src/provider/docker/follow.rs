@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 use tokio::time::{Instant as Deadline, sleep, sleep_until, timeout};
 
 use super::engine::Engine;
@@ -32,17 +33,45 @@ pub(super) enum Ended {
     Lost(String),
 }
 
+/// Whether somebody else tells of a Swarm's tasks, and when that changes.
+pub(super) struct Yields {
+    others: Option<watch::Receiver<bool>>,
+}
+
+impl Yields {
+    pub(super) fn new(others: Option<watch::Receiver<bool>>) -> Self {
+        Self { others }
+    }
+
+    fn now(&mut self) -> bool {
+        self.others.as_mut().is_some_and(|others| *others.borrow_and_update())
+    }
+
+    /// Ends when it changes, with what it is then.
+    async fn change(&mut self) -> bool {
+        let Some(others) = &mut self.others else { return std::future::pending().await };
+        if others.changed().await.is_err() {
+            // Its last word stands.
+            self.others = None;
+            return std::future::pending().await;
+        }
+        self.now()
+    }
+}
+
 /// Follows the engine until it is lost. `synced` is told the number of containers once the first list is in.
 pub(super) async fn follow<E: Engine>(
     engine: &E,
     view: &mut View,
     teller: &mut Teller,
+    yields: &mut Yields,
     synced: impl FnOnce(usize),
 ) -> Ended {
     let mut synced = Some(synced);
     let mut events = pin!(engine.events().await);
     let mut refresher = Refresher::new(engine.clone());
     let mut dead = pin!(dead(engine));
+    view.hide_tasks(yields.now(), Instant::now());
     let mut epoch = view.begin_list();
     let mut list = pin!(engine.list().fuse());
     let mut listing = true;
@@ -115,6 +144,7 @@ pub(super) async fn follow<E: Engine>(
                 relist_at = Deadline::now() + RELIST_EVERY;
                 continue;
             }
+            hide = yields.change() => view.hide_tasks(hide, Instant::now()),
             reason = &mut dead => return Ended::Lost(reason),
         };
         let Effects { changes, refresh } = effects;

@@ -312,7 +312,7 @@ fn sort_ports(ports: &mut Vec<Port>) {
 }
 
 /// `80/tcp`, `53/udp`, `80`. SCTP is nothing that Portolan carries.
-fn read_port(text: &str) -> Option<Port> {
+pub(super) fn read_port(text: &str) -> Option<Port> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {
         "tcp" => Protocol::Tcp,

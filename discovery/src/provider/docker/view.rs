@@ -17,6 +17,9 @@ use crate::provider::Change;
 /// Events remembered of a container that was not observed yet, at most; the earliest go first.
 const PENDING_MAX: usize = 32;
 
+/// The label of containers that are tasks of a Swarm.
+const TASK: &str = "com.docker.swarm.task.id";
+
 /// Everything known of the engine's containers.
 #[derive(Debug, Default)]
 pub(super) struct View {
@@ -28,6 +31,8 @@ pub(super) struct View {
     /// Whether this connection's first list is in. Before, nothing is told.
     live: bool,
     host: Option<IpAddr>,
+    /// Whether somebody else tells of the Swarm's tasks.
+    hides_tasks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +82,18 @@ impl View {
     /// Whether this connection's first list is in.
     pub(super) fn is_live(&self) -> bool {
         self.live
+    }
+
+    /// Whether containers that are tasks of a Swarm are passed over, as somebody else tells of them.
+    pub(super) fn hide_tasks(&mut self, hide: bool, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        if std::mem::replace(&mut self.hides_tasks, hide) != hide && self.live {
+            let ids: Vec<_> = self.entries.keys().cloned().collect();
+            for id in ids {
+                self.tell_one(&id, now, &mut effects);
+            }
+        }
+        effects
     }
 
     /// The epoch in which an inspection of `id` would begin now; `None` when there is nothing to inspect.
@@ -215,8 +232,14 @@ impl View {
     }
 
     fn tell_one(&mut self, id: &InstanceId, learned: Instant, effects: &mut Effects) {
-        let Some(instance) = self.instance(id) else { return };
+        let instance = self.instance(id);
         let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(instance) = instance else {
+            if entry.told.take().is_some() {
+                effects.changes.push((learned, Change::Remove(id.clone())));
+            }
+            return;
+        };
         if entry.told.as_ref() != Some(&instance) {
             entry.told = Some(instance.clone());
             effects.changes.push((learned, Change::Upsert(Box::new(instance))));
@@ -236,6 +259,9 @@ impl View {
 
     fn instance(&self, id: &InstanceId) -> Option<Instance> {
         let container = self.entries.get(id)?.container.as_ref()?;
+        if self.hides_tasks && container.seen().labels.contains_key(TASK) {
+            return None;
+        }
         let owner = match &container.seen().reach {
             Reach::Of(reference) => self.containers().find(|owner| is_called(owner, reference)),
             Reach::Own(_) | Reach::Host => None,

@@ -96,7 +96,7 @@ fn follow_fake(containers: Vec<Observed>, permits: usize, room: usize) -> Bench 
     let ended = tokio::spawn(async move {
         let mut view = View::default();
         view.reconnect(None);
-        follow(&followed, &mut view, &mut teller, |_| {}).await
+        follow(&followed, &mut view, &mut teller, &mut Yields::new(None), |_| {}).await
     });
     Bench { engine, events, updates, ended }
 }

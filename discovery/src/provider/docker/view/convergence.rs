@@ -1,6 +1,6 @@
 //! Whatever the stream does to the events, the view ends at the truth, and so does who only hears what it tells.
 
-use super::fixtures::{event, running, stopped};
+use super::fixtures::{Random, event, running, stopped};
 use super::*;
 use crate::instance::State;
 use crate::provider::docker::observe::{Health, Run};
@@ -8,21 +8,6 @@ use crate::provider::docker::observe::{Health, Run};
 const SEEDS: u64 = 4000;
 const STEPS: usize = 80;
 const CONTAINERS: usize = 3;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 33) % limit as u64) as usize
-    }
-
-    fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-}
 
 /// An engine with a few containers, and its clock.
 #[derive(Default)]
@@ -241,7 +226,7 @@ fn after_a_list_the_view_is_the_truth_whatever_the_stream_did() {
     let (mut inspected, mut containers) = (0, 0);
     for seed in 1..=SEEDS {
         let outcome = std::panic::catch_unwind(|| {
-            let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let mut random = Random::new(seed);
             let mut world = World::default();
             world.list_begins();
             for _ in 0..STEPS {

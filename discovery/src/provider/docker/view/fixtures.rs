@@ -57,3 +57,23 @@ fn attachment(network: &str, started: u64) -> Attachment {
         aliases: Vec::new(),
     }
 }
+
+/// The same numbers for the same seed.
+pub(in crate::provider::docker) struct Random(u64);
+
+impl Random {
+    pub(in crate::provider::docker) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    pub(in crate::provider::docker) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 33) % limit as u64) as usize
+    }
+
+    pub(in crate::provider::docker) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}

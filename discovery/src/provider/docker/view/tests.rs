@@ -290,3 +290,17 @@ fn the_host_s_network_is_one_address_with_a_life_of_its_own() {
     assert_eq!((networks[0].network.as_str(), networks[0].ipv4), ("host", Some([127, 0, 0, 1].into())));
     assert_eq!(networks[0].endpoint_id, "host-10000000000");
 }
+
+#[test]
+fn tasks_of_a_swarm_are_passed_over_while_somebody_else_tells_of_them() {
+    let task = Observed { labels: [(TASK.to_owned(), "t1".to_owned())].into(), ..running("task", 10) };
+    let mut view = view([running("a", 10), task]);
+    assert_eq!(told(&view.hide_tasks(true, Instant::now())), ["gone"]);
+    assert_eq!(told(&view.hide_tasks(true, Instant::now())), [""; 0]);
+    assert_eq!(apply(&mut view, &event("task", 20, Kind::Kill(15))), [""; 0]);
+    assert_eq!(told(&view.hide_tasks(false, Instant::now())), ["draining 1"]);
+    view.hide_tasks(true, Instant::now());
+    view.reconnect(None);
+    let epoch = view.begin_list();
+    assert_eq!(told(&view.listed(epoch, listing([running("a", 10)]), Instant::now())), ["reset 1"]);
+}
