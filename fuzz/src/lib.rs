@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use portolan_config::Rule;
 use portolan_config::labels::Labels;
 use portolan_config::rule::RequestView;
-use portolan_proxy::fuzz::{answers as read_answers, requests};
+use portolan_proxy::fuzz::{answers as read_answers, over_http2, requests, translated};
 
 mod differential;
 mod names;
@@ -17,10 +17,11 @@ pub use names::{name_servers, queries};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("heads", heads),
     ("chunks", chunks),
     ("answers", answers),
+    ("translation", translation),
     ("differential", differential),
     ("rules", rules),
     ("labels", labels),
@@ -78,6 +79,57 @@ pub fn answers(bytes: &[u8]) {
         let whole = read_answers(method, [bytes]);
         assert_eq!(read_answers(method, pieces(bytes)), whole, "it depends on where the bytes are split");
     }
+}
+
+/// A request by HTTP/2, as lines: method, target, authority, fields, and behind an empty one the body. What it becomes in
+/// HTTP/1.1 is one request that says the same, and would be the same over HTTP/2 again.
+pub fn translation(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    let Some(request) = http2_request(bytes) else { return };
+    let Some(sent_on) = translated(&request, first % 2 == 0) else { return };
+    let again = requests([sent_on.head.as_slice(), sent_on.body.as_slice()]);
+    assert!(!again.refused, "what is sent on is refused by ourselves");
+    assert_eq!(again.requests.len(), 1, "one request is sent on as several, or as none");
+    let found = &again.requests[0];
+    assert_eq!(
+        (&sent_on.method, &sent_on.target, &sent_on.host, &sent_on.content),
+        (&found.method, &found.target, &found.host, &found.content),
+        "what is sent on means something else"
+    );
+    let Some(back) = over_http2(&sent_on.head) else { return };
+    assert_eq!(back.method(), request.method(), "it is another request over HTTP/2");
+    for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"] {
+        assert!(!back.headers().contains_key(name), "{name} is said over HTTP/2");
+    }
+}
+
+/// What the stack could hand over: it has refused what is no request at all.
+fn http2_request(bytes: &[u8]) -> Option<http::Request<Vec<u8>>> {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let method = http::Method::from_bytes(lines.next()?).ok()?;
+    let target = http::uri::PathAndQuery::try_from(lines.next()?).ok()?;
+    let authority = lines.next()?;
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(target);
+    if !authority.is_empty() {
+        uri.authority = Some(http::uri::Authority::try_from(authority).ok()?);
+        uri.scheme = Some(http::uri::Scheme::HTTP);
+    }
+    let mut request = http::Request::new(Vec::new());
+    *request.method_mut() = method;
+    *request.uri_mut() = http::Uri::from_parts(uri).ok()?;
+    for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = http::HeaderName::from_bytes(&line[..at]).ok()?;
+        let about_the_connection = ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"];
+        if about_the_connection.contains(&name.as_str()) || request.method() == http::Method::CONNECT {
+            return None;
+        }
+        request.headers_mut().append(name, http::HeaderValue::from_bytes(line[at + 1..].trim_ascii()).ok()?);
+    }
+    *request.body_mut() = lines.collect::<Vec<_>>().join(&b'\n');
+    Some(request)
 }
 
 /// Rules: whatever is written is read or refused, and what was read can be asked.

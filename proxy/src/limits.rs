@@ -175,6 +175,13 @@ pub const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 /// The same for all requests of a connection.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// Bytes read of an answer at a time while its client's connection lets another one wait.
+pub const HTTP2_TIGHT_READ_BYTES: usize = 4 * 1024;
+
+/// Bytes that the requests of a connection may hold: heads, and what was read of answers and not taken by the client. Then
+/// further requests are refused. What 100 requests come to that each have the largest head, and wait with an answer.
+pub const HTTP2_CONNECTION_BYTES_MAX: usize = 4096 * 1024;
+
 /// Bytes of one answer that wait in a connection for the client's socket.
 pub const HTTP2_SEND_BUFFER: usize = 32 * 1024;
 

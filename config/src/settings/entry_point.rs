@@ -179,6 +179,9 @@ pub struct EntryPointLimits {
     pub body_bytes_max: Option<u64>,
     /// `http2.maxConcurrentStreams`
     pub http2_streams_max: Option<u32>,
+    /// `http2.maxDecoderHeaderTableSize`: bytes of fields that a client may have remembered, so that it need not say them
+    /// again.
+    pub http2_header_table_max: Option<u32>,
     /// `transport.maxConnections`, Portolan's own: open connections.
     pub connections_max: Option<usize>,
     /// `transport.maxConnectionsPerClient`, Portolan's own: open connections of one client address.

@@ -165,7 +165,7 @@ entryPoints:
       maxBodyBytes: 1000
       underscoreHeadersStrategy: reject
       encodedCharacters: {allowEncodedSlash: false, allowEncodedHash: false}
-    http2: {maxConcurrentStreams: 42}
+    http2: {maxConcurrentStreams: 42, maxDecoderHeaderTableSize: 2048}
     forwardedHeaders:
       trustedIPs: [127.0.0.1/32, 192.168.1.7, 'fd00::1/8']
       connection: [X-Up]
@@ -223,6 +223,7 @@ entryPoints:
             head_bytes_max: Some(8192),
             body_bytes_max: Some(1000),
             http2_streams_max: Some(42),
+            http2_header_table_max: Some(2048),
             connections_max: Some(100),
             connections_per_client_max: Some(5),
         },

@@ -7,6 +7,7 @@ use portolan_config::settings::Forwarded;
 
 use super::body::{Body, Framing};
 use super::head::{fields, parse_request, parse_response};
+use super::http2::request::{self as http2_request, Known, Text};
 use super::peer::Peer;
 use super::{Method, request};
 use crate::table::routing_path;
@@ -71,6 +72,42 @@ pub fn requests<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Understood {
         }
     }
     understood
+}
+
+/// What a request that came by HTTP/2 is sent on as by HTTP/1.1; `None` where it is refused. `whole` where all of its body
+/// is there.
+pub fn translated(request: &http::Request<Vec<u8>>, whole: bool) -> Option<SentOn> {
+    let (parts, body) = (request.clone().map(drop).into_parts().0, request.body());
+    let known = if whole { Known::Whole(body.len()) } else { Known::Begun };
+    let (mut text, mut room) = (Text::default(), Vec::new());
+    let head = http2_request::read(&parts, known, None, &mut text, &mut room).ok()?;
+    let peer = Peer::new(([192, 0, 2, 7], 1).into(), false, &Forwarded::default());
+    let path = routing_path(request::path(head.target));
+    let mut out = Rc::new(Buffers::default()).take();
+    let _ = request::write(&head, &path, true, &peer, "here", &mut out);
+    let framed = match head.framing {
+        Framing::Chunked if body.is_empty() => b"0\r\n\r\n".to_vec(),
+        Framing::Chunked => {
+            [format!("{:x}\r\n", body.len()).as_bytes(), body.as_slice(), b"\r\n0\r\n\r\n"].concat()
+        }
+        Framing::Length(length) if length == body.len() as u64 => body.clone(),
+        Framing::Empty if body.is_empty() => Vec::new(),
+        // A body that is not as long as was said is broken off.
+        _ => return None,
+    };
+    Some(SentOn {
+        method: head.method_text.to_owned(),
+        target: format!("{path}{}", &head.target[request::path(head.target).len()..]),
+        host: head.authority.to_owned(),
+        head: out.filled().to_vec(),
+        body: framed,
+        content: body.clone(),
+    })
+}
+
+/// What a request by HTTP/1.1 is over HTTP/2; `None` where it can't be said.
+pub fn over_http2(head: &[u8]) -> Option<http::Request<()>> {
+    super::roads::ask(head)
 }
 
 /// The head at the beginning of these bytes, with its length, and how its body is framed.

@@ -215,7 +215,7 @@ fn no_bare_lf(head: &[u8]) -> Result<(), Refused> {
 /// Whether this is a host, with a port or without one (RFC 3986 §3.2.2): a name, an IPv4 address, or an IPv6 one in
 /// brackets. A client need not know the name, so that it may be empty. No user, and nothing percent-encoded, which is not
 /// resolved by all alike.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
     let name_ends = text.bytes().position(|byte| !is_name(&byte));
     let Some(end) = name_ends else { return true };

@@ -4,7 +4,7 @@
 //! ```text
 //! http2      one client connection: takes requests off it, gives each a task, ends it
 //!  ├ wire     the connection beneath the stack; guard: what is sent that nobody asked for
-//!  ├ trust    how many requests may be taken back
+//!  ├ trust    how many requests may be taken back; memory: how much they may hold
 //!  └ stream   one request and its answer: routing, refusals, counts
 //!     ├ request  its head, for the engine
 //!     ├ body     its body
@@ -49,14 +49,16 @@ mod body;
 mod client;
 mod grpc;
 mod guard;
+mod memory;
 mod reply;
-mod request;
+pub(super) mod request;
 mod stream;
 mod trust;
 mod websocket;
 mod wire;
 
 pub(super) use grpc::is_spoken as grpc_is_spoken;
+use memory::Memory;
 use trust::Trust;
 pub(super) use websocket::accept as websocket_accept;
 pub(super) use wire::Wire;
@@ -79,6 +81,7 @@ struct Shared {
     /// What was agreed on for TLS, where there is a log to say so.
     agreed: Option<Agreed>,
     trust: RefCell<Trust>,
+    memory: Rc<Memory>,
     /// Requests that are not done.
     open: Cell<u32>,
     /// Requests whose body was announced and has not begun.
@@ -137,7 +140,7 @@ impl Drop for Unfinished {
 }
 
 /// A request in progress, counted as such.
-struct Open(Rc<Shared>);
+struct Open(Rc<Shared>, #[expect(dead_code, reason = "it counts for as long as it is there")] memory::Held);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -158,6 +161,7 @@ pub(super) async fn serve(client: crate::stream::Stream, early: Buffer, party: P
         worker,
         agreed,
         trust: RefCell::default(),
+        memory: Rc::default(),
         open: Cell::new(0),
         unfinished: Cell::new(0),
         distrusted: Cell::new(false),
@@ -181,7 +185,11 @@ pub(super) async fn serve(client: crate::stream::Stream, early: Buffer, party: P
 async fn shake_hands(wire: &Wire, shared: &Shared) -> Result<Connection<Wire, Bytes>, h2::Error> {
     let limits = &shared.entry_point.limits;
     let streams_max = shared.entry_point.settings.limits.http2_streams_max;
-    let handshake = Builder::new()
+    let mut builder = Builder::new();
+    if let Some(bytes) = shared.entry_point.settings.limits.http2_header_table_max {
+        builder.header_table_size(bytes);
+    }
+    let handshake = builder
         .enable_connect_protocol()
         .max_concurrent_streams(streams_max.unwrap_or(HTTP2_STREAMS_MAX))
         .initial_window_size(HTTP2_STREAM_WINDOW)
@@ -290,8 +298,17 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
             }
             return;
         }
+        if self.shared.memory.is_full() {
+            // It was not looked at, and may be asked again (RFC 9113 §8.7).
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            self.shared.account().refused(Reason::ConnectionMemory);
+            return;
+        }
         self.shared.open.set(self.shared.open.get() + 1);
-        let open = Open(self.shared.clone());
+        // It is there twice: as it came, and as it is sent on.
+        let head: usize =
+            request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let open = Open(self.shared.clone(), self.shared.memory.hold(head * 2));
         // A task is moved more than once before it runs, and this one is large.
         spawn_counted(&self.shared.worker, Box::pin(stream::serve(open, request, respond)));
     }

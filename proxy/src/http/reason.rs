@@ -46,6 +46,8 @@ pub(crate) enum Reason {
     FrameFlood,
     /// The client takes more requests back than it lets be answered.
     ResetFlood,
+    /// The requests of the client's HTTP/2 connection hold as much memory as they may.
+    ConnectionMemory,
     /// The client has not shown who it is.
     Unauthorized,
     /// More passwords wait to be checked than may.
@@ -110,6 +112,7 @@ impl Reason {
             Self::BadFrame => "bad_frame",
             Self::FrameFlood => "frame_flood",
             Self::ResetFlood => "reset_flood",
+            Self::ConnectionMemory => "connection_memory",
             Self::Unauthorized => "unauthorized",
             Self::AuthBusy => "auth_busy",
             Self::NotAllowed => "not_allowed",
@@ -158,7 +161,7 @@ impl Reason {
             Self::ConnectionLimit | Self::ClientConnectionLimit => (429, "Too Many Requests"),
             // These end the connection; only a request that came with the flood can be told.
             Self::BadFrame => (400, "Bad Request"),
-            Self::FrameFlood | Self::ResetFlood => (429, "Too Many Requests"),
+            Self::FrameFlood | Self::ResetFlood | Self::ConnectionMemory => (429, "Too Many Requests"),
             Self::EncodedCharacter => (400, "Bad Request"),
             Self::Unauthorized => (401, "Unauthorized"),
             Self::AuthBusy => (503, "Service Unavailable"),
@@ -196,7 +199,7 @@ impl Reason {
             Self::NeedsTls => "client sent an HTTP request to an HTTPS server",
             Self::Misdirected => "this connection was made for another host",
             Self::BadFrame => "bad request",
-            Self::FrameFlood | Self::ResetFlood => "too many requests",
+            Self::FrameFlood | Self::ResetFlood | Self::ConnectionMemory => "too many requests",
             Self::Unauthorized => "not authorized",
             Self::AuthBusy => "too many passwords to be checked",
             Self::NotAllowed => "not on the list",

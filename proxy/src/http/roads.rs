@@ -29,6 +29,7 @@ mod lane;
 mod road;
 
 pub(crate) use lane::Lane;
+pub(in crate::http) use lane::ask;
 pub(in crate::http) use road::Road;
 
 /// The connections by HTTP/2 of one worker, by the target's identity.

@@ -151,7 +151,42 @@ impl Buffer {
         poll_fn(|context| self.poll_read_from(input, context)).await
     }
 
-    /// The same for a body: where the last read filled the buffer, a larger one is taken for the next.
+    /// Reads once, `most` bytes at the most, and holds no memory while there is nothing to read.
+    pub(crate) async fn read_sparingly_from(
+        &mut self,
+        input: &mut (impl AsyncRead + Unpin),
+        most: usize,
+    ) -> io::Result<usize> {
+        poll_fn(|context| {
+            self.reserve(1);
+            let end = self.bytes.len().min(self.end.saturating_add(most));
+            let mut room = ReadBuf::new(&mut self.bytes[self.end..end]);
+            match Pin::new(&mut *input).poll_read(context, &mut room) {
+                Poll::Ready(read) => {
+                    let count = room.filled().len();
+                    self.end += count;
+                    self.crowded = self.end == self.bytes.len();
+                    Poll::Ready(read.map(|()| count))
+                }
+                Poll::Pending => {
+                    self.rest();
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Keeps no more memory than what is in it takes.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.len() == BUFFER_BYTES && self.filled().len() <= BUFFER_BYTES / 2 {
+            let small = self.filled().to_vec();
+            (self.start, self.end) = (0, small.len());
+            self.pool.give_back(std::mem::replace(&mut self.bytes, small));
+        }
+    }
+
+    /// The same as [`Self::read_from`] for a body: where the last read filled the buffer, a larger one is taken for the next.
     pub(crate) async fn read_bulk_from(&mut self, input: &mut (impl AsyncRead + Unpin)) -> io::Result<usize> {
         self.make_room();
         self.read_from(input).await
@@ -262,6 +297,32 @@ mod tests {
         assert_eq!(pool.free.borrow().len(), 1);
         buffer.put(b"again");
         assert_eq!(buffer.filled(), b"again");
+    }
+
+    #[tokio::test]
+    async fn a_sparing_read_takes_no_more_than_it_may_and_holds_nothing_meanwhile() {
+        let pool = Rc::new(Buffers::default());
+        let mut buffer = pool.take();
+        let (mut far, mut near) = tokio::io::duplex(100);
+        let waited = std::time::Duration::from_millis(1);
+        assert!(tokio::time::timeout(waited, buffer.read_sparingly_from(&mut near, 7)).await.is_err());
+        assert_eq!(pool.free.borrow().len(), 1);
+        tokio::io::AsyncWriteExt::write_all(&mut far, b"0123456789").await.unwrap();
+        assert_eq!(buffer.read_sparingly_from(&mut near, 7).await.unwrap(), 7);
+        assert_eq!(buffer.read_sparingly_from(&mut near, 7).await.unwrap(), 3);
+        assert_eq!(buffer.filled(), b"0123456789");
+    }
+
+    #[test]
+    fn a_shrunk_buffer_holds_what_is_in_it() {
+        let pool = Rc::new(Buffers::default());
+        let mut buffer = pool.take();
+        buffer.put(b"xhead");
+        buffer.consume(1);
+        buffer.shrink();
+        assert_eq!((buffer.filled(), buffer.bytes.len(), pool.free.borrow().len()), (&b"head"[..], 4, 1));
+        buffer.put(b" and body");
+        assert_eq!(buffer.filled(), b"head and body");
     }
 
     #[test]

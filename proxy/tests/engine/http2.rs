@@ -8,6 +8,8 @@ use crate::support::{Origin, World, ok, soon};
 
 #[path = "http2/attacks.rs"]
 mod attacks;
+#[path = "http2/limits.rs"]
+mod limits;
 #[path = "http2/rules.rs"]
 mod rules;
 #[path = "http2/websocket.rs"]

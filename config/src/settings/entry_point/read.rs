@@ -198,6 +198,7 @@ fn limits(reader: &mut Reader<'_>, base: &str) -> EntryPointLimits {
         head_bytes_max: reader.number(&at("http.maxHeaderBytes"), "a number of bytes"),
         body_bytes_max: reader.number(&at("http.maxBodyBytes"), "a number of bytes, 0 for any"),
         http2_streams_max: reader.number(&at("http2.maxConcurrentStreams"), "a number of streams"),
+        http2_header_table_max: reader.number(&at("http2.maxDecoderHeaderTableSize"), "a number of bytes"),
         connections_max: reader.number(&at("transport.maxConnections"), "a number of connections, 0 for any"),
         connections_per_client_max: reader
             .number(&at("transport.maxConnectionsPerClient"), "a number of connections, 0 for any"),

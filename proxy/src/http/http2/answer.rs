@@ -158,7 +158,12 @@ async fn read_head(
         let moved = upload.moved.get();
         let deadline = moved + upload.answered_within;
         let limit = request.deadlines.answer;
-        match unless_gone(reply, timeout_at(earlier(deadline, limit), input.read_from(endpoint))).await? {
+        match unless_gone(
+            reply,
+            timeout_at(earlier(deadline, limit), input.read_sparingly_from(endpoint, reply.appetite())),
+        )
+        .await?
+        {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) if input.is_empty() => return Err(Reason::EndpointReset),
             Ok(Ok(0) | Err(_)) => return Err(Reason::BadResponse),
@@ -293,7 +298,7 @@ async fn pass_body(
             reply.room(limit).await?;
         }
         let deadline = earlier(Moment::now() + TUNNEL_IDLE_TIMEOUT, limit);
-        let read = timeout_at(deadline, input.read_from(endpoint));
+        let read = timeout_at(deadline, input.read_sparingly_from(endpoint, reply.appetite()));
         match unless_gone(reply, read).await? {
             Ok(Ok(1..)) => {}
             Ok(Ok(0)) if body.ends_with_connection() => return reply.data(Bytes::new(), true),

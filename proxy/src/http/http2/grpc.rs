@@ -52,7 +52,9 @@ pub(super) fn status(reason: Reason) -> u16 {
         | Reason::ResponseTimeout
         | Reason::ConnectTimeout
         | Reason::BodyIdle => DEADLINE_EXCEEDED,
-        Reason::BodyTooLarge | Reason::FrameFlood | Reason::ResetFlood => RESOURCE_EXHAUSTED,
+        Reason::BodyTooLarge | Reason::FrameFlood | Reason::ResetFlood | Reason::ConnectionMemory => {
+            RESOURCE_EXHAUSTED
+        }
         _ => UNAVAILABLE,
     }
 }

@@ -1,6 +1,7 @@
 //! The answering half of a stream: one answer to a client, piece by piece, no faster than the client takes it.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use h2::SendStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Response};
 
+use super::memory::{Held, Memory};
 use crate::deadline::{Moment, timeout_at};
 use crate::http::Reason;
 use crate::http::entry_point::{earlier, is_over};
@@ -19,11 +21,19 @@ pub(super) struct Reply {
     /// There once the head was sent.
     stream: Option<SendStream<Bytes>>,
     ended: bool,
+    memory: Rc<Memory>,
+    /// What was handed over and may not have left yet.
+    unsent: Option<Held>,
 }
 
 impl Reply {
-    pub(super) fn new(respond: SendResponse<Bytes>) -> Self {
-        Self { respond, stream: None, ended: false }
+    pub(super) fn new(respond: SendResponse<Bytes>, memory: Rc<Memory>) -> Self {
+        Self { respond, stream: None, ended: false, memory, unsent: None }
+    }
+
+    /// How much of the answer is read of the endpoint at a time.
+    pub(super) fn appetite(&self) -> usize {
+        self.memory.appetite()
     }
 
     /// Whether the head was sent.
@@ -59,7 +69,9 @@ impl Reply {
         if bytes.is_empty() && !ends {
             return Ok(());
         }
+        let count = bytes.len();
         stream.send_data(bytes, ends).map_err(|_| Reason::ClientGone)?;
+        self.unsent = Some(self.memory.hold(count));
         self.ended = ends;
         Ok(())
     }
@@ -77,11 +89,16 @@ impl Reply {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         stream.reserve_capacity(1);
         if stream.capacity() > 0 {
+            self.unsent = None;
             return Ok(());
         }
+        let _waiting = self.memory.wait();
         let deadline = earlier(Moment::now() + BODY_IDLE, limit);
         match timeout_at(deadline, poll_fn(|context| stream.poll_capacity(context))).await {
-            Ok(Some(Ok(_))) => Ok(()),
+            Ok(Some(Ok(_))) => {
+                self.unsent = None;
+                Ok(())
+            }
             Ok(Some(Err(_)) | None) => Err(Reason::ClientGone),
             Err(_) if is_over(limit) => Err(Reason::AnswerTimeout),
             Err(_) => Err(Reason::BodyIdle),

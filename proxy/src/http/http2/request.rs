@@ -13,13 +13,13 @@ use httparse::Header;
 use super::websocket::Handshake;
 use crate::http::Reason;
 use crate::http::body::Framing;
-use crate::http::head::{Refused, RequestHead};
+use crate::http::head::{Refused, RequestHead, is_authority};
 use crate::http::method::Method;
 use crate::limits::HEAD_FIELDS_MAX;
 
 /// How much of a request's body is known when its head is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(in crate::http) enum Known {
     /// All of it is here: so many bytes, and nothing behind them.
     Whole(usize),
     /// More is to come.
@@ -32,13 +32,13 @@ const fn bad(detail: &'static str) -> Refused {
 
 /// The text that a head borrows from and that is nowhere in the request itself.
 #[derive(Default)]
-pub(super) struct Text {
+pub(in crate::http) struct Text {
     length: String,
     cookie: Vec<u8>,
 }
 
 /// Reads a head as the engine knows it.
-pub(super) fn read<'h, 'b: 'h>(
+pub(in crate::http) fn read<'h, 'b: 'h>(
     parts: &'b Parts,
     known: Known,
     handshake: Option<&'b Handshake>,
@@ -123,9 +123,7 @@ fn authority(parts: &Parts) -> Result<&str, Refused> {
         (None, Some(host)) => host,
         (None, None) => return Err(bad("neither :authority nor Host")),
     };
-    if authority.is_empty()
-        || !authority.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
-    {
+    if authority.is_empty() || !is_authority(authority) {
         return Err(bad("invalid host"));
     }
     Ok(authority)
@@ -220,6 +218,8 @@ mod tests {
             ("/", &[""], Err("invalid host")),
             ("/", &["a.test/x"], Err("invalid host")),
             ("http://u@a.test/", &[], Err("invalid host")),
+            ("http://[::1]x/", &[], Err("invalid host")),
+            ("http://a.test:x/", &[], Err("invalid host")),
         ] {
             let mut request = Request::get(uri);
             for host in hosts {

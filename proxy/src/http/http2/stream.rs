@@ -44,7 +44,7 @@ struct Admitted {
 pub(super) async fn serve(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
     let shared = open.0.clone();
     let mut stream = Stream {
-        reply: Reply::new(respond),
+        reply: Reply::new(respond, shared.memory.clone()),
         started: Instant::now(),
         asked: None,
         method: Method::Other,
@@ -173,6 +173,9 @@ impl Stream {
         } else if keep.is_some_and(|keep| keep.is_text) {
             return self.turn_away(Reason::BodyTooLarge, "", None);
         }
+        // It may wait for long, and in company.
+        exchange.head.shrink();
+        let _held = self.shared.memory.hold(received as usize);
         let mut client =
             Http2 { body: (!is_whole).then_some(&mut body), reply: &mut self.reply, handshake: None };
         let mut outcome = if exchange.passage.is_some() {

@@ -23,7 +23,7 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A handshake with the endpoint. Over HTTP/2 there are no keys: they are made here.
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub(in crate::http) struct Handshake {
     /// `Sec-WebSocket-Key`
     pub(super) key: String,
     /// The `Sec-WebSocket-Accept` that proves that the endpoint has read it.

@@ -313,6 +313,11 @@ impl Lane {
     }
 }
 
+/// What a head in HTTP/1.1 is in HTTP/2; `None` where it can't be said.
+pub(in crate::http) fn ask(head: &[u8]) -> Option<http::Request<()>> {
+    ask::read(head, false).ok().map(|(request, _)| request)
+}
+
 impl Upload {
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let room = match self.advance {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use portolan_config::settings::EntryPoint;
+
 use crate::support::http2::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, Http2, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, block, frame, get_block,
@@ -16,6 +18,11 @@ const WHOLE: u8 = END_HEADERS | END_STREAM;
 
 /// A proxy in front of an origin that never answers, and how many requests have reached that.
 async fn before_silence() -> (World, Origin, Arc<AtomicUsize>) {
+    tuned_before_silence(|_| {}).await
+}
+
+/// The same, with something said of the entry point.
+async fn tuned_before_silence(tune: impl FnOnce(&mut EntryPoint)) -> (World, Origin, Arc<AtomicUsize>) {
     let reached = Arc::new(AtomicUsize::new(0));
     let count = reached.clone();
     let origin = Origin::answering(move |_| {
@@ -23,7 +30,7 @@ async fn before_silence() -> (World, Origin, Arc<AtomicUsize>) {
         Reply::raw("")
     })
     .await;
-    (World::in_front_of(&origin), origin, reached)
+    (World::tuned(&[origin.at], tune), origin, reached)
 }
 
 /// The stream of the nth request.
@@ -217,4 +224,46 @@ async fn streams_beyond_the_limit_are_refused_and_the_others_go_on() {
         origin.seen().await;
     }
     assert_eq!(reached.load(Ordering::Relaxed), 100);
+}
+
+/// With more streams than usual allowed, it is memory that there is no end of.
+#[tokio::test]
+async fn requests_that_hold_much_are_refused_and_the_others_go_on() {
+    let (world, _origin, _) = tuned_before_silence(|entry_point| {
+        entry_point.limits.http2_streams_max = Some(1000);
+    })
+    .await;
+    let mut client = Frames::connect(world.http).await;
+    let long = "x".repeat(7000);
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a.test"),
+        (":path", "/"),
+        ("x-a", &long),
+        ("x-b", &long),
+        ("x-c", &long),
+        ("x-d", &long),
+    ];
+    let block = block(&fields);
+    let mut refused = 0;
+    for index in 0..200_u32 {
+        let (first, rest) = block.split_at(16_000);
+        let stream = 1 + 2 * index;
+        client.send(&frame(HEADERS, END_STREAM, stream, first)).await;
+        client.send(&frame(CONTINUATION, END_HEADERS, stream, rest)).await;
+    }
+    while refused < 50 {
+        let reset = client.next_of(RST_STREAM).await;
+        assert_eq!(reset.payload, 7_u32.to_be_bytes(), "REFUSED_STREAM");
+        assert!(reset.stream > 2 * 50, "{} of 28 kB is not much", reset.stream);
+        refused += 1;
+    }
+    assert!(world.metric("portolan_refusals_total", &["reason=\"connection_memory\""]) > 49.5);
+    // Another connection has an account of its own.
+    let mut other = Frames::connect(world.http).await;
+    other.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get_block("/"))).await;
+    other.send(&frame(PING, 0, 0, &[0; 8])).await;
+    assert_eq!(other.next_of(PING).await.flags, 1);
+    world.metric_becomes("portolan_refusals_total", &["client_gone"], 0.0).await;
 }
