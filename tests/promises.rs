@@ -3,6 +3,7 @@
 pub mod harness;
 
 mod access_log;
+mod beside_traefik;
 mod burst;
 mod command_line;
 mod data_path;
