@@ -36,7 +36,8 @@ const fn all(option: &'static str, cost: Cost) -> NotYet {
 /// The list.
 pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.parentRefs", Cost::Owner),
-    all("http.routers.<name>.observability", Cost::Option),
+    all("http.routers.<name>.observability.tracing", Cost::Option),
+    all("http.routers.<name>.observability.traceVerbosity", Cost::Option),
     all("http.routers.<name>.tls.certResolver", Cost::Option),
     all("http.routers.<name>.tls.domains", Cost::Option),
     all("http.services.<name>.loadBalancer.healthCheck", Cost::Option),

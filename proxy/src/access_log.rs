@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -35,6 +36,7 @@ const FINISH_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     format: AccessLogFormat,
+    filters: Arc<settings::Filters>,
     pieces: SyncSender<Piece>,
     dropped: IntCounter,
 }
@@ -69,7 +71,8 @@ impl AccessLog {
             drop::<SyncSender<()>>(done);
         };
         thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
-        Ok((Self { format: settings.format, pieces, dropped }, Writer { finished }))
+        let filters = Arc::new(settings.filters.clone());
+        Ok((Self { format: settings.format, filters, pieces, dropped }, Writer { finished }))
     }
 }
 
@@ -119,6 +122,9 @@ impl Lines {
 
     /// Adds a line.
     pub(crate) fn add(&self, record: &Record) {
+        if !record.passes(&self.log.filters) {
+            return;
+        }
         let mut gathered = self.gathered.borrow_mut();
         format::write(self.log.format, record, &mut gathered.bytes);
         gathered.lines += 1;

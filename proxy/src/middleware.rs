@@ -25,6 +25,7 @@ mod attempts;
 mod auth;
 mod buffering;
 mod circuit_breaker;
+mod cleaning;
 mod compress;
 mod content_type;
 mod draft;
@@ -64,6 +65,12 @@ impl Chain {
     /// A chain of these; none where there are none.
     pub(crate) fn of(steps: Vec<Arc<Step>>) -> Option<Arc<Self>> {
         (!steps.is_empty()).then(|| Arc::new(Self { steps }))
+    }
+
+    /// This one behind the steps of an entry point.
+    pub(crate) fn behind(front: &[Arc<Step>], rest: Option<&Arc<Self>>) -> Option<Arc<Self>> {
+        let rest = rest.map(|chain| chain.steps.as_slice()).unwrap_or_default();
+        Self::of(front.iter().chain(rest).cloned().collect())
     }
 
     /// Whether two chains are of the same steps.

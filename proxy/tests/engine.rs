@@ -24,6 +24,8 @@ mod differential;
 mod drain;
 #[path = "engine/early_answers.rs"]
 mod early_answers;
+#[path = "engine/entry_points.rs"]
+mod entry_points;
 #[path = "engine/fields.rs"]
 mod fields;
 #[path = "engine/http10.rs"]

@@ -66,7 +66,9 @@ pub struct TlsDomain {
 /// `http.redirections.entryPoint`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirection {
-    /// `to`, as a port: that of the entry point named, or the one written.
+    /// `to`, as written.
+    pub to: String,
+    /// The same as a port: that of the entry point named, or the one written.
     pub port: u16,
     /// `scheme`
     pub scheme: String,

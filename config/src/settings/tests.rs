@@ -197,7 +197,13 @@ entryPoints:
     let expected = EntryPoint {
         as_default: true,
         reuse_port: true,
-        redirection: Some(Redirection { port: 443, scheme: "https".into(), permanent: false, priority: 10 }),
+        redirection: Some(Redirection {
+            port: 443,
+            to: "websecure".into(),
+            scheme: "https".into(),
+            permanent: false,
+            priority: 10,
+        }),
         middlewares: vec!["auth@file".into(), "compress@docker".into()],
         cleaning: Cleaning {
             sanitize_path: false,
@@ -465,9 +471,17 @@ fn every_option_that_is_said_to_be_done_makes_a_difference() {
     let resolved = |flag: Option<&str>| {
         let mut written = Written::default();
         // What makes others of the options mean something.
-        let around = ["--entrypoints.web.address=:80", "--entrypoints.other.address=:81", "--dns.log=stdout"];
+        let around = [
+            "--entrypoints.web.address=:80",
+            "--entrypoints.other.address=:81",
+            "--entrypoints.web.http.redirections.entrypoint.to=other",
+            "--accesslog=true",
+            "--dns.log=stdout",
+        ];
+        let path = |flag: &str| flag.split('=').next().unwrap_or_default().to_ascii_lowercase();
+        let around = around.into_iter().filter(|around| flag.is_none_or(|flag| path(flag) != path(around)));
         let safe = ["--dns.tls.address=:853", "--dns.tls.certificate=/c", "--dns.tls.key=/k"];
-        let flags = around.into_iter().chain(safe).chain(flag);
+        let flags = around.chain(safe).chain(flag);
         written.take_flags(flags.map(str::to_owned), &[]);
         Settings::resolve(&written, 2)
     };
@@ -488,6 +502,9 @@ fn every_option_that_is_said_to_be_done_makes_a_difference() {
         "Label(`a`,`b`)",
         "192.0.2.1",
         "denial",
+        "http",
+        "delete",
+        ":7",
         "auto",
     ];
     let mut seen = 0;

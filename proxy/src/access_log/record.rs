@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use portolan_config::settings::Filters;
+
 use crate::http::{Reason, RequestHead};
 
 /// What the client asked. Copied only where there is a log.
@@ -74,4 +76,61 @@ pub(crate) struct Record<'a> {
     pub(crate) retries: u32,
     /// Why Portolan answered or broke off itself.
     pub(crate) reason: Option<Reason>,
+}
+
+impl Record<'_> {
+    /// Whether a request has a line: if one of the filters takes it, or if there are none.
+    pub(super) fn passes(&self, filters: &Filters) -> bool {
+        let Filters { statuses, retried, min_duration } = filters;
+        if statuses.is_empty() && !retried && min_duration.is_none() {
+            return true;
+        }
+        statuses.iter().any(|(first, last)| (*first..=*last).contains(&self.status))
+            || (*retried && self.retries > 0)
+            || min_duration.is_some_and(|least| self.took >= least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_a_line_if_one_filter_takes_it() {
+        let record = |status, retries, millis| Record {
+            started: SystemTime::UNIX_EPOCH,
+            took: Duration::from_millis(millis),
+            client: SocketAddr::from(([127, 0, 0, 1], 1)),
+            tls: None,
+            entry_point: "web",
+            asked: None,
+            status,
+            received: 0,
+            sent: 0,
+            router: None,
+            service: None,
+            endpoint: None,
+            retries,
+            reason: None,
+        };
+        let statuses = Filters { statuses: vec![(500, 599), (404, 404)], ..Filters::default() };
+        let retried = Filters { retried: true, ..Filters::default() };
+        let slow = Filters { min_duration: Some(Duration::from_millis(10)), ..Filters::default() };
+        let any = Filters { statuses: vec![(500, 599)], retried: true, ..slow.clone() };
+        for (filters, status, retries, millis, passes) in [
+            (&Filters::default(), 200, 0, 1, true),
+            (&statuses, 200, 1, 99, false),
+            (&statuses, 404, 0, 1, true),
+            (&statuses, 503, 0, 1, true),
+            (&retried, 500, 0, 99, false),
+            (&retried, 200, 1, 1, true),
+            (&slow, 500, 1, 9, false),
+            (&slow, 200, 0, 10, true),
+            (&any, 200, 0, 9, false),
+            (&any, 200, 1, 9, true),
+        ] {
+            let found = record(status, retries, millis).passes(filters);
+            assert_eq!(found, passes, "{filters:?} {status} {retries} {millis}");
+        }
+    }
 }

@@ -25,7 +25,10 @@ pub(super) struct Account<'a> {
 
 impl Account<'_> {
     /// Counts an answer for the entry point.
-    pub(super) fn count_answer(&self, method: Method, status: u16, took: Duration) {
+    pub(super) fn count_answer(&self, route: Option<&Route>, method: Method, status: u16, took: Duration) {
+        if !self.counts(route) {
+            return;
+        }
         self.worker.recorder.count(&self.entry_point.scope, method, self.version, status, took);
     }
 
@@ -38,6 +41,9 @@ impl Account<'_> {
         status: u16,
         took: Duration,
     ) {
+        if !self.counts(Some(route)) {
+            return;
+        }
         self.worker.recorder.count(&route.scope, method, self.version, status, took);
         if let Some(upstream) = &outcome.upstream {
             self.worker.recorder.count(&upstream.scope, method, self.version, status, took);
@@ -62,11 +68,19 @@ impl Account<'_> {
                 reason = reason.as_str(), router = route.router.name, client = %self.peer, "turned away"
             );
         }
-        self.count_answer(method, status, took);
+        self.count_answer(Some(route), method, status, took);
         self.entry_point.scope.count_bytes(0, sent);
-        self.worker.recorder.count(&route.scope, method, self.version, status, took);
+        if self.counts(Some(route)) {
+            self.worker.recorder.count(&route.scope, method, self.version, status, took);
+        }
         let outcome = Outcome { status: Some(status), sent, ..Outcome::default() };
         self.log(asked, status, answer.reason, started, Some((route, &outcome)));
+    }
+
+    /// Whether requests of a route are counted (`observability.metrics`).
+    fn counts(&self, route: Option<&Route>) -> bool {
+        let own = route.and_then(|route| route.router.observability.metrics);
+        own.unwrap_or(self.entry_point.settings.observability.metrics)
     }
 
     /// Counts what Portolan answered or broke off itself.
@@ -86,6 +100,10 @@ impl Account<'_> {
         let Some(log) = &self.worker.log else { return };
         let took = started.elapsed();
         let (route, outcome) = routed.unzip();
+        let own = route.and_then(|route| route.router.observability.access_logs);
+        if !own.unwrap_or(self.entry_point.settings.observability.access_logs) {
+            return;
+        }
         log.add(&Record {
             started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             took,

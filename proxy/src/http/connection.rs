@@ -29,7 +29,7 @@ use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_I
 use crate::metrics::{OpenGuard, Version};
 use crate::middleware::{self, OwnAnswer, Passage};
 use crate::stream::Stream;
-use crate::table::{Route, Upstream, routing_host, routing_path};
+use crate::table::{Route, Upstream, routing_host, routing_path, spelled_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
 
 mod enter;
@@ -261,7 +261,7 @@ impl Connection {
             self.account().refused(reason);
         }
         let status = outcome.status.unwrap_or(0);
-        self.account().count_answer(method, status, started.elapsed());
+        self.account().count_answer(Some(&route), method, status, started.elapsed());
         self.entry_point.scope.count_bytes(outcome.received, outcome.sent);
         self.account().count(&route, method, &outcome, status, started.elapsed());
         self.account().log(
@@ -352,7 +352,9 @@ impl Connection {
         };
         let table = self.worker.table();
         let host = routing_host(head.authority);
-        let path = routing_path(request::path(head.target));
+        let spelled =
+            if self.entry_point.settings.cleaning.sanitize_path { routing_path } else { spelled_path };
+        let path = spelled(request::path(head.target));
         let entry = table.entry_points.get(&self.entry_point.settings.name);
         let view = request::view(&head, &host, &path, &self.peer);
         let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&view));
@@ -426,7 +428,8 @@ impl Connection {
             reason = turned.reason.as_str(), detail = turned.detail, client = %self.peer.address(),
             entry_point = self.entry_point.settings.name, "turned away"
         );
-        self.account().count_answer(turned.method, status, started.elapsed());
+        let route = tried.map(|(route, _)| route);
+        self.account().count_answer(route, turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
         let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint | Reason::Misdirected);
         let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_draining();

@@ -40,7 +40,9 @@ pub(super) fn write(head: &RequestHead, claims: bool, peer: &Peer, host_name: &s
     if claims && peer.is_trusted() {
         return continue_chain(head, peer, host_name, out);
     }
-    write_field(FOR, peer.text().as_bytes(), out);
+    if peer.is_told() {
+        write_field(FOR, peer.text().as_bytes(), out);
+    }
     if !head.authority.is_empty() {
         write_field(HOST, head.authority.as_bytes(), out);
     }
@@ -56,13 +58,15 @@ pub(super) fn write(head: &RequestHead, claims: bool, peer: &Peer, host_name: &s
 
 /// What a trusted peer said stands; this hop is added to it.
 fn continue_chain(head: &RequestHead, peer: &Peer, host_name: &str, out: &mut Buffer) {
-    out.put(b"X-Forwarded-For: ");
-    for value in given(head, FOR) {
+    let mut separator = "X-Forwarded-For: ";
+    for value in given(head, FOR).chain(peer.is_told().then_some(peer.text().as_bytes())) {
+        out.put(separator.as_bytes());
         out.put(value);
-        out.put(b", ");
+        separator = ", ";
     }
-    out.put(peer.text().as_bytes());
-    out.put(b"\r\n");
+    if separator == ", " {
+        out.put(b"\r\n");
+    }
     for field in head.fields {
         let kept = is_forwarding_field(field.name)
             && !field.name.contains('_')

@@ -15,6 +15,7 @@ pub(crate) struct Peer {
     text: Text,
     secure: bool,
     trusted: bool,
+    told: bool,
 }
 
 /// An IP address as text.
@@ -29,7 +30,7 @@ impl Peer {
     /// before it is taken.
     pub(crate) fn new(address: SocketAddr, secure: bool, trust: &Forwarded) -> Self {
         let ip = address.ip().to_canonical();
-        Self { address, text: Text::of(ip), secure, trusted: trust.trusts(ip) }
+        Self { address, text: Text::of(ip), secure, trusted: trust.trusts(ip), told: !trust.not_append }
     }
 
     /// Its address and port.
@@ -45,6 +46,11 @@ impl Peer {
     /// Whether it speaks TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Whether its address is added to `X-Forwarded-For`.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     /// Whether its word about the client before it is taken.

@@ -28,6 +28,8 @@ pub(crate) struct Draft {
     pub(crate) peer: Peer,
     /// Who asks, as far as it was said; for the log.
     pub(crate) user: String,
+    /// Whether the client sent fields with `_` in their names.
+    pub(crate) has_underscores: bool,
     /// Whether the client is added to `X-Forwarded-For`.
     pub(crate) tells_client: bool,
 }
@@ -48,7 +50,8 @@ impl Draft {
                 4 if name.eq_ignore_ascii_case("host") => {}
                 10 if name.eq_ignore_ascii_case("connection") => {}
                 15 if name == FORWARDED_FOR => {
-                    let said = value.strip_suffix(peer.text().as_bytes()).unwrap_or(value);
+                    let own = if peer.is_told() { peer.text() } else { "" };
+                    let said = value.strip_suffix(own.as_bytes()).unwrap_or(value);
                     let said = said.strip_suffix(b", ").unwrap_or(said);
                     if !said.is_empty() {
                         fields.add(name, said);
@@ -67,7 +70,8 @@ impl Draft {
             upgrade: head.upgrade,
             peer: peer.clone(),
             user: String::new(),
-            tells_client: true,
+            has_underscores: head.fields.iter().any(|field| field.name.contains('_')),
+            tells_client: peer.is_told(),
         }
     }
 

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use portolan_config::dynamic::middleware::Middleware;
+use portolan_config::settings::Cleaning;
 
 use super::allow_list::AllowList;
 use super::auth::{BasicStep, DigestStep};
+use super::cleaning::CleaningStep;
 use super::encoded_characters::EncodedStep;
 use super::headers::HeadersStep;
 use super::limits::{InFlightStep, RateStep};
@@ -37,6 +39,10 @@ pub(crate) enum Step {
     Rate(RateStep),
     /// `inFlightReq`
     InFlight(InFlightStep),
+    /// What an entry point cleans.
+    Cleaning(CleaningStep),
+    /// `noop@internal`: what is left to say where nothing is to be done.
+    Nothing,
     /// What looks at answers for more than their fields.
     Watch(Watcher),
 }
@@ -88,6 +94,11 @@ impl Step {
         })
     }
 
+    /// What an entry point cleans, if it does more than is done in any case.
+    pub(crate) fn cleaning(written: &Cleaning) -> Option<Self> {
+        CleaningStep::compile(written).map(Self::Cleaning)
+    }
+
     /// The file of users that it goes by, where there is one.
     pub(crate) fn users_file(&self) -> Option<&Path> {
         match self {
@@ -118,6 +129,8 @@ impl Step {
             Self::AllowList(step) => step.request(draft)?,
             Self::Headers(step) => step.request(draft)?,
             Self::Encoded(step) => step.request(draft)?,
+            Self::Cleaning(step) => step.request(draft)?,
+            Self::Nothing => return Err(OwnAnswer::new(418).into()),
             Self::Basic(step) => step.request(draft).await?,
             Self::Digest(step) => step.request(draft)?,
             Self::Rate(step) => step.request(draft).await?,
@@ -150,6 +163,8 @@ impl Step {
             | Self::Redirect(_)
             | Self::AllowList(_)
             | Self::Encoded(_)
+            | Self::Cleaning(_)
+            | Self::Nothing
             | Self::Basic(_)
             | Self::Digest(_)
             | Self::Rate(_)

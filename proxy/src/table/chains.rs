@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portolan_config::Fault;
+use portolan_config::dynamic::middleware::Middleware;
+use portolan_config::settings::EntryPoint;
 use portolan_discovery::{Router, Snapshot};
 
 use crate::ledger::Ledger;
-use crate::middleware::Chain;
+use crate::middleware::{Chain, Step};
+
+/// How deep chains may stand in chains.
+const CHAIN_DEPTH_MAX: usize = 16;
 
 /// The middlewares of a snapshot, as routers ask for them.
 pub(super) struct Chains<'s> {
@@ -28,6 +33,37 @@ impl<'s> Chains<'s> {
             .map(|(name, middlewares)| (name.as_str(), middlewares.as_slice()))
             .collect();
         Self { snapshot, ledger, services }
+    }
+
+    /// What an entry point puts before the chains of its routers: what it cleans, and its `http.middlewares`. The error
+    /// costs all of its routers.
+    pub(super) fn front(&self, entry_point: &EntryPoint) -> Result<Vec<Arc<Step>>, Fault> {
+        let mut steps: Vec<Arc<Step>> =
+            Step::cleaning(&entry_point.cleaning).into_iter().map(Arc::new).collect();
+        for name in &entry_point.middlewares {
+            self.flatten(name, 0, &mut steps).map_err(|why| {
+                Fault::new(
+                    format!("entry point {}", entry_point.name),
+                    format!("entryPoints.{}.http.middlewares", entry_point.name),
+                    format!("middleware `{name}`: {why}; its routers are left out"),
+                )
+            })?;
+        }
+        Ok(steps)
+    }
+
+    fn flatten(&self, name: &str, depth: usize, steps: &mut Vec<Arc<Step>>) -> Result<(), String> {
+        match self.snapshot.middlewares.get(name).map(|written| (written, &**written)) {
+            None => Err("there is no such middleware".to_owned()),
+            Some(_) if depth > CHAIN_DEPTH_MAX => Err("it leads back to itself".to_owned()),
+            Some((_, Middleware::Chain(chain))) => {
+                chain.middlewares.iter().try_for_each(|name| self.flatten(name, depth + 1, steps))
+            }
+            Some((written, _)) => {
+                steps.push(self.ledger.step(name, written, self.snapshot.generation)?);
+                Ok(())
+            }
+        }
     }
 
     /// The chain of a router. One of which a part is missing costs the router: without it, it might be open to strangers.

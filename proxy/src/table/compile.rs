@@ -11,10 +11,12 @@ use portolan_discovery::{self as discovery, Snapshot};
 
 use super::chains::Chains;
 use super::composite;
+use super::redirections;
 use super::secure::{self, Choice, Wishes};
 use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams};
 use crate::balancer::{Plan, hash};
 use crate::ledger::{Kept, Ledger};
+use crate::middleware::{Chain, Step};
 use crate::sticky::{Place, Sticky};
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
@@ -31,10 +33,28 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
     composite::compile(snapshot, ledger, &mut table.destinations);
     let chains = Chains::new(snapshot, ledger);
     let for_tcp = entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Tcp);
-    let mut entries: Vec<Draft> = for_tcp.map(Draft::new).collect();
-    let mut routers: Vec<&Arc<discovery::Router>> = snapshot.routers.iter().collect();
-    routers.sort_by(|a, b| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
-    for (rank, router) in routers.into_iter().enumerate() {
+    let redirections = redirections::of(entry_points);
+    let any_default = for_tcp.clone().any(|entry_point| entry_point.as_default);
+    let mut entries: Vec<Draft> =
+        for_tcp.map(|settings| Draft::new(settings, any_default, &chains, &mut faults)).collect();
+    let nowhere = (!redirections.is_empty()).then(|| {
+        let drawn = redirections::nowhere();
+        ledger.upstream(&drawn, snapshot.generation, |kept| compile_upstream(&drawn, kept))
+    });
+    let nowhere = nowhere.map(|upstream| ledger.destination(&upstream));
+    let own = redirections.iter().map(|redirection| (&redirection.router, Some(redirection)));
+    let mut routers: Vec<_> = snapshot.routers.iter().map(|router| (router, None)).chain(own).collect();
+    routers.sort_by(|(a, _), (b, _)| (Reverse(a.priority), &a.name).cmp(&(Reverse(b.priority), &b.name)));
+    for (rank, (router, own)) in routers.into_iter().enumerate() {
+        if let (Some(redirection), Some(nowhere)) = (own, &nowhere) {
+            let chain = redirection.chain.clone();
+            let route = ledger.router(router, nowhere, chain, table.generation);
+            for draft in entries.iter_mut().filter(|draft| router.entry_points.contains(&draft.settings.name))
+            {
+                draft.file(rank as u32, router, &route, snapshot, &mut faults);
+            }
+            continue;
+        }
         let Some(destination) = table.destinations.get(&router.upstream) else { continue };
         let chain = match chains.of(router) {
             Ok(chain) => chain,
@@ -45,8 +65,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
         };
         let route = ledger.router(router, destination, chain, table.generation);
         for draft in &mut entries {
-            let name = &draft.settings.name;
-            if router.entry_points.is_empty() || router.entry_points.contains(name) {
+            if draft.takes(router) {
                 draft.add(rank as u32, router, &route, snapshot, &mut faults);
             }
         }
@@ -161,10 +180,15 @@ struct Draft<'s> {
     secure: Routes,
     choice: Choice,
     wishes: Wishes<'s>,
+    /// Whether routers that name no entry point are here.
+    is_default: bool,
+    /// What comes before the middlewares of every router; none where that can't be had.
+    front: Option<Vec<Arc<Step>>>,
 }
 
 impl<'s> Draft<'s> {
-    fn new(settings: &'s EntryPoint) -> Self {
+    fn new(settings: &'s EntryPoint, any_default: bool, chains: &Chains, faults: &mut Vec<Fault>) -> Self {
+        let front = chains.front(settings).map_err(|fault| faults.push(fault)).ok();
         let choice = Choice::new(settings);
         Self {
             settings,
@@ -172,11 +196,41 @@ impl<'s> Draft<'s> {
             secure: Routes::default(),
             choice,
             wishes: Wishes::default(),
+            is_default: settings.as_default || !any_default,
+            front,
         }
     }
 
-    /// Files a route. One that can't have its options of TLS is left out: those may be what keeps strangers away.
+    /// Whether a router is here.
+    fn takes(&self, router: &discovery::Router) -> bool {
+        match router.entry_points.as_slice() {
+            [] => self.is_default,
+            names => names.contains(&self.settings.name),
+        }
+    }
+
+    /// Files a route, behind what the entry point puts before all of them.
     fn add(
+        &mut self,
+        rank: u32,
+        router: &'s discovery::Router,
+        route: &Arc<Route>,
+        snapshot: &Snapshot,
+        faults: &mut Vec<Fault>,
+    ) {
+        match &self.front {
+            None => {}
+            Some(front) if front.is_empty() => self.file(rank, router, route, snapshot, faults),
+            Some(front) => {
+                let chain = Chain::behind(front, route.chain.as_ref());
+                let behind = Arc::new(Route { chain, ..Route::clone(route) });
+                self.file(rank, router, &behind, snapshot, faults);
+            }
+        }
+    }
+
+    /// Files a route as it is. One that can't have its options of TLS is left out: those may be what keeps strangers away.
+    fn file(
         &mut self,
         rank: u32,
         router: &'s discovery::Router,

@@ -16,6 +16,11 @@ pub(crate) fn routing_path(path: &str) -> Cow<'_, str> {
     Cow::Owned(resolve_dots(&decode_unreserved(path)))
 }
 
+/// The path where it is not to be cleaned (`sanitizePath`): one spelling of each character, and nothing resolved.
+pub(crate) fn spelled_path(path: &str) -> Cow<'_, str> {
+    if path.contains('%') { Cow::Owned(decode_unreserved(path)) } else { Cow::Borrowed(path) }
+}
+
 fn decode_unreserved(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;

@@ -14,7 +14,7 @@ use crate::metrics::Scope;
 use crate::middleware::Chain;
 
 /// One router, ready to be asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     /// The router as it was drawn: its name, and which requests it takes.
     pub router: Arc<Router>,

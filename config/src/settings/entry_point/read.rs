@@ -138,6 +138,7 @@ fn redirection(
     }
     Some(Redirection {
         port: port?,
+        to: target,
         scheme: scheme.unwrap_or("https").to_owned(),
         permanent,
         priority: priority.unwrap_or(REDIRECTION_PRIORITY),

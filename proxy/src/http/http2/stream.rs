@@ -30,7 +30,7 @@ use crate::http::head::Refused;
 use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
 use crate::middleware::{self, OwnAnswer, Passage};
-use crate::table::{Route, routing_host, routing_path};
+use crate::table::{Route, routing_host, routing_path, spelled_path};
 
 /// A request that was understood and routed.
 struct Admitted {
@@ -205,7 +205,9 @@ impl Stream {
         }
         let table = worker.table();
         let host = routing_host(head.authority);
-        let path = routing_path(crate::http::request::path(head.target));
+        let spelled =
+            if self.shared.entry_point.settings.cleaning.sanitize_path { routing_path } else { spelled_path };
+        let path = spelled(crate::http::request::path(head.target));
         let secure = self.shared.peer.is_secure();
         let settings = &self.shared.entry_point.settings;
         let entry = table.entry_points.get(&settings.name);
@@ -311,7 +313,7 @@ impl Stream {
         if let Some(reason) = outcome.failure {
             account.refused(reason);
         }
-        account.count_answer(self.method, status, took);
+        account.count_answer(Some(route), self.method, status, took);
         account.entry_point.scope.count_bytes(outcome.received, outcome.sent);
         account.count(route, self.method, outcome, status, took);
         self.log(status, outcome.failure, Some((route, outcome)));
@@ -334,7 +336,8 @@ impl Stream {
             reason = reason.as_str(), detail, client = %self.shared.peer.address(),
             entry_point = self.shared.entry_point.settings.name, "turned away"
         );
-        self.shared.account().count_answer(self.method, status, self.started.elapsed());
+        let route = tried.map(|(route, _)| route);
+        self.shared.account().count_answer(route, self.method, status, self.started.elapsed());
         let sent = if self.grpc { self.refuse_grpc(reason, detail) } else { self.refuse(reason, detail) };
         match sent {
             Ok(bytes) => self.shared.account().entry_point.scope.count_bytes(0, bytes),

@@ -75,11 +75,29 @@ impl World {
 
     /// The same, with something said of the entry point.
     pub(crate) fn tuned(addresses: &[SocketAddr], tune: impl FnOnce(&mut EntryPoint)) -> Self {
+        Self::with_others(addresses, tune, Vec::new())
+    }
+
+    /// The same beside another entry point, which is a default one or not.
+    pub(crate) fn beside(
+        addresses: &[SocketAddr],
+        tune: impl FnOnce(&mut EntryPoint),
+        as_default: bool,
+    ) -> Self {
+        let other = EntryPoint::plain("other", "127.0.0.1:0".parse().expect("an address"));
+        Self::with_others(addresses, tune, vec![EntryPoint { as_default, ..other }])
+    }
+
+    fn with_others(
+        addresses: &[SocketAddr],
+        tune: impl FnOnce(&mut EntryPoint),
+        others: Vec<EntryPoint>,
+    ) -> Self {
         let registry = Registry::new();
         let mut entry_point = EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"));
         tune(&mut entry_point);
         let settings = ProxySettings {
-            entry_points: vec![entry_point],
+            entry_points: std::iter::once(entry_point).chain(others).collect(),
             workers: 2,
             host_name: "here".to_owned(),
             access_log: None,
@@ -200,6 +218,14 @@ impl World {
         self.proxy.apply(&self.snapshot)
     }
 
+    /// Adds a router for `host` whose requests are counted or not.
+    pub(crate) fn observe(&mut self, host: &str, metrics: bool) {
+        self.add_route(host, &format!("Host(`{host}`)"), "app@test", None);
+        let router = self.snapshot.routers.last_mut().map(Arc::make_mut).expect("it was added");
+        router.observability.metrics = Some(metrics);
+        self.apply();
+    }
+
     /// What requests of `app@test` go through after what their routers ask for.
     pub(crate) fn serve_through(&mut self, middlewares: &[&str]) {
         for upstream in &mut self.snapshot.upstreams {
@@ -273,7 +299,8 @@ impl World {
     fn apply(&mut self) {
         self.snapshot.generation += 1;
         let faults = self.proxy.apply(&self.snapshot);
-        assert!(faults.is_empty(), "{faults:?}");
+        // A test that says something of its entry point knows what that lacks.
+        assert!(faults.iter().all(|fault| fault.origin.starts_with("entry point")), "{faults:?}");
     }
 
     /// A client of the entry point.
