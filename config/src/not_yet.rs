@@ -44,7 +44,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.services.<name>.loadBalancer.passiveHealthCheck", Cost::Option),
     all("http.services.<name>.mirroring", Cost::Owner),
     all("http.services.<name>.failover.errors", Cost::Owner),
-    all("http.middlewares.<name>.forwardAuth", Cost::Owner),
     all("http.middlewares.<name>.passTLSClientCert", Cost::Owner),
     all("http.serversTransports.<name>.cipherSuites", Cost::Owner),
     all("http.serversTransports.<name>.minVersion", Cost::Owner),

@@ -17,6 +17,7 @@
 mod account;
 mod altered;
 mod arrive;
+mod ask;
 mod asker;
 mod body;
 mod connection;
@@ -40,11 +41,12 @@ mod trailers;
 
 pub use cost::Way;
 
+pub(crate) use ask::read_answer;
 pub(crate) use connection::{Waiting, linger, serve};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect, exchange};
 pub(crate) use field::write_field;
-pub(crate) use forwarded::is_alias;
+pub(crate) use forwarded::{is_alias, is_forwarding_field};
 pub(crate) use head::{RequestHead, fields, parse_request};
 pub(crate) use peer::Peer;
 pub(crate) use pool::Pool;

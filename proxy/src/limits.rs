@@ -141,6 +141,21 @@ pub const PASSWORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A challenge of `digestAuth`; then the client is given a new one, and need not ask its user again.
 pub const DIGEST_CHALLENGE_LIFE: Duration = Duration::from_secs(300);
 
+/// The whole of a question to an authentication server (`forwardAuth`) and its answer; then 500.
+pub const AUTH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of its answer's body where `maxResponseBodySize` says nothing; then 401.
+pub const AUTH_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Connections to authentication servers that wait for the next question, for each worker.
+pub const AUTH_IDLE_MAX: usize = 64;
+
+/// How often the name of an authentication server is looked up.
+pub const NAME_LOOKUP_EVERY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a name was found that is looked up for the first time.
+pub const NAME_POLL: Duration = Duration::from_millis(20);
+
 /// A tunnel (WebSocket and other upgrades) through which nothing moves either way, as long-lived kernels need it.
 pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 

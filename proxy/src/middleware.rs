@@ -48,6 +48,7 @@ mod watcher;
 
 pub(crate) use alteration::{Alteration, Fault};
 pub(crate) use answer::{AnswerHead, OwnAnswer, phrase};
+pub(crate) use auth::{Idle, ServerError, auth_key, auth_transport};
 pub(crate) use draft::Draft;
 pub(crate) use fields::FieldList;
 pub(crate) use grpc_web::decode;

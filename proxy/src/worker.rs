@@ -25,6 +25,7 @@ use crate::deadline::{self, Moment, Wait};
 use crate::http::{self, EntryPoint, Pool, Roads};
 use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
+use crate::middleware::Idle;
 use crate::published;
 use crate::table::{Port, Table, Upstream};
 use crate::tls::Front;
@@ -70,6 +71,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) pool: Pool,
+    /// Connections to authentication servers that wait for the next question.
+    pub(crate) auth: Idle,
     /// Connections to endpoints that serve many requests at a time.
     pub(crate) roads: Roads,
     pub(crate) buffers: Rc<Buffers>,
@@ -113,6 +116,7 @@ impl Worker {
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             recorder: Recorder::default(),
             pool: Pool::default(),
+            auth: Idle::default(),
             roads: Roads::default(),
             buffers: Rc::default(),
             pipes: Pipes::default(),
@@ -173,6 +177,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         metrics: parts.metrics,
         recorder: Recorder::default(),
         pool: Pool::default(),
+        auth: Idle::default(),
         roads: Roads::default(),
         buffers: Rc::default(),
         pipes: Pipes::default(),

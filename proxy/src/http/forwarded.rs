@@ -18,7 +18,7 @@ const FORWARDED: &str = "Forwarded";
 
 /// Whether a field says something about the client or the way here, in whatever spelling: many servers make `_` of `-`,
 /// so that `X_Forwarded_For` would count as the field of the right name.
-pub(super) fn is_forwarding_field(name: &str) -> bool {
+pub(crate) fn is_forwarding_field(name: &str) -> bool {
     match name.len() {
         9 => is_alias(name, FORWARDED) || is_alias(name, REAL_IP),
         11.. => {

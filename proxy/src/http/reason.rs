@@ -50,6 +50,10 @@ pub(crate) enum Reason {
     ConnectionMemory,
     /// The client has not shown who it is.
     Unauthorized,
+    /// The server that was asked about the client does not let it through.
+    AuthRefused,
+    /// The server that is to be asked about the client did not answer.
+    AuthFailed,
     /// More passwords wait to be checked than may.
     AuthBusy,
     /// The client's address is not on the list of a middleware.
@@ -114,6 +118,8 @@ impl Reason {
             Self::ResetFlood => "reset_flood",
             Self::ConnectionMemory => "connection_memory",
             Self::Unauthorized => "unauthorized",
+            Self::AuthRefused => "auth_refused",
+            Self::AuthFailed => "auth_failed",
             Self::AuthBusy => "auth_busy",
             Self::NotAllowed => "not_allowed",
             Self::BadHost => "bad_host",
@@ -163,7 +169,8 @@ impl Reason {
             Self::BadFrame => (400, "Bad Request"),
             Self::FrameFlood | Self::ResetFlood | Self::ConnectionMemory => (429, "Too Many Requests"),
             Self::EncodedCharacter => (400, "Bad Request"),
-            Self::Unauthorized => (401, "Unauthorized"),
+            Self::Unauthorized | Self::AuthRefused => (401, "Unauthorized"),
+            Self::AuthFailed => (500, "Internal Server Error"),
             Self::AuthBusy => (503, "Service Unavailable"),
             Self::NotAllowed => (403, "Forbidden"),
             Self::RateLimited | Self::InFlightLimit => (429, "Too Many Requests"),
@@ -201,6 +208,8 @@ impl Reason {
             Self::BadFrame => "bad request",
             Self::FrameFlood | Self::ResetFlood | Self::ConnectionMemory => "too many requests",
             Self::Unauthorized => "not authorized",
+            Self::AuthRefused => "not let through",
+            Self::AuthFailed => "nobody could be asked",
             Self::AuthBusy => "too many passwords to be checked",
             Self::NotAllowed => "not on the list",
             Self::BadHost => "bad host",

@@ -1,4 +1,4 @@
-//! Middlewares that ask who the client is.
+//! Middlewares that ask who the client is, or somebody else about it.
 //!
 //! Checking a password may take long on purpose. It is done by a thread of its own, and what was right once is
 //! remembered by a keyed hash, so that a worker waits for nobody's arithmetic.
@@ -10,12 +10,17 @@ use crate::http::Reason;
 mod basic;
 mod cache;
 mod digest;
+mod forward;
+mod names;
 mod secret;
+mod server;
 mod users;
 mod verifier;
 
 pub(super) use basic::BasicStep;
 pub(super) use digest::DigestStep;
+pub(super) use forward::{Cookies, ForwardStep};
+pub(crate) use server::{Idle, ServerError, key as auth_key, transport as auth_transport};
 
 /// What the server is told of who asks.
 #[derive(Debug)]

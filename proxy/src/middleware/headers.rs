@@ -109,7 +109,7 @@ fn edits(option: &str, written: &BTreeMap<String, String>) -> Result<Vec<Edit>, 
 }
 
 /// Whether a field is about the connection or how a message is read, which is for the engine to say.
-fn is_of_the_hop(name: &str) -> bool {
+pub(super) fn is_of_the_hop(name: &str) -> bool {
     let names = ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer"];
     names.iter().chain(&["transfer-encoding", "upgrade"]).any(|of| name.eq_ignore_ascii_case(of))
 }

@@ -6,7 +6,7 @@ use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::settings::Cleaning;
 
 use super::allow_list::AllowList;
-use super::auth::{BasicStep, DigestStep};
+use super::auth::{BasicStep, Cookies, DigestStep, ForwardStep};
 use super::cleaning::CleaningStep;
 use super::encoded_characters::EncodedStep;
 use super::headers::HeadersStep;
@@ -35,6 +35,8 @@ pub(crate) enum Step {
     Basic(Box<BasicStep>),
     /// `digestAuth`
     Digest(Box<DigestStep>),
+    /// `forwardAuth`
+    Forward(Box<ForwardStep>),
     /// `rateLimit`
     Rate(RateStep),
     /// `inFlightReq`
@@ -52,6 +54,8 @@ pub(crate) enum Note {
     /// A place among the requests in flight.
     #[expect(dead_code, reason = "it is held, and let go of when it is dropped")]
     Held(Held),
+    /// Cookies that the client gets with the answer.
+    Cookies(Cookies),
     /// What a watcher goes by.
     Seen(Seen),
 }
@@ -79,6 +83,11 @@ impl Step {
                 let before = before
                     .and_then(|before| if let Self::Digest(step) = before { Some(&**step) } else { None });
                 Self::Digest(Box::new(DigestStep::compile(written, before)?))
+            }
+            Middleware::ForwardAuth(written) => {
+                let before = before
+                    .and_then(|before| if let Self::Forward(step) = before { Some(&**step) } else { None });
+                Self::Forward(Box::new(ForwardStep::compile(written, before)?))
             }
             Middleware::RateLimit(written) => {
                 let before =
@@ -121,7 +130,7 @@ impl Step {
     pub(super) async fn request(
         &self,
         draft: &mut Draft,
-        _worker: &Worker,
+        worker: &Worker,
     ) -> Result<Option<Note>, Box<OwnAnswer>> {
         match self {
             Self::Path(step) => step.request(draft)?,
@@ -133,6 +142,9 @@ impl Step {
             Self::Nothing => return Err(OwnAnswer::new(418).into()),
             Self::Basic(step) => step.request(draft).await?,
             Self::Digest(step) => step.request(draft)?,
+            Self::Forward(step) => {
+                return step.request(draft, worker).await.map(|cookies| cookies.map(Note::Cookies));
+            }
             Self::Rate(step) => step.request(draft).await?,
             Self::InFlight(step) => return step.request(draft).map(|held| Some(Note::Held(held))),
             Self::Watch(watcher) => return watcher.request(draft).map(|seen| seen.map(Note::Seen)),
@@ -158,6 +170,11 @@ impl Step {
     ) -> Option<Wish> {
         match self {
             Self::Headers(step) => step.answer(head, draft),
+            Self::Forward(step) => {
+                if let Some(Note::Cookies(cookies)) = note {
+                    step.answer(head, cookies);
+                }
+            }
             Self::Watch(watcher) => return watcher.answer(head, draft, seen(note), arrival, alteration),
             Self::Path(_)
             | Self::Redirect(_)

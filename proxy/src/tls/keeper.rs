@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use portolan_config::Fault;
+use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::{KeyPair, Pem, Scheme, ServersTransport, Tls, TlsOptions};
 use portolan_discovery::Snapshot;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -21,6 +22,7 @@ use super::options::{self, Parts, Problem};
 use super::servers::{self, Speaker};
 use super::store::{Resolver, Store};
 use super::{Front, Metrics, PROTOCOLS, clients, selfmade};
+use crate::middleware::{auth_key, auth_transport};
 use crate::table::DEFAULT_OPTIONS;
 
 /// Why there can be no TLS at all.
@@ -110,7 +112,14 @@ impl Keeper {
             .upstreams
             .iter()
             .filter(|upstream| upstream.targets.iter().any(|target| target.scheme == Scheme::Https));
-        let transports = by_tls.map(|upstream| (upstream.name.clone(), upstream.transport.clone())).collect();
+        let asked = snapshot.middlewares.values().filter_map(|middleware| match &**middleware {
+            Middleware::ForwardAuth(written) => {
+                auth_transport(written).map(|transport| (auth_key(written), Arc::new(transport)))
+            }
+            _ => None,
+        });
+        let transports =
+            by_tls.map(|upstream| (upstream.name.clone(), upstream.transport.clone())).chain(asked).collect();
         if self.transports != transports || self.wanted != snapshot.tls {
             self.wanted = snapshot.tls.clone();
             self.transports = transports;

@@ -263,3 +263,59 @@ async fn a_digest_proves_a_password() {
         .await;
     assert_eq!(client.answer().await.status, 401);
 }
+
+#[tokio::test]
+async fn somebody_else_says_who_gets_in() {
+    let mut origin = Origin::answering(|_| {
+        Reply::raw(
+            "HTTP/1.1 200 OK\r\nSet-Cookie: a=origin\r\nSet-Cookie: s=origin\r\nContent-Length: 2\r\n\r\nin",
+        )
+    })
+    .await;
+    let mut auth = Origin::answering(|seen| {
+        Reply::raw(if seen.head.to_lowercase().contains("cookie: ok") {
+            "HTTP/1.1 204 No Content\r\nX-User: joe\r\nSet-Cookie: s=auth; Path=/\r\nSet-Cookie: other=1\r\n\r\n"
+        } else {
+            "HTTP/1.1 307 Temporary Redirect\r\nLocation: /login\r\nSet-Cookie: t=1\r\nContent-Length: 3\r\n\r\nno\n"
+        })
+    })
+    .await;
+    let mut world = World::in_front_of(&origin);
+    let options = "authResponseHeaders: [X-User], addAuthCookiesToResponse: [s]";
+    world.define("auth", &format!("forwardAuth: {{address: 'http://{}/check?x=y', {options}}}", auth.at));
+    assert!(world.route_through("b.test", &["auth"]).is_empty());
+    let mut client = world.client().await;
+    client.send("POST /x?y HTTP/1.1\r\nHost: b.test\r\nContent-Length: 3\r\n\r\nabc").await;
+    let refused = client.answer().await;
+    assert_eq!((refused.status, refused.body.as_str()), (307, "no\n"));
+    assert_eq!(refused.field("location"), Some(format!("http://{}/login", auth.at).as_str()));
+    assert_eq!(refused.field("set-cookie"), Some("t=1"));
+    let asked = auth.seen().await.head;
+    for line in [
+        "GET /check?x=y HTTP/1.1",
+        "X-Forwarded-Method: POST",
+        "X-Forwarded-Uri: /x?y",
+        "X-Forwarded-Host: b.test",
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-For: 127.0.0.1",
+    ] {
+        assert!(asked.lines().any(|found| found == line), "{line} in {asked}");
+    }
+    assert!(!asked.to_lowercase().contains("content-length"), "{asked}");
+    client.send("GET / HTTP/1.1\r\nHost: b.test\r\nCookie: ok\r\nX_User: root\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "in"));
+    let cookies: Vec<&str> = answer.head.lines().filter(|line| line.starts_with("Set-Cookie")).collect();
+    assert_eq!(cookies, ["Set-Cookie: a=origin", "Set-Cookie: s=auth; Path=/"]);
+    let seen = origin.seen().await.head;
+    assert!(seen.contains("X-User: joe\r\n") && !seen.contains("root"), "{seen}");
+    // The same connection was asked over again.
+    assert_eq!(auth.seen().await.connection, 0);
+    let request = Request::get("http://b.test/").header("cookie", "ok").body(&b""[..]).expect("a request");
+    assert_eq!(Http2::connect(world.http).await.ask(request).await.expect("an answer").status, 200);
+    auth.stop();
+    client.send("GET / HTTP/1.1\r\nHost: b.test\r\nCookie: ok\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 500);
+    world.metric_becomes("portolan_refusals_total", &["auth_failed"], 1.0).await;
+    world.metric_becomes("portolan_refusals_total", &["auth_refused"], 1.0).await;
+}
