@@ -14,6 +14,7 @@ mod files;
 mod harness_works;
 mod lifecycle;
 mod metrics;
+mod middlewares;
 mod names;
 mod networks;
 mod no_request_lost;
