@@ -279,14 +279,12 @@ impl Keeper {
         let mut problems = Vec::new();
         let name = transport.server_name.as_deref().map(servers::name).transpose();
         let name = name.map_err(|why| ("serverName", why))?;
-        let roots = match (transport.insecure_skip_verify, transport.root_cas.is_empty()) {
+        let by_nobody = transport.insecure_skip_verify && transport.peer_cert_uri.is_none();
+        let roots = match (by_nobody, transport.root_cas.is_empty()) {
             (true, _) => Vec::new(),
             (false, true) => self.system_roots()?,
             (false, false) => self.authorities("rootCAs", &transport.root_cas, &mut problems)?,
         };
-        for (key, why) in problems {
-            self.faults.push(Fault::new("servers' transports", format!("serversTransport.{key}"), why));
-        }
         let mut papers = Vec::new();
         for pair in &transport.certificates {
             let shown = self.pair(pair, "serversTransport.certificates");
@@ -299,11 +297,13 @@ impl Keeper {
         let speaker = match before.iter().find(same) {
             Some(spoken) => spoken.speaker.clone(),
             None => {
-                let config =
-                    servers::client_config(transport, &roots, &papers).map_err(|why| ("rootCAs", why))?;
+                let config = servers::client_config(transport, &roots, &papers, &mut problems)?;
                 Arc::new(Speaker::new(config, name))
             }
         };
+        for (key, why) in problems {
+            self.faults.push(Fault::new("servers' transports", format!("serversTransport.{key}"), why));
+        }
         let transport = transport.clone();
         self.spoken.push(Spoken { transport, roots, papers: shown, speaker: speaker.clone() });
         Ok(speaker)

@@ -21,19 +21,7 @@ pub(super) type Problem = (&'static str, String);
 /// The provider of cryptography, as the options restrict it.
 pub(super) fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
-    if !options.cipher_suites.is_empty() {
-        let wanted = options.cipher_suites.iter().filter_map(|name| {
-            let suite = suite(name);
-            if suite.is_none() {
-                problems
-                    .push(("cipherSuites", format!("`{name}` is not offered: known are {}", suite_names())));
-            }
-            suite
-        });
-        // Those of TLS 1.3 can't be chosen among, as in Go: every one of them is good.
-        let always = provider.cipher_suites.iter().filter(|suite| suite.tls13().is_some()).copied();
-        provider.cipher_suites = always.chain(wanted.filter(|suite| suite.tls13().is_none())).collect();
-    }
+    choose_suites(&mut provider, &options.cipher_suites, problems);
     if !options.curves.is_empty() {
         let wanted = options.curves.iter().filter_map(|name| {
             let group = group(name);
@@ -48,6 +36,23 @@ pub(super) fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> Cry
         provider.kx_groups = wanted.collect();
     }
     provider
+}
+
+/// Leaves these suites, by their names, beside those of TLS 1.3; all of them where there are no names.
+pub(super) fn choose_suites(provider: &mut CryptoProvider, names: &[String], problems: &mut Vec<Problem>) {
+    if names.is_empty() {
+        return;
+    }
+    let wanted = names.iter().filter_map(|name| {
+        let suite = suite(name);
+        if suite.is_none() {
+            problems.push(("cipherSuites", format!("`{name}` is not offered: known are {}", suite_names())));
+        }
+        suite
+    });
+    // Those of TLS 1.3 can't be chosen among, as in Go: every one of them is good.
+    let always = provider.cipher_suites.iter().filter(|suite| suite.tls13().is_some()).copied();
+    provider.cipher_suites = always.chain(wanted.filter(|suite| suite.tls13().is_none())).collect();
 }
 
 /// What a server's side of rustls goes by.
@@ -66,7 +71,7 @@ pub(super) fn server_config(options: &TlsOptions, parts: Parts) -> Result<Server
     if parts.provider.kx_groups.is_empty() {
         return Err(("curvePreferences", "none of them is offered".to_owned()));
     }
-    let versions = versions(options)
+    let versions = versions(options.min_version, options.max_version)
         .ok_or_else(|| ("minVersion", "it is above maxVersion: no version is left".to_owned()))?;
     let builder = ServerConfig::builder_with_provider(parts.provider)
         .with_protocol_versions(versions)
@@ -87,11 +92,15 @@ pub(super) fn server_config(options: &TlsOptions, parts: Parts) -> Result<Server
     Ok(config)
 }
 
-fn versions(options: &TlsOptions) -> Option<&'static [&'static SupportedProtocolVersion]> {
+/// The versions from one to another; `None` where there are none.
+pub(super) fn versions(
+    least: TlsVersion,
+    most: TlsVersion,
+) -> Option<&'static [&'static SupportedProtocolVersion]> {
     const OLDER: &[&SupportedProtocolVersion] = &[&version::TLS12];
     const BOTH: &[&SupportedProtocolVersion] = &[&version::TLS13, &version::TLS12];
     const NEWER: &[&SupportedProtocolVersion] = &[&version::TLS13];
-    match (options.min_version, options.max_version) {
+    match (least, most) {
         (TlsVersion::V12, TlsVersion::V12) => Some(OLDER),
         (TlsVersion::V12, TlsVersion::V13) => Some(BOTH),
         (TlsVersion::V13, TlsVersion::V13) => Some(NEWER),

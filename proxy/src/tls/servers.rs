@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_config::tls::ServersTransport;
+use portolan_config::tls::{ServersTransport, TlsVersion};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -13,9 +13,10 @@ use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificate::Certificate;
+use super::options::{self, Problem};
 
 /// How the endpoints of one upstream are spoken to.
 #[derive(Debug)]
@@ -59,12 +60,18 @@ pub(super) fn client_config(
     transport: &ServersTransport,
     roots: &[CertificateDer<'static>],
     papers: &[Arc<Certificate>],
-) -> Result<ClientConfig, String> {
+    problems: &mut Vec<Problem>,
+) -> Result<ClientConfig, Problem> {
+    let least = transport.min_version.unwrap_or(TlsVersion::V12);
+    let versions = options::versions(least, transport.max_version.unwrap_or(TlsVersion::V13))
+        .ok_or_else(|| ("minVersion", "it is above maxVersion: no version is left".to_owned()))?;
     let mut provider = aws_lc_rs::default_provider();
+    options::choose_suites(&mut provider, &transport.cipher_suites, problems);
     // The key is agreed on by what costs least; what a server can't do without, it asks for.
     provider.kx_groups.sort_by_key(|group| group.name() != rustls::NamedGroup::X25519);
     let provider = Arc::new(provider);
-    let verifier: Arc<dyn ServerCertVerifier> = if transport.insecure_skip_verify {
+    let takes_any = transport.insecure_skip_verify && transport.peer_cert_uri.is_none();
+    let verifier: Arc<dyn ServerCertVerifier> = if takes_any {
         Arc::new(Anyone(provider.clone()))
     } else {
         let mut store = RootCertStore::empty();
@@ -74,13 +81,19 @@ pub(super) fn client_config(
         }
         let by_signature = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone())
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| ("rootCAs", error.to_string()))?;
         let given = if transport.root_cas.is_empty() { Vec::new() } else { roots.to_vec() };
-        Arc::new(Known { by_signature, given })
+        let known = Arc::new(Known { by_signature, given });
+        match &transport.peer_cert_uri {
+            None => known,
+            Some(uri) => {
+                Arc::new(Called { uri: uri.clone(), known, by_any_name: transport.insecure_skip_verify })
+            }
+        }
     };
     let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .with_protocol_versions(versions)
+        .map_err(|error| ("cipherSuites", format!("no suite is left for these versions: {error}")))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = if papers.is_empty() {
@@ -159,6 +172,74 @@ impl ServerCertVerifier for Known {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.by_signature.supported_verify_schemes()
     }
+}
+
+/// `peerCertURI`: takes what is known, if it has this URI among its names. With `insecureSkipVerify` it need not have the
+/// name that was asked for, but somebody known must still have signed it: else the URI would prove nothing.
+#[derive(Debug)]
+struct Called {
+    uri: String,
+    known: Arc<Known>,
+    by_any_name: bool,
+}
+
+impl ServerCertVerifier for Called {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified =
+            self.known.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // Names are looked at last.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if self.by_any_name => {}
+            verified => {
+                verified?;
+            }
+        }
+        if has_uri(end_entity, &self.uri)? {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.known.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.known.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.known.supported_verify_schemes()
+    }
+}
+
+fn has_uri(certificate: &CertificateDer<'_>, uri: &str) -> Result<bool, Error> {
+    let unreadable = || Error::InvalidCertificate(CertificateError::BadEncoding);
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| unreadable())?;
+    let names = parsed.subject_alternative_name().map_err(|_| unreadable())?;
+    Ok(names.is_some_and(|names| {
+        names.value.general_names.iter().any(|name| matches!(name, GeneralName::URI(found) if *found == uri))
+    }))
 }
 
 /// Whether a certificate was turned down for being an authority's.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_config::tls::{Pem, ServersTransport};
+use portolan_config::tls::{Pem, ServersTransport, TlsVersion};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -218,5 +218,69 @@ async fn an_answer_that_is_cut_off_is_not_taken_for_whole() {
         }
         drop(endpoint);
         assert_eq!(client.ends().await, expected, "goodbye: {says_goodbye}");
+    }
+}
+
+#[tokio::test]
+async fn versions_and_suites_are_those_that_were_said() {
+    let known = Authority::new("known");
+    let papers = known.sign(&["127.0.0.1"]);
+    let older = showing(
+        ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_no_client_auth(),
+        &papers,
+    );
+    let suites = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    // The key is an elliptic one.
+    let fitting = suites(&["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]);
+    let unfit = suites(&["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+    let (v12, v13) = (Some(TlsVersion::V12), Some(TlsVersion::V13));
+    for (config, min_version, max_version, cipher_suites, expected) in [
+        (older.clone(), None, None, Vec::new(), 200),
+        (older.clone(), v13, None, Vec::new(), 502),
+        (older.clone(), None, v12, Vec::new(), 200),
+        (server(&papers), None, v12, Vec::new(), 200),
+        (server(&papers), v13, v13, Vec::new(), 200),
+        (older.clone(), None, None, fitting, 200),
+        (older, None, None, unfit.clone(), 502),
+        // Those of TLS 1.3 are not chosen among.
+        (server(&papers), None, None, unfit, 200),
+    ] {
+        let origin = Origin::secured(config, |_| ok("safe")).await;
+        let mut world = World::in_front_of(&origin);
+        let transport = ServersTransport { min_version, max_version, cipher_suites, ..trusting(&known) };
+        assert_eq!(world.serve_tls(vec![place("c0", origin.at)], transport.clone(), |_| {}), []);
+        let mut client = world.client().await;
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, expected, "{transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_has_the_uri_that_was_said() {
+    let (known, other) = (Authority::new("known"), Authority::new("other"));
+    let uri = "spiffe://a.test/api";
+    let skip = |authority: &Authority, insecure_skip_verify, uri: &str| ServersTransport {
+        insecure_skip_verify,
+        peer_cert_uri: Some(uri.to_owned()),
+        ..trusting(authority)
+    };
+    for (names, transport, expected) in [
+        (&["127.0.0.1", uri][..], skip(&known, false, uri), 200),
+        (&["127.0.0.1", uri], skip(&known, false, "spiffe://a.test/ap"), 502),
+        (&["127.0.0.1"], skip(&known, false, uri), 502),
+        (&["else.test", uri], skip(&known, false, uri), 502),
+        (&["else.test", uri], skip(&known, true, uri), 200),
+        (&["else.test", uri], skip(&other, true, uri), 502),
+        (&["else.test"], skip(&known, true, uri), 502),
+    ] {
+        let origin = Origin::secured(server(&known.sign(names)), |_| ok("safe")).await;
+        let mut world = World::in_front_of(&origin);
+        assert_eq!(world.serve_tls(vec![place("c0", origin.at)], transport.clone(), |_| {}), []);
+        let mut client = world.client().await;
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status, expected, "{names:?} {transport:?}");
     }
 }

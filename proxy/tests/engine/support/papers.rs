@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portolan_config::tls::{self, Pem};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256,
+    SanType,
 };
 use rustls::client::WantsClientCert;
 use rustls::crypto::aws_lc_rs;
@@ -38,8 +39,12 @@ impl Authority {
     /// A certificate for these names, signed.
     pub(crate) fn sign(&self, names: &[&str]) -> Papers {
         let key = KeyPair::generate().expect("a key");
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("names");
+        let (uris, names): (Vec<_>, Vec<_>) =
+            names.iter().map(|name| (*name).to_owned()).partition(|name: &String| name.contains("://"));
+        let mut params = CertificateParams::new(names).expect("names");
+        for uri in uris {
+            params.subject_alt_names.push(SanType::URI(uri.try_into().expect("ASCII")));
+        }
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         Papers {
             der: certificate.der().clone(),
