@@ -254,3 +254,46 @@ fn where_it_was_only_preferred_it_is_no_fault_that_the_host_can_not_do_it() {
     });
     assert!(portolan.faults().is_empty(), "{:?}", portolan.faults());
 }
+
+#[test]
+fn endpoints_of_a_transparent_port_see_the_clients_own_address() {
+    let engine = start("transparent");
+    let sandbox = engine.sandbox();
+    let rules = || sandbox.shell("ip rule; ip route show table all; nft list tables");
+    let before = rules();
+    let mut portolan = Portolan::start(&engine, &[]);
+    for name in ["web-1", "web-2"] {
+        portolan.await_state(name, "ready");
+    }
+    await_path(&portolan, "transparent");
+    // From outside, by TCP and UDP.
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for _ in 0..10 {
+        let (mut stream, said) = sandbox.in_network(OUTSIDE, || connect("10.9.0.1:8080")).expect("an answer");
+        assert_eq!(say(&mut stream).expect("another answer"), said);
+        *counts.entry(said).or_default() += 1;
+    }
+    assert_eq!(counts, BTreeMap::from(["web-1", "web-2"].map(|name| (format!("{name} {OUTSIDE_IP}"), 5))));
+    let client = sandbox.in_network(OUTSIDE, || UdpSocket::bind("0.0.0.0:0")).expect("a socket");
+    client.connect("10.9.0.1:5353").expect("a destination");
+    client.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    assert!(ask(&client).expect("an answer").ends_with(OUTSIDE_IP));
+    // Those whose answers would not come back this way are served as ever.
+    connect("127.0.0.1:8080").expect("an answer");
+    connect(&format!("{HOST}:8080")).expect("an answer");
+    engine.in_network_of("web-1", || connect(&format!("{HOST}:8080"))).expect("an answer to a neighbour");
+
+    // Somebody else takes away what it needs: it comes back.
+    for harm in ["ip rule del fwmark 0x706f7274", "nft delete table inet portolan-transparent"] {
+        sandbox.shell(harm);
+        eventually(PATIENCE, &format!("an answer after `{harm}`"), || {
+            match sandbox.in_network(OUTSIDE, || connect("10.9.0.1:8080")) {
+                Ok((_, said)) if said.ends_with(OUTSIDE_IP) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+    portolan.terminate();
+    portolan.wait_exit(PATIENCE);
+    assert_eq!(rules(), before, "nothing is left behind");
+}

@@ -13,11 +13,14 @@ pub enum DataPath {
     Auto,
     /// Through the kernel (nftables). Where the host can't do it, that is a fault, and it goes through Portolan.
     Nftables,
+    /// Through Portolan, and endpoints see the client's own address. Where the host can't do it, that is a fault, and they
+    /// see Portolan's.
+    Transparent,
 }
 
 impl DataPath {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::UserSpace, Self::Auto, Self::Nftables];
+    pub const ALL: [Self; 4] = [Self::UserSpace, Self::Auto, Self::Nftables, Self::Transparent];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -25,6 +28,7 @@ impl DataPath {
             Self::UserSpace => "userspace",
             Self::Auto => "auto",
             Self::Nftables => "nftables",
+            Self::Transparent => "transparent",
         }
     }
 }
@@ -33,10 +37,9 @@ impl FromStr for DataPath {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|path| path.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| format!("`{text}` is not a data path: `userspace`, `auto` and `nftables` are"))
+        Self::ALL.into_iter().find(|path| path.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
+            format!("`{text}` is not a data path: `userspace`, `auto`, `nftables` and `transparent` are")
+        })
     }
 }
 

@@ -10,6 +10,9 @@
 //! containers of the same bridges, IPv6 without IPv6 endpoints, a port without endpoints) is served by them as if
 //! there were no table, and so is everything when the table can't be had. No other table is ever touched.
 //!
+//! Transparent ports go through Portolan, and their connections to endpoints leave with the client's address: there the
+//! kernel is only told whose the answers are ([`transparent`]), and workers for which clients that holds ([`Sources`]).
+//!
 //! The `nft` program makes the changes: it is there wherever nftables is used, its scripts are atomic, and what it says
 //! of a failure can be read. (Podman does the same; the Rust crates that speak netlink to nftables either link C
 //! libraries or have a licence that does not fit.)
@@ -24,6 +27,8 @@ mod netlink;
 mod nft;
 mod plan;
 mod script;
+mod sources;
+mod transparent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::table::{Port, Table};
 use kernel::Kernel;
 pub(crate) use metrics::Metrics as PathMetrics;
+pub(crate) use sources::Sources;
 
 /// How often the table is looked at: whether it is as it was made, and what it has counted.
 const LOOK: Duration = Duration::from_secs(1);
@@ -69,8 +75,8 @@ pub(crate) struct Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Travels {
     pub(crate) port: Port,
-    pub(crate) by_kernel: bool,
-    /// Why not by the kernel, where that was asked for.
+    pub(crate) by: DataPath,
+    /// Why not as was asked for.
     pub(crate) why: Option<String>,
 }
 
@@ -85,8 +91,7 @@ enum Told {
 #[derive(Debug)]
 pub(crate) struct DataPaths {
     metrics: Metrics,
-    /// For ports whose labels do not say.
-    otherwise: DataPath,
+    sources: Sources,
     running: Option<Running>,
     last: Vec<Wanted>,
 }
@@ -101,8 +106,8 @@ struct Running {
 }
 
 impl DataPaths {
-    pub(crate) fn new(metrics: Metrics, otherwise: DataPath) -> Self {
-        Self { metrics, otherwise, running: None, last: Vec::new() }
+    pub(crate) fn new(metrics: Metrics, sources: Sources) -> Self {
+        Self { metrics, sources, running: None, last: Vec::new() }
     }
 
     /// Follows the table, whose endpoints at `leaving` only finish what they have begun. Gives how ports travel now, and what was asked
@@ -112,12 +117,12 @@ impl DataPaths {
         table: &Table,
         leaving: &[SocketAddr],
     ) -> (Arc<Vec<Travels>>, Vec<Fault>) {
-        let wanted = wanted(table, leaving, self.otherwise);
+        let wanted = wanted(table, leaving);
         if self.running.is_none() && wanted.is_empty() {
             return (Arc::default(), Vec::new());
         }
         if self.running.is_none() {
-            match start(self.metrics.clone()) {
+            match start(self.metrics.clone(), self.sources.clone()) {
                 Ok(running) => self.running = Some(running),
                 Err(error) => tracing::error!(%error, "the thread for the kernel's data path can't start"),
             }
@@ -131,7 +136,7 @@ impl DataPaths {
         let now = running.now.load_full();
         let fault = |travels: &Travels| {
             let asked = self.last.iter().find(|wanted| wanted.port == travels.port)?;
-            let why = travels.why.as_ref().filter(|_| asked.asked == DataPath::Nftables)?;
+            let why = travels.why.as_ref().filter(|_| asked.asked != DataPath::Auto)?;
             let message =
                 format!("port {} goes through Portolan itself for now: {why}", asked.port.address.port);
             Some(Fault::new(asked.origin.clone(), "portolan.publish.datapath", message))
@@ -163,9 +168,9 @@ impl Drop for DataPaths {
 }
 
 /// What the published ports of a table ask for.
-fn wanted(table: &Table, leaving: &[SocketAddr], otherwise: DataPath) -> Vec<Wanted> {
+fn wanted(table: &Table, leaving: &[SocketAddr]) -> Vec<Wanted> {
     let asking = table.publications.iter().filter_map(|(port, published)| {
-        let asked = published.data_path.unwrap_or(otherwise);
+        let asked = published.data_path.unwrap_or_default();
         (asked != DataPath::UserSpace).then_some((port, published, asked))
     });
     asking
@@ -187,13 +192,13 @@ fn wanted(table: &Table, leaving: &[SocketAddr], otherwise: DataPath) -> Vec<Wan
         .collect()
 }
 
-fn start(metrics: Metrics) -> std::io::Result<Running> {
+fn start(metrics: Metrics, sources: Sources) -> std::io::Result<Running> {
     let (tell, received) = channel();
     let (end, ended) = channel();
     let now: Arc<ArcSwap<Vec<Travels>>> = Arc::default();
     let told = now.clone();
     let run = move || {
-        run(&received, &told, metrics);
+        run(&received, &told, Kernel::new(metrics, sources));
         drop::<Sender<()>>(end);
     };
     let thread = std::thread::Builder::new().name("nftables".to_owned()).spawn(run)?;
@@ -201,8 +206,7 @@ fn start(metrics: Metrics) -> std::io::Result<Running> {
 }
 
 /// Follows what is wanted until nobody is left to want anything; then removes the table.
-fn run(received: &Receiver<Told>, told: &ArcSwap<Vec<Travels>>, metrics: Metrics) {
-    let mut kernel = Kernel::new(metrics);
+fn run(received: &Receiver<Told>, told: &ArcSwap<Vec<Travels>>, mut kernel: Kernel) {
     let mut wanted = Vec::new();
     loop {
         match received.recv_timeout(LOOK) {

@@ -12,7 +12,7 @@ use portolan_discovery::{Snapshot, State};
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::AccessLog;
-use crate::datapath::DataPaths;
+use crate::datapath::{DataPaths, Sources};
 use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
@@ -42,9 +42,9 @@ pub struct PublishedPath {
     pub address: ListenAddress,
     /// Its protocol.
     pub protocol: Protocol,
-    /// The kernel's own path, or Portolan's.
+    /// Which way it is.
     pub path: DataPath,
-    /// Why not by the kernel, where that was asked for.
+    /// Why not as was asked for.
     pub why: Option<String>,
 }
 
@@ -93,6 +93,8 @@ pub struct Proxy {
     addresses: Vec<(String, SocketAddr)>,
     listeners: Listeners,
     data_paths: DataPaths,
+    /// How the bytes of published ports travel where no label says.
+    data_path: DataPath,
     /// Where endpoints of published ports are that only finish what they have begun.
     leaving: Vec<SocketAddr>,
     draining: watch::Sender<bool>,
@@ -126,6 +128,7 @@ impl Proxy {
             })?;
             addresses.push((name.clone(), bound));
         }
+        let sources = Sources::default();
         for (index, commands) in receivers.into_iter().enumerate() {
             let parts = worker::Parts {
                 table: table.clone(),
@@ -135,6 +138,7 @@ impl Proxy {
                 commands,
                 host_name: settings.host_name.clone(),
                 log: settings.access_log.clone(),
+                sources: sources.clone(),
             };
             let finish = finish.clone();
             thread::Builder::new()
@@ -148,7 +152,7 @@ impl Proxy {
                 .map_err(StartError::Thread)?;
         }
         drop(finish);
-        let data_paths = DataPaths::new(metrics.clone(), settings.data_path);
+        let data_paths = DataPaths::new(metrics.clone(), sources);
         Ok(Self {
             table,
             ledger: Ledger::new(metrics.clone()),
@@ -158,6 +162,7 @@ impl Proxy {
             addresses,
             listeners,
             data_paths,
+            data_path: settings.data_path,
             leaving: Vec::new(),
             draining,
             finished,
@@ -174,7 +179,10 @@ impl Proxy {
     pub fn apply(&mut self, snapshot: &Snapshot) -> Vec<Fault> {
         // Before the table, which names what is made here.
         self.tls.follow(snapshot);
-        let (table, faults) = compile(snapshot, &self.entry_points, &self.ledger);
+        let (mut table, faults) = compile(snapshot, &self.entry_points, &self.ledger);
+        for published in table.publications.values_mut() {
+            published.data_path.get_or_insert(self.data_path);
+        }
         // Who may get in is known before anybody asks; what is wrong with it is told when it is looked at next.
         self.ledger.look();
         self.table.store(Arc::new(table));
@@ -192,14 +200,14 @@ impl Proxy {
         faults
     }
 
-    /// How the bytes of published ports travel, for those that were to be carried by the kernel.
+    /// How the bytes of published ports travel, for those that were to travel in another way than through Portolan.
     pub fn published_paths(&mut self) -> Vec<PublishedPath> {
         let table = self.table.load_full();
         let (now, _) = self.data_paths.follow(&table, &self.leaving);
         let path = |travels: &crate::datapath::Travels| PublishedPath {
             address: travels.port.address,
             protocol: travels.port.protocol,
-            path: if travels.by_kernel { DataPath::Nftables } else { DataPath::UserSpace },
+            path: travels.by,
             why: travels.why.clone(),
         };
         now.iter().map(path).collect()

@@ -2,6 +2,7 @@
 
 mod follow;
 mod tcp;
+mod transparent;
 
 pub(crate) use tcp::serve as serve_tcp;
 
@@ -9,7 +10,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::metrics::{Scope, published_name};
-use crate::table::{Port, Upstream};
+use crate::table::{Port, Published, Upstream};
 use crate::worker::Worker;
 
 /// A published port that is served.
@@ -27,6 +28,11 @@ impl Listening {
     pub(crate) fn new(port: Port, first: Option<Arc<Upstream>>, worker: &Worker) -> Self {
         let name = published_name(port.address.port, port.protocol);
         Self { port, scope: worker.metrics.entry_point(&name), last: RefCell::new(first) }
+    }
+
+    /// Whether endpoints are to see the client's own address.
+    fn is_transparent(&self, worker: &Worker) -> bool {
+        worker.table().publications.get(&self.port).is_some_and(Published::is_transparent)
     }
 
     /// Where the port leads now.

@@ -98,6 +98,13 @@ pub(crate) struct Published {
     pub(crate) data_path: Option<DataPath>,
 }
 
+impl Published {
+    /// Whether endpoints are to see the client's own address.
+    pub(crate) fn is_transparent(&self) -> bool {
+        self.data_path == Some(DataPath::Transparent)
+    }
+}
+
 /// A set of targets of which one is chosen for each piece of work.
 #[derive(Debug)]
 pub struct Upstream {

@@ -35,7 +35,7 @@ use tokio::sync::watch;
 
 use crate::limits::UDP_SESSION_IDLE;
 use crate::metrics::{Scope, published_name};
-use crate::table::{Datagrams, Port, Table};
+use crate::table::{Datagrams, Port, Published, Table};
 use crate::worker::Worker;
 use session::Sessions;
 use wire::Listener;
@@ -71,6 +71,14 @@ impl Front {
     pub(crate) fn published(port: Port, worker: &Worker) -> Self {
         let name = published_name(port.address.port, port.protocol);
         Self { scope: worker.metrics.entry_point(&name), way: Way::Published(port), idle: UDP_SESSION_IDLE }
+    }
+
+    /// Whether endpoints are to see the client's own address.
+    fn is_transparent(&self, table: &Table) -> bool {
+        match &self.way {
+            Way::EntryPoint(_) => false,
+            Way::Published(port) => table.publications.get(port).is_some_and(Published::is_transparent),
+        }
     }
 
     /// Where its datagrams go, by this table.

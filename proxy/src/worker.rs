@@ -21,6 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::access_log::{AccessLog, Lines};
 use crate::census::Census;
+use crate::datapath::Sources;
 use crate::deadline::{self, Moment, Wait};
 use crate::http::{self, EntryPoint, Pool, Roads};
 use crate::limits::LINES_WAIT;
@@ -88,6 +89,8 @@ pub(crate) struct Worker {
     tasks: Cell<usize>,
     /// The name of this host, for `X-Forwarded-Server`.
     pub(crate) host_name: String,
+    /// Which addresses connections of transparent ports leave with.
+    pub(crate) sources: Sources,
 }
 
 impl Worker {
@@ -126,6 +129,7 @@ impl Worker {
             log: None,
             tasks: Cell::new(0),
             host_name: "here".to_owned(),
+            sources: Sources::default(),
         };
         (Rc::new(worker), drain)
     }
@@ -166,6 +170,7 @@ pub(crate) struct Parts {
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) host_name: String,
     pub(crate) log: Option<AccessLog>,
+    pub(crate) sources: Sources,
 }
 
 /// Runs a worker on this thread. It ends when draining has begun and its last connection is done.
@@ -187,6 +192,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         log: parts.log.map(Lines::new),
         tasks: Cell::new(0),
         host_name: parts.host_name,
+        sources: parts.sources,
     });
     LocalSet::new().block_on(&runtime, serve(worker, parts.commands));
     Ok(())

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use portolan_config::Protocol;
+use portolan_config::{DataPath, Protocol};
 
 use super::conntrack::{self, Flow};
 use super::nft::{Count, Nft, read_listing};
-use super::plan::{Carried, Facts, plan};
-use super::{Travels, Wanted, host, script};
+use super::plan::{Carried, Facts, not_transparent, plan};
+use super::transparent::Transparent;
+use super::{Sources, Travels, Wanted, host, script};
 use crate::metrics::{Metrics, Scope, published_name};
 
 /// How often the host is looked at again, where nothing has changed that Portolan knows of.
@@ -29,6 +30,8 @@ pub(super) struct Kernel {
     sent_to: BTreeSet<(Protocol, u16, SocketAddr)>,
     /// Why the table could not be made, when that was tried last.
     failure: Option<String>,
+    transparent: Transparent,
+    sources: Sources,
 }
 
 struct Made {
@@ -39,7 +42,7 @@ struct Made {
 }
 
 impl Kernel {
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(metrics: Metrics, sources: Sources) -> Self {
         Self {
             metrics,
             facts: Facts::default(),
@@ -50,6 +53,8 @@ impl Kernel {
             scopes: BTreeMap::new(),
             sent_to: BTreeSet::new(),
             failure: None,
+            transparent: Transparent::default(),
+            sources,
         }
     }
 
@@ -61,8 +66,10 @@ impl Kernel {
             self.looked = Some(Instant::now());
         }
         let intact = self.look();
+        let (transparent, carried): (Vec<_>, Vec<_>) =
+            wanted.iter().partition(|wanted| wanted.asked == DataPath::Transparent);
         let plans: Vec<Result<Carried, String>> =
-            wanted.iter().map(|wanted| plan(wanted, &self.facts)).collect();
+            carried.iter().map(|wanted| plan(wanted, &self.facts)).collect();
         let ports: Vec<Carried> = plans.iter().filter_map(|plan| plan.clone().ok()).collect();
         if is_new || !intact || self.made.as_ref().map_or(!ports.is_empty(), |made| made.ports != ports) {
             self.put_in_place(ports);
@@ -70,13 +77,49 @@ impl Kernel {
         self.wanted = wanted.to_vec();
         self.end_flows();
         let mut travels = Vec::with_capacity(wanted.len());
-        for (wanted, plan) in wanted.iter().zip(plans) {
+        for (wanted, plan) in carried.into_iter().zip(plans) {
             let why = plan.err().or_else(|| self.failure.clone());
             let label = published_name(wanted.port.address.port, wanted.port.protocol);
             self.metrics.datapath.travels(&label, why.is_none());
-            travels.push(Travels { port: wanted.port, by_kernel: why.is_none(), why });
+            let by = if why.is_none() { DataPath::Nftables } else { DataPath::UserSpace };
+            travels.push(Travels { port: wanted.port, by, why });
+        }
+        let failure = self.arrange(&transparent).err();
+        for wanted in transparent {
+            let why = failure.clone().or_else(|| not_transparent(wanted, &self.facts));
+            let by = if why.is_none() { DataPath::Transparent } else { DataPath::UserSpace };
+            travels.push(Travels { port: wanted.port, by, why });
         }
         travels
+    }
+
+    /// Lets answers to clients of transparent ports be Portolan's.
+    fn arrange(&mut self, wanted: &[&Wanted]) -> Result<(), String> {
+        let is_wanted = wanted.iter().any(|wanted| not_transparent(wanted, &self.facts).is_none());
+        let Some(nft) = self.nft.as_ref().filter(|_| is_wanted) else {
+            self.sources.store(Vec::new());
+            if let Some(nft) = &self.nft {
+                self.transparent.remove(nft);
+            }
+            return Ok(());
+        };
+        match self.transparent.make(nft) {
+            Ok(repaired) => {
+                if repaired {
+                    tracing::warn!(
+                        "something else had taken away what transparent ports need; it is made again"
+                    );
+                    self.metrics.datapath.repairs.inc();
+                }
+                let networks = self.facts.bridges.iter().flat_map(|(_, networks)| networks).copied();
+                self.sources.store(networks.collect());
+                Ok(())
+            }
+            Err(why) => {
+                self.sources.store(Vec::new());
+                Err(why)
+            }
+        }
     }
 
     /// Sends no new connection on. Those there are need the table: without any, the kernel may stop to translate.
@@ -95,6 +138,10 @@ impl Kernel {
     /// Removes the table.
     pub(super) fn withdraw(mut self) {
         self.look();
+        self.sources.store(Vec::new());
+        if let Some(nft) = &self.nft {
+            self.transparent.remove(nft);
+        }
         if self.made.take().is_some()
             && let Some(nft) = &self.nft
             && let Err(why) = nft.run(&script::remove())

@@ -68,6 +68,22 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<Carried, String> {
     Ok(Carried { port: wanted.port, turns: [of_family(false), of_family(true)], bridges })
 }
 
+/// Why endpoints of the port can't see the client's own address.
+pub(super) fn not_transparent(wanted: &Wanted, facts: &Facts) -> Option<String> {
+    if facts.nothing.is_some() {
+        return facts.nothing.clone();
+    }
+    let stranger = wanted
+        .endpoints
+        .iter()
+        .find(|endpoint| endpoint.address.is_ipv6() || bridge_of(endpoint.address.ip(), facts).is_none())?;
+    Some(format!(
+        "{} at {} is on no bridge of this host for IPv4, so its answers would not come back this way",
+        stranger.name,
+        stranger.address.ip()
+    ))
+}
+
 fn bridge_of(ip: IpAddr, facts: &Facts) -> Option<&String> {
     let has = |(_, networks): &&(String, Vec<ipnet::IpNet>)| networks.iter().any(|net| net.contains(&ip));
     facts.bridges.iter().find(has).map(|(name, _)| name)

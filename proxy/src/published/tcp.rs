@@ -4,10 +4,12 @@
 //! the client speaks first and it is HTTP/1, the connection is followed request by request instead ([`super::follow`]):
 //! still the same bytes to the same endpoint, but when that endpoint leaves, the connection survives it.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
 
+use super::transparent::connect_from;
 use super::{Listening, follow};
 use crate::balancer::{Asker, Tried, pick};
 use crate::deadline::{Moment, sleep_until};
@@ -24,9 +26,10 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
     let _open_at_service = upstream.scope.open();
     let mut tried = Tried::default();
     let mut silent: Option<Pinned> = None;
+    let from = port.is_transparent(&worker).then(|| address_of(&client)).flatten();
     loop {
         let asker = asker(&client, &upstream);
-        let pinned = match (establish(&upstream, asker, &mut tried, &worker).await, silent.take()) {
+        let pinned = match (establish(&upstream, asker, from, &mut tried, &worker).await, silent.take()) {
             (Ok(pinned), _) => pinned,
             // Nobody else is there. What the last one did is passed on as it is, be it a close or half of one.
             (Err(_), Some(last)) => {
@@ -42,6 +45,11 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
             }
         };
         match first_words(&mut client, &pinned, &worker).await {
+            // Requests of several clients would share connections, which leave with one address each.
+            Speaker::Http(inbound) if from.is_some() => {
+                let early = Early { to_client: None, to_endpoint: inbound };
+                return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
+            }
             Speaker::Http(inbound) => {
                 return follow::serve(client, pinned, inbound, &port, upstream, &worker).await;
             }
@@ -68,14 +76,19 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
 pub(super) fn asker(client: &Stream, upstream: &Upstream) -> Asker {
     let by_hash = upstream.plan.hashes().is_some();
     // A client that is gone already is as good as any other.
-    let at = by_hash.then(|| client.with_tcp(|tcp| tcp.peer_addr().ok())).flatten().flatten();
-    at.map_or_else(Asker::default, |at| Asker::at(at.ip()))
+    let at = by_hash.then(|| address_of(client)).flatten();
+    at.map_or_else(Asker::default, Asker::at)
+}
+
+fn address_of(client: &Stream) -> Option<IpAddr> {
+    client.with_tcp(|tcp| tcp.peer_addr().ok()).flatten().map(|at| at.ip())
 }
 
 /// Connects to the next endpoint in turn that accepts.
 async fn establish(
     upstream: &Upstream,
     asker: Asker,
+    from: Option<IpAddr>,
     tried: &mut Tried,
     worker: &Worker,
 ) -> Result<Pinned, Reason> {
@@ -86,7 +99,11 @@ async fn establish(
         if tried.count() > 0 {
             worker.metrics.retried(&upstream.name);
         }
-        match connect(&target).await {
+        let connected = match from.and_then(|client| worker.sources.of(client, target.address)) {
+            Some(source) => connect_from(source, &target).await,
+            None => connect(&target).await,
+        };
+        match connected {
             Ok(endpoint) => {
                 target.counters.connections.inc();
                 return Ok(Pinned { target, endpoint });

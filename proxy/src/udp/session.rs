@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -53,6 +53,8 @@ pub(super) struct Sessions {
     /// By which table `leads_to` is.
     generation: Option<u64>,
     leads_to: Option<Arc<Datagrams>>,
+    /// Whether endpoints are to see the client's own address.
+    transparent: bool,
     /// Those whose clients were given others, until they are closed.
     leaving: VecDeque<(Moment, u32)>,
     taken: Vec<Taken>,
@@ -71,6 +73,7 @@ impl Sessions {
             most: UDP_SESSIONS_MAX,
             generation: None,
             leads_to: None,
+            transparent: false,
             leaving: VecDeque::new(),
             taken: Vec::with_capacity(BATCH),
             answers: Vec::with_capacity(BATCH),
@@ -184,6 +187,7 @@ impl Sessions {
         let table = self.worker.table();
         if self.generation != Some(table.generation) {
             self.leads_to = self.front.leads_to(&table);
+            self.transparent = self.front.is_transparent(&table);
             self.generation = Some(table.generation);
         }
     }
@@ -213,7 +217,9 @@ impl Sessions {
             return None;
         };
         let place = self.book.next_place();
-        let socket = match connect(target.address, &self.watched, place) {
+        let source =
+            self.transparent.then(|| self.worker.sources.of(peer.address.ip(), target.address)).flatten();
+        let socket = match connect(target.address, source, &self.watched, place) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::debug!(%error, "a UDP session can't begin");
@@ -272,9 +278,18 @@ impl Drop for Sessions {
     }
 }
 
-/// A socket that is connected to the endpoint, and watched.
-fn connect(endpoint: SocketAddr, watched: &OwnedFd, place: u32) -> io::Result<Socket> {
+/// A socket that is connected to the endpoint, and watched; from this address, where there is one.
+fn connect(
+    endpoint: SocketAddr,
+    source: Option<IpAddr>,
+    watched: &OwnedFd,
+    place: u32,
+) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(endpoint), Type::DGRAM.nonblocking().cloexec(), None)?;
+    if let Some(source) = source {
+        socket.set_ip_transparent_v4(true)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
     socket.connect(&endpoint.into())?;
     epoll::add(watched, &socket, epoll::EventData::new_u64(u64::from(place)), epoll::EventFlags::IN)?;
     Ok(socket)
