@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    # What makes the load: "wrk", "h2load", "handshakes", "websocket", or "memory" for none.
+    # What makes the load: "wrk", "h2load", "handshakes", "websocket", "datagrams", or "memory" for none.
     by: str
     # Which of a proxy's ports.
     port: str = "http"
@@ -28,6 +28,7 @@ class Case:
 
 SATURATION = "keep-alive 128 B"
 IDLE = "memory per idle connection"
+UDP = "UDP echo"
 ROUTERS = 1000
 MANY = "portolan, 1,000 routers"
 
@@ -49,6 +50,7 @@ CASES: dict[str, Case] = {
     "HTTP/2 x 32, h2c": Case("h2load", port="h2c", connections=4, streams=32),
     "WebSocket echo": Case("websocket", unit="message"),
     "published port 128 B": Case("wrk", port="tcp"),
+    UDP: Case("datagrams", port="udp", connections=64, unit="datagram"),
     "JSON log on, 128 B": Case("wrk", world="logged"),
     "JSON log on, fixed rate 60 %": Case("h2load", rate=0.6, world="logged"),
     "1,000 routers": Case("wrk", world="routers"),

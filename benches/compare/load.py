@@ -95,6 +95,11 @@ def websocket(port: int, connections: int, seconds: int) -> Load:
     return of_times(sorted(seen["took_us"]), seen["seconds"], seen["errors"])
 
 
+def datagrams(port: int, clients: int, seconds: int) -> Load:
+    seen = json.loads(run([sys.executable, HERE / "datagrams.py", "load", port, clients, seconds]))
+    return of_times(sorted(seen["took_us"]), seen["seconds"], seen["errors"])
+
+
 def of_times(took_us: list[int], seconds: float, errors: int) -> Load:
     def at(share: float) -> float:
         return took_us[min(int(len(took_us) * share), len(took_us) - 1)] / 1e3 if took_us else 0.0

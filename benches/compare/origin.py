@@ -1,4 +1,5 @@
-"""The origin: nginx with answers of several sizes, and an echo of WebSocket messages. Both on the load's core."""
+"""The origin: nginx with answers of several sizes, an echo of WebSocket messages, and one of datagrams. All on the
+load's core."""
 
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from proxies.base import ECHO, HOST, ECHO_HOST, LOAD_CORE, ORIGIN, pinned
+from proxies.base import ECHO, HOST, ECHO_HOST, LOAD_CORE, ORIGIN, UDP_ECHO, pinned
 
 SMALL = 128
 FILES = {"64k": 64 << 10, "1m": 1 << 20, "2m": 2 << 20}
@@ -52,6 +53,7 @@ http {{
     return [
         pinned(LOAD_CORE, ["nginx", "-c", config], folder / "origin.log"),
         pinned(LOAD_CORE, [sys.executable, HERE / "websocket.py", "serve", ECHO], folder / "echo.log"),
+        pinned(LOAD_CORE, [sys.executable, HERE / "datagrams.py", "serve", UDP_ECHO], folder / "datagrams.log"),
     ]
 
 

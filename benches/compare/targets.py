@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cases import IDLE, MANY, SATURATION
+from cases import IDLE, MANY, SATURATION, UDP
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ TARGETS = [
     Target("HTTP/2 x 32, TLS", ("haproxy", "nginx", "envoy"), "cost", 0.90),
     Target("HTTP/2 x 32, h2c", ("haproxy", "nginx", "envoy"), "cost", 0.90),
     Target("fixed rate, 70 %", ("haproxy",), "p99_ms", 1.0),
+    # Datagrams for each CPU-second, turned over as handshakes are.
+    Target(UDP, ("nginx",), "cost", 1 / 1.5),
     Target("1,000 routers", ("portolan",), "cost", 1.05, ours=MANY),
 ]
 WORDS = {"cost": "CPU", "user": "user CPU", "per_second": "per second", "p99_ms": "p99"}

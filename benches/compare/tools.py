@@ -43,6 +43,8 @@ def find(names: list[str], given: dict[str, str]) -> dict[str, str]:
         module = proxies.ALL[name]
         if hasattr(module, "APT") and name not in given:
             wanted[module.PROGRAM] = module.APT
+    if "nginx" in names and not proxies.nginx.STREAM.exists():
+        wanted["nginx's stream module"] = "libnginx-mod-stream"
     apt(wanted)
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:

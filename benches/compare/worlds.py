@@ -58,7 +58,7 @@ def stop(started: list[Proxy]) -> None:
 
 def check(proxy: Proxy) -> None:
     """Takes out of a proxy's ports what does not answer."""
-    probes = {"http": over_http, "tcp": over_http, "tls": over_tls, "h2c": over_h2c}
+    probes = {"http": over_http, "tcp": over_http, "tls": over_tls, "h2c": over_h2c, "udp": over_udp}
     if not eventually(lambda: over_http(proxy.ports["http"]), PATIENCE):
         proxy.notes.append("does not answer")
         proxy.ports.clear()
@@ -83,6 +83,17 @@ def over_http(port: int) -> bool:
             return answered(connection)
     except OSError:
         return False
+
+
+def over_udp(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(0.5)
+        client.connect(("127.0.0.1", port))
+        try:
+            client.send(b"there")
+            return client.recv(100) == b"there"
+        except OSError:
+            return False
 
 
 def over_tls(port: int) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PROXY_CORE, LOAD_CORE = 0, 1
-# The origin's two services, and the hosts by which a proxy tells them apart.
-ORIGIN, ECHO = 7000, 7001
+# The origin's services, and the hosts by which a proxy tells those of HTTP apart.
+ORIGIN, ECHO, UDP_ECHO = 7000, 7001, 7002
 HOST, ECHO_HOST = "bench.test", "ws.test"
 # Connections to the origin that a proxy keeps, at the least; more than any case's load has.
 KEPT = 256
@@ -41,6 +41,10 @@ class Ports:
     @property
     def h2c(self) -> int:
         return self.base + 4
+
+    @property
+    def udp(self) -> int:
+        return self.base + 5
 
     @property
     def admin(self) -> int:
@@ -77,7 +81,7 @@ class Setup:
 class Proxy:
     name: str
     process: subprocess.Popen
-    # By kind: "http", "h2c", "tls", "tcp". A kind that is not there is not had.
+    # By kind: "http", "h2c", "tls", "tcp", "udp". A kind that is not there is not had.
     ports: dict[str, int]
     # What it said when a kind could not be had.
     notes: list[str] = field(default_factory=list)

@@ -1,9 +1,13 @@
-"""nginx. It passes TCP on only with a module that Debian packs apart, so it has no published port here."""
+"""nginx. It passes datagrams on with a module that Debian packs apart; TCP it would, too, and is not asked to here."""
 
-from .base import ECHO, ECHO_HOST, KEPT, ORIGIN, PROXY_CORE, Proxy, Setup, pinned
+from pathlib import Path
+
+from .base import ECHO, ECHO_HOST, KEPT, ORIGIN, PROXY_CORE, UDP_ECHO, Proxy, Setup, pinned
 
 APT = "nginx"
 PROGRAM = "nginx"
+# Of the package libnginx-mod-stream.
+STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 def start(setup: Setup) -> Proxy:
@@ -22,9 +26,15 @@ def start(setup: Setup) -> Proxy:
     fields = """
         proxy_http_version 1.1; proxy_set_header Host $host;
         proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;"""
+    module, stream = "", ""
+    if STREAM.exists():
+        module = f"load_module {STREAM};"
+        stream = f"stream {{ server {{ listen 127.0.0.1:{ports.udp} udp; proxy_pass 127.0.0.1:{UDP_ECHO}; }} }}"
     config.write_text(f"""
+{module}
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
 events {{ worker_connections 8192; }}
+{stream}
 http {{
     log_format json escape=json '{{"ClientHost":"$remote_addr","time":"$time_iso8601","RequestMethod":"$request_method",'
         '"RequestHost":"$host","RequestPath":"$request_uri","RequestProtocol":"$server_protocol",'
@@ -54,4 +64,5 @@ http {{
     }}
 }}""")
     process = pinned(PROXY_CORE, [setup.program, "-c", config], folder / "nginx.log")
-    return Proxy("nginx", process, {"http": ports.http, "h2c": ports.h2c, "tls": ports.tls})
+    kinds = {"http": ports.http, "h2c": ports.h2c, "tls": ports.tls}
+    return Proxy("nginx", process, {**kinds, "udp": ports.udp} if stream else kinds)
