@@ -109,6 +109,7 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
 
     let (updates, received) = mpsc::channel(UPDATES_MAX);
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
+    tokio::spawn(proxy.checker().follow(snapshots.clone(), updates.clone()));
     // Whether it manages a Swarm is asked at once: nothing is served before its services are known, too.
     let swarm = wanted_swarm(source, settings).await;
     let (providers, demo) = observe(source, settings, swarm, &discovery_metrics, &updates);

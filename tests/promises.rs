@@ -12,6 +12,7 @@ mod draining;
 mod engine_restart;
 mod files;
 mod harness_works;
+mod health;
 mod lifecycle;
 mod metrics;
 mod middlewares;

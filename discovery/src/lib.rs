@@ -15,6 +15,7 @@ pub mod provider;
 pub mod registry;
 mod server_url;
 pub mod snapshot;
+mod verdict;
 
 pub use instance::{Binding, Instance, InstanceId, NetworkAddress, ServiceKey, State};
 pub use metrics::Metrics;
@@ -24,3 +25,4 @@ pub use snapshot::{
     Applied, Composite, Endpoint, EndpointKey, LayerFour, NamedPort, Publication, Router, Service, Snapshot,
     SourceStatus, Target, TcpRouter, TcpUpstream, UdpRouter, UdpUpstream, Upstream,
 };
+pub use verdict::{Judgement, Verdict};

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::chart::Addresses;
 use crate::instance::{Instance, InstanceId};
+use crate::verdict::Judgement;
 
 pub mod demo;
 pub mod docker;
@@ -54,6 +55,8 @@ pub enum Change {
     Remove(InstanceId),
     /// What the source has been told to do, whole: it takes the place of what it was told before.
     Configured(Box<Configured>),
+    /// A check found this of an endpoint, whoever observed that. It says nothing of its source.
+    Judged(Judgement),
     /// The source does not answer, for this reason. Its last word stands until the next `Reset`.
     Lost(String),
 }

@@ -15,6 +15,7 @@ use crate::chart::{self, Chart, Document, Policy, Sketch};
 use crate::instance::{Instance, InstanceId};
 use crate::provider::{Change, ProviderName, Update};
 use crate::snapshot::{Applied, Snapshot, SourceStatus};
+use crate::verdict::Verdicts;
 
 /// Updates taken in one batch, at most.
 const BATCH_MAX: usize = 1024;
@@ -29,7 +30,9 @@ pub struct Registry {
     policies: BTreeMap<ProviderName, Policy>,
     sources: BTreeMap<ProviderName, Source>,
     generation: u64,
+    /// As drawn, without what checks found.
     chart: Chart,
+    verdicts: Verdicts,
     applied: VecDeque<Applied>,
 }
 
@@ -51,6 +54,7 @@ impl Registry {
             sources,
             generation: 0,
             chart: Chart::default(),
+            verdicts: Verdicts::default(),
             applied: VecDeque::new(),
         }
     }
@@ -75,32 +79,10 @@ impl Registry {
 
     /// Takes one update, which arrived at `now`.
     pub fn apply(&mut self, update: Update, now: SystemTime) {
-        let source = self.sources.entry(update.provider.clone()).or_default();
-        let policy = self.policies.get(&update.provider).unwrap_or(&self.policy);
-        match update.change {
-            Change::Reset(instances) => {
-                let mut before = std::mem::take(&mut source.sketches);
-                for instance in instances {
-                    let sketch = sketch(&update.provider, instance, &mut before, policy);
-                    source.sketches.insert(sketch.instance.id.clone(), sketch);
-                }
-                source.last_sync = Some(now);
-                source.lost = None;
-            }
-            Change::Upsert(instance) => {
-                let sketch = sketch(&update.provider, *instance, &mut source.sketches, policy);
-                source.sketches.insert(sketch.instance.id.clone(), sketch);
-            }
-            Change::Remove(id) => {
-                source.sketches.remove(&id);
-            }
-            Change::Configured(configured) => {
-                source.document = Some(Document::new(&update.provider, &configured));
-                source.last_sync = Some(now);
-                source.lost = None;
-            }
-            // Its last word stands: an engine that restarts does not empty the table.
-            Change::Lost(reason) => source.lost = Some(reason),
+        if let Change::Judged(judgement) = update.change {
+            self.verdicts.take(judgement);
+        } else {
+            self.observe(&update.provider, update.change, now);
         }
         self.applied.push_back(Applied {
             generation: self.generation + 1,
@@ -112,13 +94,45 @@ impl Registry {
         }
     }
 
+    fn observe(&mut self, provider: &ProviderName, change: Change, now: SystemTime) {
+        let source = self.sources.entry(provider.clone()).or_default();
+        let policy = self.policies.get(provider).unwrap_or(&self.policy);
+        match change {
+            Change::Reset(instances) => {
+                let mut before = std::mem::take(&mut source.sketches);
+                for instance in instances {
+                    let sketch = sketch(provider, instance, &mut before, policy);
+                    source.sketches.insert(sketch.instance.id.clone(), sketch);
+                }
+                source.last_sync = Some(now);
+                source.lost = None;
+            }
+            Change::Upsert(instance) => {
+                let sketch = sketch(provider, *instance, &mut source.sketches, policy);
+                source.sketches.insert(sketch.instance.id.clone(), sketch);
+            }
+            Change::Remove(id) => {
+                source.sketches.remove(&id);
+            }
+            Change::Configured(configured) => {
+                source.document = Some(Document::new(provider, &configured));
+                source.last_sync = Some(now);
+                source.lost = None;
+            }
+            // Its last word stands: an engine that restarts does not empty the table.
+            Change::Lost(reason) => source.lost = Some(reason),
+            // Of no source.
+            Change::Judged(_) => {}
+        }
+    }
+
     /// Draws what is known now.
     pub fn snapshot(&mut self) -> Snapshot {
         self.generation += 1;
         let sketches = self.sources.values().flat_map(|source| source.sketches.values());
         let documents = self.sources.values().filter_map(|source| source.document.as_ref());
         self.chart = chart::draw(sketches, documents, &self.policy, &self.chart);
-        let chart = self.chart.clone();
+        let chart = self.verdicts.lay_over(self.chart.clone());
         let newest = self.generation;
         let snapshot = Snapshot {
             generation: newest,

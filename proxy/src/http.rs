@@ -47,7 +47,7 @@ pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect, exchange};
 pub(crate) use field::write_field;
 pub(crate) use forwarded::{is_alias, is_forwarding_field};
-pub(crate) use head::{RequestHead, fields, parse_request};
+pub(crate) use head::{RequestHead, fields, parse_request, parse_response};
 pub(crate) use peer::Peer;
 pub(crate) use pool::Pool;
 pub(crate) use roads::{Lane, Roads};

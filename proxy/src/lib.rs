@@ -17,6 +17,7 @@ mod budget;
 mod census;
 mod datapath;
 mod deadline;
+mod health;
 mod http;
 mod ledger;
 pub mod limits;
@@ -32,6 +33,7 @@ mod tls;
 mod udp;
 mod worker;
 
+pub use health::Checker;
 #[doc(hidden)]
 pub use http::Way;
 #[doc(hidden)]

@@ -11,6 +11,13 @@ pub(crate) const UNLIMITED: Duration = Duration::from_secs(u32::MAX as u64);
 /// From the first byte of a request head to its end; then 408. A slow *body* is not meant: see [`BODY_IDLE`].
 pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Health checks that ask at the same time; the others wait for their turn, so that ten thousand endpoints cost no more
+/// sockets than this.
+pub const CHECKS_AT_ONCE: usize = 256;
+
+/// The shortest interval of a health check, and of its deadline: none asks more often, whatever is written.
+pub const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(50);
+
 /// From the first byte of a TLS handshake with a client to its end; then the connection is closed.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

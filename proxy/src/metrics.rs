@@ -32,6 +32,7 @@ pub struct Metrics {
     endpoint_requests: IntCounterVec,
     endpoint_connections: IntCounterVec,
     endpoint_failures: IntCounterVec,
+    endpoint_check_up: IntGaugeVec,
     refusals: IntCounterVec,
     retries: IntCounterVec,
     /// What is counted of TLS.
@@ -110,6 +111,16 @@ impl Metrics {
                 "Connections that the endpoint refused or broke off",
                 &["service", "endpoint"],
             )?,
+            endpoint_check_up: registered(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "portolan_endpoint_check_up",
+                        "Whether the endpoint is up by the service's health checks: 1, or 0",
+                    ),
+                    &["service", "endpoint"],
+                )?,
+            )?,
             refusals: counter(
                 "portolan_refusals_total",
                 "Requests and connections that Portolan answered or closed itself, by reason",
@@ -158,6 +169,16 @@ impl Metrics {
             failures: self.endpoint_failures.with_label_values(&labels),
             labels: labels.map(str::to_owned),
         }
+    }
+
+    /// A check found that the endpoint is up, or not.
+    pub(crate) fn checked(&self, service: &str, endpoint: &str, up: bool) {
+        self.endpoint_check_up.with_label_values(&[service, endpoint]).set(up.into());
+    }
+
+    /// Nobody checks the endpoint any more.
+    pub(crate) fn forget_checked(&self, service: &str, endpoint: &str) {
+        let _ = self.endpoint_check_up.remove_label_values(&[service, endpoint]);
     }
 
     pub(crate) fn refused(&self, entry_point: &str, reason: Reason) {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::access_log::AccessLog;
 use crate::datapath::{DataPaths, Sources};
+use crate::health::Checker;
 use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
@@ -189,6 +190,11 @@ impl Proxy {
         self.leaving = still_running(snapshot);
         self.metrics.last_compile.set(seconds_since_epoch());
         faults
+    }
+
+    /// Who checks endpoints, on whatever thread it is run.
+    pub fn checker(&self) -> Checker {
+        Checker::new(self.tls.front(), self.metrics.clone())
     }
 
     /// Opens and closes published ports as the table has them, and tries again those that could not be opened. Gives

@@ -28,6 +28,8 @@ mod early_answers;
 mod entry_points;
 #[path = "engine/fields.rs"]
 mod fields;
+#[path = "engine/health.rs"]
+mod health;
 #[path = "engine/http10.rs"]
 mod http10;
 #[path = "engine/http2.rs"]

@@ -8,7 +8,7 @@ use super::value::{Span, StatusRange};
 
 mod own;
 
-pub use own::HashBy;
+pub use own::{HashBy, Initial, Panic};
 
 /// `http.services.<name>`: one of the five kinds, and middlewares of its own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -150,6 +150,8 @@ pub struct LoadBalancer {
     pub hash_by: HashBy,
     /// Portolan's own: how long a new server gets less than its share.
     pub slow_start: Span,
+    /// Portolan's own: who serves when nobody is healthy.
+    pub panic: Panic,
 }
 
 impl Default for LoadBalancer {
@@ -165,6 +167,7 @@ impl Default for LoadBalancer {
             servers_transport: String::new(),
             hash_by: HashBy::default(),
             slow_start: Span::default(),
+            panic: Panic::default(),
         }
     }
 }
@@ -294,6 +297,12 @@ pub struct HealthCheck {
     pub follow_redirects: bool,
     /// Fields sent along.
     pub headers: BTreeMap<String, String>,
+    /// Portolan's own: good answers in a row until one that is down is up.
+    pub rise: u32,
+    /// Portolan's own: bad answers in a row until one that is up is down.
+    pub fall: u32,
+    /// Portolan's own: what a server is taken for before its first answer.
+    pub initial: Initial,
 }
 
 impl Default for HealthCheck {
@@ -311,6 +320,9 @@ impl Default for HealthCheck {
             hostname: String::new(),
             follow_redirects: true,
             headers: BTreeMap::new(),
+            rise: 1,
+            fall: 1,
+            initial: Initial::default(),
         }
     }
 }
@@ -324,6 +336,8 @@ pub enum HealthCheckMode {
     Http,
     /// By gRPC's health protocol.
     Grpc,
+    /// Portolan's own: whether they take connections.
+    Tcp,
 }
 
 /// `passiveHealthCheck`: servers are judged by their answers.

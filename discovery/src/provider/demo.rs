@@ -190,7 +190,7 @@ impl Demo {
             Change::Upsert(instance) => {
                 self.metrics.events.with_label_values(&[&*provider.0, instance.state.as_str()]).inc();
             }
-            Change::Remove(_) | Change::Lost(_) | Change::Configured(_) => {}
+            Change::Remove(_) | Change::Lost(_) | Change::Configured(_) | Change::Judged(_) => {}
         }
     }
 

@@ -60,7 +60,7 @@ pub(crate) struct RequestHead<'h, 'b> {
 
 /// The head of an answer.
 #[derive(Debug)]
-pub(super) struct ResponseHead<'h, 'b> {
+pub(crate) struct ResponseHead<'h, 'b> {
     /// Bytes it takes.
     pub length: usize,
     /// The status code.
@@ -141,7 +141,7 @@ pub(super) fn parse_request_within<'h, 'b>(
 }
 
 /// Reads the head of an answer to a request of this method; `None` while it is not whole.
-pub(super) fn parse_response<'h, 'b>(
+pub(crate) fn parse_response<'h, 'b>(
     bytes: &'b [u8],
     room: &'h mut Fields<'b>,
     method: Method,

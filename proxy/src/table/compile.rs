@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use portolan_config::dynamic::service::Panic;
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::Scheme;
 use portolan_config::{Fault, ListenAddress, Protocol};
-use portolan_discovery::{self as discovery, Snapshot};
+use portolan_discovery::{self as discovery, Snapshot, State};
 
 use super::chains::Chains;
 use super::composite;
@@ -99,6 +100,8 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     let reach = Reach::of(&upstream.transport);
     let mut available = Vec::with_capacity(upstream.targets.len());
     let mut states: Vec<(&'static str, usize)> = Vec::new();
+    let whoever = upstream.balancing.panic == Panic::Any
+        && !upstream.targets.iter().any(|target| serves(&target.endpoint, false) && target.weight > 0);
     for (target, account) in upstream.targets.iter().zip(kept.targets) {
         let endpoint = &target.endpoint;
         let word = if target.weight == 0 { "without weight" } else { endpoint.state.as_str() };
@@ -106,7 +109,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
             Some((_, count)) => *count += 1,
             None => states.push((word, 1)),
         }
-        let may_serve = endpoint.is_available() && target.weight > 0;
+        let may_serve = serves(endpoint, whoever) && target.weight > 0;
         let Some(address) = endpoint.address().filter(|_| may_serve) else {
             account.load.cool();
             continue;
@@ -136,6 +139,12 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
         budget: kept.budget,
         scope: kept.scope,
     }
+}
+
+/// Whether an endpoint is given work; where `whoever` runs is better than nobody, also one that is not healthy.
+fn serves(endpoint: &discovery::Endpoint, whoever: bool) -> bool {
+    let unhealthy = endpoint.state == State::Unhealthy && endpoint.address().is_some();
+    endpoint.is_available() || (whoever && unhealthy)
 }
 
 /// The cookie of an upstream, where it has one. It stands for the instance, except where a URL was written that stands for

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::servers::Speaker;
 use crate::stream::Stream;
@@ -19,10 +20,21 @@ impl Speaker {
         address: IpAddr,
         offer_http2: bool,
     ) -> io::Result<(Stream, bool)> {
-        let name = self.name_of(host, address);
-        let config = if offer_http2 { &self.any_version } else { &self.http1 };
-        let session = TlsConnector::from(config.clone()).connect(name, tcp).await?;
+        let session = self.session(tcp, host, address, offer_http2).await?;
         let chosen = session.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((Stream::tls(session), chosen))
+    }
+
+    /// The same, for who is no worker.
+    pub(crate) async fn session(
+        &self,
+        tcp: TcpStream,
+        host: &str,
+        address: IpAddr,
+        offer_http2: bool,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = self.name_of(host, address);
+        let config = if offer_http2 { &self.any_version } else { &self.http1 };
+        TlsConnector::from(config.clone()).connect(name, tcp).await
     }
 }

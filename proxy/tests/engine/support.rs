@@ -21,7 +21,7 @@ use std::time::Duration;
 pub(crate) use link::Link;
 pub(crate) use origin::{Origin, Reply, Seen, Then, ok};
 pub(crate) use wire::{Answer, End, Wire};
-pub(crate) use world::{World, place};
+pub(crate) use world::{Checks, World, place};
 
 /// After this long, what was waited for is not coming.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! What Portolan has for a load balancer beside what Traefik has: by what requests are hashed, slow starts.
+//! What Portolan has for a load balancer beside what Traefik has.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -31,6 +31,28 @@ impl HashBy {
             )),
         }
     }
+}
+
+/// `healthCheck.initial`: what a server is taken for before its first answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initial {
+    /// It is given work, as Traefik does it.
+    #[default]
+    Up,
+    /// It has to answer first.
+    Unknown,
+}
+
+/// `panic`: who serves when no server is healthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Panic {
+    /// Nobody: requests are answered 503.
+    #[default]
+    Refuse,
+    /// All that run, unhealthy as they are.
+    Any,
 }
 
 impl<'de> Deserialize<'de> for HashBy {

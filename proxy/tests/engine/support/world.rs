@@ -12,13 +12,15 @@ use portolan_config::settings::EntryPoint;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{Fault, Protocol, Publish, Rule};
 use portolan_discovery::{
-    Composite, Endpoint, EndpointKey, Instance, InstanceId, ProviderName, Publication, Router, ServiceKey,
-    Snapshot, State, Target, Upstream,
+    Change, Composite, Endpoint, EndpointKey, Instance, InstanceId, Judgement, LayerFour, ProviderName,
+    Publication, Router, ServiceKey, Snapshot, State, Target, Update, Upstream,
 };
 use portolan_proxy::{Metrics, Proxy, ProxySettings};
 use prometheus::{Registry, TextEncoder};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
-use super::{Wire, until};
+use super::{Wire, soon, until};
 
 /// A running proxy: the entry point `web`, two workers, one service `app@test` for the host `a.test`.
 pub(crate) struct World {
@@ -133,6 +135,22 @@ impl World {
     /// From now on, `app@test` is at these places, and requests are spread over them like this.
     pub(crate) fn spread(&mut self, targets: Vec<Target>, balancing: LoadBalancer) {
         self.spread_as("app@test", targets, balancing);
+    }
+
+    /// From now on, this is the side of layer 4.
+    pub(crate) fn layer_four(&mut self, layer_four: LayerFour) {
+        self.snapshot.layer_four = Arc::new(layer_four);
+        self.apply();
+    }
+
+    /// Who checks what is served here.
+    pub(crate) fn checks(&self) -> Checks {
+        let (snapshots, watched) = watch::channel(Arc::default());
+        let (updates, told) = mpsc::channel(64);
+        let checker = tokio::spawn(self.proxy.checker().follow(watched, updates)).abort_handle();
+        let checks = Checks { snapshots, told, checker };
+        checks.follow(self);
+        checks
     }
 
     /// From now on, this service sends to others.
@@ -327,6 +345,34 @@ impl World {
     /// Begins draining; the future ends with the last connection.
     pub(crate) fn drain(self) -> impl Future<Output = ()> {
         self.proxy.drain()
+    }
+}
+
+/// Checks of endpoints, and what they tell.
+pub(crate) struct Checks {
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    told: mpsc::Receiver<Update>,
+    checker: AbortHandle,
+}
+
+impl Drop for Checks {
+    fn drop(&mut self) {
+        self.checker.abort();
+    }
+}
+
+impl Checks {
+    /// Goes on with what the world is now.
+    pub(crate) fn follow(&self, world: &World) {
+        self.snapshots.send_replace(Arc::new(world.snapshot.clone()));
+    }
+
+    /// The next word.
+    pub(crate) async fn next(&mut self) -> Judgement {
+        match soon("a judgement", self.told.recv()).await.expect("the checker runs").change {
+            Change::Judged(judgement) => judgement,
+            other => panic!("{other:?}"),
+        }
     }
 }
 

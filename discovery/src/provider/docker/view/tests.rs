@@ -31,7 +31,7 @@ fn told(effects: &Effects) -> Vec<String> {
             Change::Upsert(instance) => format!("{} {}", instance.state, instance.networks.len()),
             Change::Remove(_) => "gone".to_owned(),
             Change::Reset(all) => format!("reset {}", all.len()),
-            other @ (Change::Lost(_) | Change::Configured(_)) => panic!("{other:?}"),
+            other @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_)) => panic!("{other:?}"),
         })
         .collect()
 }

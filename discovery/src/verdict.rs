@@ -1,0 +1,308 @@
+//! What checks found of endpoints, laid over the chart: whoever steers by it, traffic and names alike, sees one state of
+//! each endpoint, with the reason.
+//!
+//! An endpoint is as well as the worst that is said of it: first by its provider, then by whoever checks it. A verdict is
+//! of one life of an instance, so that neither a new table nor new labels make anybody healthy, and who comes back at an
+//! address starts anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::chart::Chart;
+use crate::instance::State;
+use crate::snapshot::{
+    Endpoint, EndpointKey, LayerFour, Service, Target, TcpUpstream, UdpUpstream, Upstream,
+};
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It serves.
+    Up,
+    /// It was not asked yet, and is to be given no work before.
+    Unknown,
+    /// It does not serve, for this reason: `GET /health: 503 (expected 200 to 399)`.
+    Down(String),
+}
+
+/// One word of a check on an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The endpoint.
+    pub endpoint: EndpointKey,
+    /// Which check: several may look at one endpoint.
+    pub check: Arc<str>,
+    /// What it found; `None` where it looks no longer.
+    pub verdict: Option<Verdict>,
+}
+
+/// All that checks have said and not taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    /// What is not well, by endpoint and check; who is up is not in it.
+    bad: BTreeMap<EndpointKey, BTreeMap<Arc<str>, Verdict>>,
+    endpoints: HashMap<EndpointKey, Laid<Endpoint>>,
+    services: HashMap<String, Laid<Service>>,
+    upstreams: HashMap<String, Laid<Upstream>>,
+}
+
+/// Something of the chart, and what it is with verdicts laid over it; the same for as long as both are.
+#[derive(Debug)]
+struct Laid<T> {
+    drawn: Arc<T>,
+    shown: Arc<T>,
+}
+
+impl Verdicts {
+    /// Takes a word.
+    pub(crate) fn take(&mut self, judgement: Judgement) {
+        let Judgement { endpoint, check, verdict } = judgement;
+        self.endpoints.remove(&endpoint);
+        match verdict {
+            Some(verdict @ (Verdict::Unknown | Verdict::Down(_))) => {
+                self.bad.entry(endpoint).or_default().insert(check, verdict);
+            }
+            Some(Verdict::Up) | None => {
+                if let Some(checks) = self.bad.get_mut(&endpoint) {
+                    checks.remove(&check);
+                    if checks.is_empty() {
+                        self.bad.remove(&endpoint);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The chart with what is known laid over it.
+    pub(crate) fn lay_over(&mut self, mut chart: Chart) -> Chart {
+        if self.bad.is_empty() {
+            self.endpoints.clear();
+            self.services.clear();
+            self.upstreams.clear();
+            return chart;
+        }
+        let mut services = std::mem::take(&mut self.services);
+        for service in &mut chart.services {
+            let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| self.shown(endpoint)).collect();
+            let same = endpoints.iter().zip(&service.endpoints).all(|(a, b)| Arc::ptr_eq(a, b));
+            let before = services.remove(&service.name);
+            if same {
+                continue;
+            }
+            let laid = before.filter(|laid| {
+                Arc::ptr_eq(&laid.drawn, service)
+                    && laid.shown.endpoints.iter().zip(&endpoints).all(|(a, b)| Arc::ptr_eq(a, b))
+            });
+            let laid = laid.unwrap_or_else(|| Laid {
+                drawn: service.clone(),
+                shown: Arc::new(Service { endpoints, ..Service::clone(service) }),
+            });
+            let name = service.name.clone();
+            *service = laid.shown.clone();
+            self.services.insert(name, laid);
+        }
+        let mut upstreams = std::mem::take(&mut self.upstreams);
+        for upstream in &mut chart.upstreams {
+            let before = upstreams.remove(&upstream.name);
+            let Some(targets) = self.laid_over(&upstream.targets) else { continue };
+            let laid = before.filter(|laid| {
+                let same = |(a, b): (&Target, &Target)| Arc::ptr_eq(&a.endpoint, &b.endpoint);
+                Arc::ptr_eq(&laid.drawn, upstream) && laid.shown.targets.iter().zip(&targets).all(same)
+            });
+            let laid = laid.unwrap_or_else(|| Laid {
+                drawn: upstream.clone(),
+                shown: Arc::new(Upstream { targets, ..Upstream::clone(upstream) }),
+            });
+            let name = upstream.name.clone();
+            *upstream = laid.shown.clone();
+            self.upstreams.insert(name, laid);
+        }
+        chart.layer_four = self.layer_four(&chart.layer_four);
+        chart
+    }
+
+    /// The same targets, unless all are as drawn.
+    fn laid_over(&mut self, targets: &[Target]) -> Option<Vec<Target>> {
+        if !targets.iter().any(|target| self.bad.contains_key(&target.endpoint.key)) {
+            return None;
+        }
+        let shown = |target: &Target| Target { endpoint: self.shown(&target.endpoint), ..target.clone() };
+        Some(targets.iter().map(shown).collect())
+    }
+
+    fn layer_four(&mut self, drawn: &Arc<LayerFour>) -> Arc<LayerFour> {
+        let mut shown = None;
+        for (name, upstream) in &drawn.tcp_upstreams {
+            if let TcpUpstream::Targets { targets, .. } = &**upstream
+                && let Some(laid) = self.laid_over(targets)
+            {
+                let mut upstream = TcpUpstream::clone(upstream);
+                if let TcpUpstream::Targets { targets, .. } = &mut upstream {
+                    *targets = laid;
+                }
+                let shown = shown.get_or_insert_with(|| LayerFour::clone(drawn));
+                shown.tcp_upstreams.insert(name.clone(), Arc::new(upstream));
+            }
+        }
+        for (name, upstream) in &drawn.udp_upstreams {
+            if let UdpUpstream::Targets(targets) = &**upstream
+                && let Some(laid) = self.laid_over(targets)
+            {
+                let shown = shown.get_or_insert_with(|| LayerFour::clone(drawn));
+                shown.udp_upstreams.insert(name.clone(), Arc::new(UdpUpstream::Targets(laid)));
+            }
+        }
+        shown.map_or_else(|| drawn.clone(), Arc::new)
+    }
+
+    /// The endpoint as it is known by now.
+    fn shown(&mut self, drawn: &Arc<Endpoint>) -> Arc<Endpoint> {
+        let Some(checks) = self.bad.get(&drawn.key) else { return drawn.clone() };
+        // What its provider says goes first: who is stopped is not unhealthy.
+        if !drawn.is_available() {
+            return drawn.clone();
+        }
+        if let Some(laid) = self.endpoints.get(&drawn.key)
+            && Arc::ptr_eq(&laid.drawn, drawn)
+        {
+            return laid.shown.clone();
+        }
+        let down: Vec<&str> = checks
+            .values()
+            .filter_map(
+                |verdict| if let Verdict::Down(reason) = verdict { Some(reason.as_str()) } else { None },
+            )
+            .collect();
+        let (state, reason) = match down[..] {
+            [] => (State::Starting, "not checked yet".to_owned()),
+            _ => (State::Unhealthy, down.join("; ")),
+        };
+        let shown = Arc::new(Endpoint { state, reason, ..Endpoint::clone(drawn) });
+        let laid = Laid { drawn: drawn.clone(), shown: shown.clone() };
+        self.endpoints.insert(drawn.key.clone(), laid);
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use portolan_config::Protocol;
+
+    use super::*;
+    use crate::instance::{Instance, InstanceId, Port, ServiceKey};
+    use crate::provider::{Change, ProviderName, Update};
+    use crate::snapshot::Snapshot;
+    use crate::{Registry, chart::Policy};
+
+    fn instance(name: &str, state: State) -> Instance {
+        Instance {
+            id: InstanceId::new(name),
+            name: name.to_owned(),
+            service: ServiceKey::Label("app".to_owned()),
+            labels: BTreeMap::new(),
+            networks: vec![crate::instance::NetworkAddress {
+                network: "n".to_owned(),
+                endpoint_id: format!("{name}-1"),
+                ipv4: Some([10, 0, 0, 1].into()),
+                ipv6: None,
+                aliases: Vec::new(),
+                reached: true,
+            }],
+            ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
+            bindings: Vec::new(),
+            virtual_host: BTreeMap::new(),
+            state,
+            reason: "running".to_owned(),
+            since: SystemTime::UNIX_EPOCH,
+            created: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    fn apply(registry: &mut Registry, change: Change) -> Snapshot {
+        let provider = ProviderName::new("docker");
+        let update = Update { provider, observed_at: std::time::Instant::now(), change };
+        registry.apply(update, SystemTime::now());
+        registry.snapshot()
+    }
+
+    fn judged(snapshot: &Snapshot, name: &str, check: &str, verdict: Option<Verdict>) -> Change {
+        let endpoints = snapshot.services.iter().flat_map(|service| &service.endpoints);
+        let endpoint = endpoints.map(|endpoint| &endpoint.key).find(|key| key.instance.short() == name);
+        Change::Judged(Judgement { endpoint: endpoint.unwrap().clone(), check: check.into(), verdict })
+    }
+
+    fn states(snapshot: &Snapshot) -> Vec<(State, String)> {
+        let told = |endpoint: &Endpoint| (endpoint.state, endpoint.reason.clone());
+        let of_service: Vec<_> =
+            snapshot.services[0].endpoints.iter().map(|endpoint| told(endpoint)).collect();
+        let of_upstream: Vec<_> =
+            snapshot.upstreams[0].targets.iter().map(|target| told(&target.endpoint)).collect();
+        assert_eq!(of_service, of_upstream, "traffic and names see the same");
+        of_service
+    }
+
+    fn down(reason: &str) -> Verdict {
+        Verdict::Down(reason.to_owned())
+    }
+
+    fn both() -> (Registry, Snapshot) {
+        let policy = Policy { exposed_by_default: true, ..Policy::default() };
+        let mut registry = Registry::new(policy, [ProviderName::new("docker")]);
+        let all = vec![instance("a", State::Ready), instance("b", State::Ready)];
+        let snapshot = apply(&mut registry, Change::Reset(all));
+        (registry, snapshot)
+    }
+
+    fn ready() -> (State, String) {
+        (State::Ready, "running".to_owned())
+    }
+
+    #[test]
+    fn what_is_down_is_unhealthy_for_traffic_and_names_with_the_reason() {
+        let (mut registry, snapshot) = both();
+        let snapshot = apply(&mut registry, judged(&snapshot, "a", "x", Some(down("GET /: 500"))));
+        let unhealthy = (State::Unhealthy, "GET /: 500".to_owned());
+        assert_eq!(states(&snapshot), [unhealthy.clone(), ready()]);
+        let more = apply(&mut registry, judged(&snapshot, "a", "y", Some(down("refused"))));
+        assert_eq!(states(&more)[0].1, "GET /: 500; refused");
+        let less = apply(&mut registry, judged(&snapshot, "a", "y", Some(Verdict::Up)));
+        assert_eq!(states(&less), [unhealthy, ready()]);
+        let gone = apply(&mut registry, judged(&snapshot, "a", "x", None));
+        assert_eq!(states(&gone), [ready(), ready()]);
+    }
+
+    #[test]
+    fn neither_a_list_nor_new_labels_make_anybody_healthy_but_another_life_does() {
+        let (mut registry, snapshot) = both();
+        apply(&mut registry, judged(&snapshot, "a", "x", Some(down("no"))));
+        let mut labelled = instance("a", State::Ready);
+        labelled.labels.insert("portolan.dns.names".to_owned(), "other".to_owned());
+        let all = vec![labelled, instance("b", State::Ready)];
+        assert_eq!(states(&apply(&mut registry, Change::Reset(all)))[0].0, State::Unhealthy);
+        let mut restarted = instance("a", State::Ready);
+        restarted.networks[0].endpoint_id = "a-2".to_owned();
+        let snapshot = apply(&mut registry, Change::Upsert(Box::new(restarted)));
+        assert_eq!(states(&snapshot), [ready(), ready()]);
+    }
+
+    #[test]
+    fn what_the_provider_says_goes_first_and_unknown_is_not_ready() {
+        let (mut registry, snapshot) = both();
+        let snapshot = apply(&mut registry, judged(&snapshot, "a", "x", Some(Verdict::Unknown)));
+        assert_eq!(states(&snapshot)[0], (State::Starting, "not checked yet".to_owned()));
+        let snapshot = apply(&mut registry, Change::Upsert(Box::new(instance("a", State::Draining))));
+        assert_eq!(states(&snapshot)[0].0, State::Draining);
+    }
+
+    #[test]
+    fn parts_that_are_as_they_were_are_the_same() {
+        let (mut registry, snapshot) = both();
+        let one = apply(&mut registry, judged(&snapshot, "a", "x", Some(down("no"))));
+        let two = apply(&mut registry, Change::Upsert(Box::new(instance("b", State::Ready))));
+        assert!(Arc::ptr_eq(&one.upstreams[0], &two.upstreams[0]));
+        assert!(Arc::ptr_eq(&one.services[0], &two.services[0]));
+        assert!(!Arc::ptr_eq(&one.upstreams[0], &snapshot.upstreams[0]));
+    }
+}
