@@ -13,8 +13,9 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portolan_config::{ListenAddress, Settings};
+use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::provider::demo::DemoControl;
+use portolan_proxy::Inherited;
 use prometheus::{Encoder, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -50,7 +51,15 @@ pub enum Shown {
 }
 
 /// Takes the admin address, which `option` says. Another Portolan that has it is found out, as the port is not shared.
-pub fn bind(address: ListenAddress, option: &str) -> io::Result<std::net::TcpListener> {
+pub fn bind(
+    address: ListenAddress,
+    option: &str,
+    inherited: &mut Inherited,
+) -> io::Result<std::net::TcpListener> {
+    if let Some(socket) = inherited.take(address, Protocol::Tcp).into_iter().next() {
+        socket.set_nonblocking(true)?;
+        return Ok(socket.into());
+    }
     let listener = std::net::TcpListener::bind(address.socket()).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => io::Error::new(
             error.kind(),
@@ -120,7 +129,7 @@ impl Admin {
             "/ping" => self.ping(),
             "/readyz" | "/healthz" => self.ready(),
             "/metrics" => self.metrics(),
-            "/api/snapshot" => json(&chart::snapshot(&self.status, &self.settings)),
+            "/api/snapshot" => json(&chart::snapshot(&self.status)),
             "/api/resolve" => self.resolve(request.uri().query().unwrap_or_default()),
             "/api/version" => json(&crate::command::version::as_json()),
             _ => match replica {

@@ -56,6 +56,10 @@ pub struct RunOptions {
     /// `auto` shows the demo where no engine answers; `docker` waits for the engine.
     #[arg(long, value_enum, env = "PORTOLAN_SOURCE", default_value_t = Source::Docker)]
     pub source: Source,
+    /// Take over from a running Portolan with the same admin address, if there is one: with its sockets, so that no
+    /// connection is refused
+    #[arg(long, env = "PORTOLAN_TAKEOVER", value_parser = clap::builder::FalseyValueParser::new())]
+    pub takeover: bool,
     #[command(flatten)]
     pub settings: SettingsOptions,
 }
@@ -133,6 +137,9 @@ pub struct SettingsOptions {
     /// How long connections may go on after the first SIGTERM [default: 10s]
     #[arg(long, value_name = "DURATION", env = "PORTOLAN_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<String>,
+    /// How long connections may go on after another process has taken over [default: 1h]
+    #[arg(long, value_name = "DURATION", env = "PORTOLAN_TAKEOVER_TIMEOUT")]
+    pub takeover_timeout: Option<String>,
     /// Where requests to entry points are logged: `stdout`, a file, or `off` [default: off]
     #[arg(long, value_name = "TARGET", env = "PORTOLAN_ACCESS_LOG")]
     pub access_log: Option<String>,
@@ -242,7 +249,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 37, "{seen:?}");
+        assert_eq!(seen.len(), 39, "{seen:?}");
     }
 
     #[test]

@@ -15,11 +15,15 @@ mod banner;
 mod cli;
 mod command;
 mod gather;
+mod handover;
+mod life;
 mod limits;
 mod logging;
+mod manager;
+mod reload;
 mod run;
+mod signals;
 mod steer;
-mod stop;
 
 use cli::{Command, Source};
 
@@ -38,8 +42,8 @@ fn main() -> ExitCode {
         }
     };
     let done = match &gathered.cli.command {
-        Command::Run(options) => run::run(&gathered, options.source),
-        Command::Demo(_) => run::run(&gathered, Source::Demo),
+        Command::Run(options) => run::run(&gathered, options.source, options.takeover),
+        Command::Demo(_) => run::run(&gathered, Source::Demo, false),
         Command::Check(options) => command::check::check(&gathered, options),
         Command::Ps(options) => command::ps::ps(&gathered, options),
         Command::Resolve(options) => command::resolve::resolve(&gathered, options),

@@ -1,9 +1,10 @@
 //! `portolan run` and `portolan demo`: joins the parts, serves until told to stop.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portolan_config::{ListenAddress, Protocol, Settings};
@@ -15,25 +16,34 @@ use portolan_discovery::provider::internal::{Internal, InternalPath};
 use portolan_discovery::{Provider, Registry, Snapshot, Update};
 use portolan_dns as dns;
 use portolan_proxy::access_log::{AccessLog, Writer};
-use portolan_proxy::{Proxy, ProxySettings};
+use portolan_proxy::{Inherited, Proxy, ProxySettings};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{self, Admin, Shown};
 use crate::banner;
 use crate::cli::Source;
 use crate::gather::{self, Gathered};
+use crate::handover::{self, Takeover};
+use crate::life::Life;
 use crate::limits;
 use crate::logging;
-use crate::steer::{Status, Steering};
-use crate::stop::StopSignals;
+use crate::manager;
+use crate::signals::Signals;
+use crate::steer::{Order, Status, Steering};
 
 /// Updates that may wait for the registry; a provider that is faster than that waits.
 const UPDATES_MAX: usize = 4096;
+/// Orders that may wait for the one who steers.
+const ORDERS_MAX: usize = 16;
+/// How long a process that was started by the service manager for a client lets that wait for the first complete list.
+const ACTIVATED_WAIT: Duration = Duration::from_secs(10);
 /// Replicas of the demo's service.
 const DEMO_REPLICAS: usize = 3;
 
 /// Serves what the engine runs, or the demo.
-pub fn run(gathered: &Gathered, source: Source) -> Result<ExitCode, String> {
+pub fn run(gathered: &Gathered, source: Source, takeover: bool) -> Result<ExitCode, String> {
+    // Before any thread is started: it takes variables out of the environment.
+    let given = manager::sockets();
     let settings = gathered.settings().map_err(|faults| gather::lines(&faults))?;
     logging::start(&settings.log)?;
     say_what_was_read(gathered);
@@ -43,7 +53,7 @@ pub fn run(gathered: &Gathered, source: Source) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime can't start: {error}"))?;
-    runtime.block_on(serve_until_stopped(&settings, source))
+    runtime.block_on(serve_until_stopped(&settings, source, given, takeover))
 }
 
 /// Which file was read, and what of the settings asks for nothing.
@@ -70,24 +80,40 @@ fn say_what_was_read(gathered: &Gathered) {
     }
 }
 
-async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<ExitCode, String> {
-    let mut signals = StopSignals::listen().map_err(|error| format!("signals can't be had: {error}"))?;
+async fn serve_until_stopped(
+    settings: &Settings,
+    source: Source,
+    given: Vec<OwnedFd>,
+    takeover: bool,
+) -> Result<ExitCode, String> {
+    let signals = Signals::listen().map_err(|error| format!("signals can't be had: {error}"))?;
     let source = choose(source, settings).await?;
     let registry = prometheus::Registry::new();
     let fault = |error: prometheus::Error| format!("metrics can't be registered: {error}");
     let discovery_metrics = portolan_discovery::Metrics::register(&registry).map_err(fault)?;
     let proxy_metrics = portolan_proxy::Metrics::register(&registry).map_err(fault)?;
     let status = Arc::new(Status::new());
+    status.entry_points.store(Arc::new(settings.entry_points.clone()));
     admin::metrics::register(&registry, &status).map_err(fault)?;
 
+    let is_awaited = !given.is_empty();
+    let (takeover, mut inherited) = inherit(settings, given, takeover)?;
     // Every socket is had before anything is served: nothing is left half started.
-    let admin_listener = admin::bind(settings.admin, "--admin-address")
+    let admin_listener = admin::bind(settings.admin, "--admin-address", &mut inherited)
         .map_err(|error| format!("the admin address can't be had: {}: {error}", settings.admin))?;
-    let traefik_listener = bind_traefik(settings)?;
+    let traefik_listener = bind_traefik(settings, &mut inherited)?;
+    let handle = |listener: &std::net::TcpListener| listener.try_clone().map(OwnedFd::from);
+    let mut sockets = [Some(&admin_listener), traefik_listener.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(handle)
+        .collect::<io::Result<Vec<OwnedFd>>>()
+        .map_err(|error| error.to_string())?;
     let (zone, name_server) = match &settings.dns {
         None => (None, None),
         Some(dns_settings) => {
-            let (zone, server) = bind_dns(dns_settings, &registry)?;
+            let (zone, server) = bind_dns(dns_settings, &registry, &mut inherited)?;
+            sockets.extend(server.handles().map_err(|error| error.to_string())?);
             (Some(zone), Some(server))
         }
     };
@@ -100,12 +126,10 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
         access_log,
         data_path: settings.data_path,
     };
-    let proxy = Proxy::start(&proxy_settings, proxy_metrics).map_err(|error| error.to_string())?;
+    let proxy = Proxy::start_held(&proxy_settings, proxy_metrics, inherited);
+    let proxy = proxy.map_err(|error| error.to_string())?;
     // The workers alone hold on to the access log from here: it ends with the last of them.
     drop(proxy_settings);
-    if let Some(server) = name_server {
-        serve_dns(server)?;
-    }
 
     let (updates, received) = mpsc::channel(UPDATES_MAX);
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
@@ -118,6 +142,23 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
         .with_policy(portolan_discovery::ProviderName::new(docker::SWARM), swarm_policy(settings));
     tokio::spawn(registry_of_all.run(received, publisher));
     let zone_in_place = zone.as_ref().map(|(_, shared, _)| shared.clone());
+    let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };
+    let (orders, ordered) = mpsc::channel(ORDERS_MAX);
+    let steered = tokio::spawn(steering.follow(snapshots, ordered));
+
+    // Another process serves meanwhile; this one may begin once it knows as much.
+    if let Some(takeover) = &takeover {
+        ready_to_take_over(&status).await?;
+        let _ = orders.send(Order::Inherit(takeover.ready())).await;
+    } else if is_awaited {
+        // A client may have been the reason to start this process; it waits in the socket's queue.
+        let _ = tokio::time::timeout(ACTIVATED_WAIT, ready(&status)).await;
+    }
+    let _ = orders.send(Order::Serve).await;
+    let (name_server_ends, stop) = oneshot::channel();
+    if let Some(server) = name_server {
+        serve_dns(server, stop)?;
+    }
     let admin = Arc::new(Admin {
         registry,
         status: status.clone(),
@@ -125,31 +166,33 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
         zone: zone_in_place,
         demo,
     });
+    let mut servers = Vec::new();
     if let Some(listener) = traefik_listener {
-        tokio::spawn(admin.clone().serve(listener, Shown::AsTraefik));
+        servers.push(tokio::spawn(admin.clone().serve(listener, Shown::AsTraefik)).abort_handle());
     }
-    tokio::spawn(admin.serve(admin_listener, Shown::All));
+    servers.push(tokio::spawn(admin.serve(admin_listener, Shown::All)).abort_handle());
+    if let Some(takeover) = takeover {
+        takeover.taken();
+        tracing::info!("has taken over");
+    }
+    let (ask, asks) = mpsc::channel(ORDERS_MAX);
+    handover::offer(settings.admin, ask);
+    let reporting = tokio::spawn(manager::report(status.clone()));
     tokio::spawn(banner::show_when_ready(settings.clone(), source, status.clone()));
 
-    let (stop, stopped) = oneshot::channel();
-    let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };
-    let steered = tokio::spawn(steering.follow(snapshots, async { stopped.await.unwrap_or(()) }));
-    let signal = signals.next().await;
-    status.draining.store(true, Ordering::Relaxed);
-    if !settings.accept_grace.is_zero() {
-        tracing::info!(signal, grace = ?settings.accept_grace, "told to stop; new requests are still taken");
-        tokio::select! {
-            () = tokio::time::sleep(settings.accept_grace) => {}
-            signal = signals.next() => {
-                tracing::warn!(signal, "told to stop at once");
-                return Ok(ExitCode::from(2));
-            }
-        }
-    }
-    tracing::info!(signal, deadline = ?settings.drain_timeout, "draining");
-    let _ = stop.send(());
-    let proxy = steered.await.map_err(|error| format!("steering ended: {error}"))?;
-    let code = drain(proxy, settings.drain_timeout, &mut signals).await;
+    let life = Life {
+        settings: settings.clone(),
+        signals,
+        status,
+        orders,
+        steered,
+        asks,
+        sockets,
+        servers,
+        name_server: name_server_ends,
+        reporting: reporting.abort_handle(),
+    };
+    let code = life.live().await?;
     if let Some(writer) = log_writer
         && code == ExitCode::SUCCESS
     {
@@ -158,21 +201,49 @@ async fn serve_until_stopped(settings: &Settings, source: Source) -> Result<Exit
     Ok(code)
 }
 
-/// Waits for the last connection, the deadline, or somebody who does not want to wait.
-async fn drain(proxy: Proxy, deadline: Duration, signals: &mut StopSignals) -> ExitCode {
-    tokio::select! {
-        drained = tokio::time::timeout(deadline, proxy.drain()) => {
-            match drained {
-                Ok(()) => tracing::info!("drained"),
-                Err(_) => tracing::warn!("the deadline is over; connections still open are cut off"),
+/// What is there already: sockets of the service manager, and those of a process that this one takes over from.
+fn inherit(
+    settings: &Settings,
+    given: Vec<OwnedFd>,
+    takeover: bool,
+) -> Result<(Option<Takeover>, Inherited), String> {
+    let mut inherited = Inherited::default();
+    let mut sockets = given;
+    let mut from = None;
+    if takeover {
+        match Takeover::begin(settings.admin)? {
+            Some((process, theirs)) => {
+                sockets.extend(theirs);
+                from = Some(process);
             }
-            ExitCode::SUCCESS
-        }
-        signal = signals.next() => {
-            tracing::warn!(signal, "told to stop at once");
-            ExitCode::from(2)
+            None => tracing::info!(admin = %settings.admin, "no Portolan runs that could be taken over"),
         }
     }
+    for socket in sockets {
+        if let Err(error) = inherited.add(socket) {
+            tracing::warn!(%error, "an inherited socket is of no use");
+        }
+    }
+    Ok((from, inherited))
+}
+
+/// Waits until everything that is to be served is known.
+async fn ready(status: &Status) {
+    let mut applied = status.applied.subscribe();
+    // Subscribed first, looked at then: no snapshot is missed in between.
+    while !status.not_ready().is_empty() {
+        if applied.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The same within the time that the other process gives.
+async fn ready_to_take_over(status: &Status) -> Result<(), String> {
+    tokio::time::timeout(handover::READY_DEADLINE, ready(status)).await.map_err(|_| {
+        let why = status.not_ready().join("; ");
+        format!("the running Portolan is not taken over, as it is not known what to serve: {why}")
+    })
 }
 
 /// Decides between engine and demo, where that was left open.
@@ -302,9 +373,12 @@ fn reached_at(address: ListenAddress) -> SocketAddr {
 }
 
 /// Takes the address of the entry point `traefik`, where something is served there.
-fn bind_traefik(settings: &Settings) -> Result<Option<std::net::TcpListener>, String> {
+fn bind_traefik(
+    settings: &Settings,
+    inherited: &mut Inherited,
+) -> Result<Option<std::net::TcpListener>, String> {
     let Some(address) = settings.internal.address else { return Ok(None) };
-    admin::bind(address, "entryPoints.traefik.address")
+    admin::bind(address, "entryPoints.traefik.address", inherited)
         .map(Some)
         .map_err(|error| format!("entry point traefik can't listen on {address}: {error}"))
 }
@@ -376,23 +450,38 @@ type Zone = (dns::Compiler, dns::SharedZone, dns::Metrics);
 fn bind_dns(
     settings: &portolan_config::settings::Dns,
     registry: &prometheus::Registry,
+    inherited: &mut Inherited,
 ) -> Result<(Zone, dns::Server), String> {
     let metrics = dns::Metrics::register(registry).map_err(|error| error.to_string())?;
     let fixed = dns::Fixed::read(settings)?;
     let zone = dns::zone::shared(settings);
-    let server = dns::Server::bind(settings, zone.clone(), metrics.clone())
+    let given = dns_sockets(settings, inherited);
+    let server = dns::Server::with(given, settings, zone.clone(), metrics.clone())
         .map_err(|error| format!("{error}; choose another with --dns-address, or `off`"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
     let compiler = dns::Compiler::with_records(settings, &fixed).serials_from(now);
     Ok(((compiler, zone, metrics), server))
 }
 
-/// Starts the name server, on a thread of its own.
-fn serve_dns(server: dns::Server) -> Result<(), String> {
+/// The sockets of the name server that are there already.
+fn dns_sockets(settings: &portolan_config::settings::Dns, inherited: &mut Inherited) -> dns::Bound {
+    let secure = settings.options.secure.as_ref();
+    let mut take = |address: Option<ListenAddress>| {
+        let socket = inherited.take(address?, Protocol::Tcp).into_iter().next();
+        socket.map(std::net::TcpListener::from)
+    };
+    let (tcp, tls) = (take(Some(settings.address)), take(secure.and_then(|secure| secure.tls)));
+    let https = take(secure.and_then(|secure| secure.https));
+    let udp = inherited.take(settings.address, Protocol::Udp).into_iter().map(Into::into).collect();
+    dns::Bound { udp, tcp, tls, https }
+}
+
+/// Starts the name server, on a thread of its own, until the other end of `stop` is dropped.
+fn serve_dns(server: dns::Server, stop: oneshot::Receiver<()>) -> Result<(), String> {
     let thread = std::thread::Builder::new().name("dns".to_owned());
     let run = move || -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(server.run(std::future::pending()))
+        runtime.block_on(server.run(async { drop(stop.await) }))
     };
     thread
         .spawn(move || {

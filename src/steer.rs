@@ -1,16 +1,19 @@
 //! Turns the proxy and the zone to each new snapshot.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use portolan_config::Fault;
+use portolan_config::settings::EntryPoint;
 use portolan_discovery::Snapshot;
 use portolan_dns as dns;
-use portolan_proxy::{Proxy, PublishedPath};
-use tokio::sync::watch;
+use portolan_proxy::{Proxy, PublishedPath, StartError};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often published ports that could not be opened are tried again, and files of TLS are looked at.
 const RETRY: Duration = Duration::from_secs(1);
@@ -24,6 +27,8 @@ pub struct Status {
     pub faults: ArcSwap<Vec<Fault>>,
     /// How the bytes of published ports travel, where the kernel was to carry them.
     pub paths: ArcSwap<Vec<PublishedPath>>,
+    /// The entry points, as the settings have them.
+    pub entry_points: ArcSwap<Vec<EntryPoint>>,
     /// Told of the generation of each snapshot that is put in place.
     pub applied: watch::Sender<u64>,
     /// Set by the first signal to stop.
@@ -36,6 +41,7 @@ impl Status {
         Self {
             snapshot: ArcSwap::default(),
             faults: ArcSwap::default(),
+            entry_points: ArcSwap::default(),
             paths: ArcSwap::default(),
             applied: watch::Sender::new(0),
             draining: AtomicBool::new(false),
@@ -68,24 +74,48 @@ pub struct Steering {
     pub status: Arc<Status>,
 }
 
+/// What the one who steers is told to do besides.
+#[derive(Debug)]
+pub enum Order {
+    /// Take connections from now on.
+    Serve,
+    /// Give a handle of every socket.
+    Sockets(oneshot::Sender<io::Result<Vec<OwnedFd>>>),
+    /// Use these sockets, which another process has bound, where they are wanted; close the others.
+    Inherit(Vec<OwnedFd>),
+    /// Have these entry points; gives what went wrong: those are as they were.
+    EntryPoints(Vec<EntryPoint>, oneshot::Sender<Vec<StartError>>),
+    /// Take no new connections, as another process does.
+    Leave,
+    /// Take no new connections, and send away whoever has nothing in progress.
+    Drain,
+}
+
 impl Steering {
-    /// Follows the snapshots until `stop`; then gives the proxy back, to be drained.
+    /// Follows the snapshots and the orders, until the last connection is done after [`Order::Leave`] or [`Order::Drain`].
     pub async fn follow(
         mut self,
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
-        stop: impl Future<Output = ()>,
-    ) -> Proxy {
-        let mut stop = std::pin::pin!(stop);
+        mut orders: mpsc::Receiver<Order>,
+    ) {
         let mut retry = tokio::time::interval(RETRY);
         let mut faults = Vec::new();
         let mut last_generation = 0;
+        let mut ends = false;
         loop {
             tokio::select! {
                 biased;
-                () = &mut stop => return self.proxy,
+                // Whoever gives orders lives as long as this does.
+                Some(order) = orders.recv() => {
+                    ends |= matches!(order, Order::Leave | Order::Drain);
+                    if let Some(now) = self.carry_out(order) {
+                        faults = now;
+                    }
+                }
+                () = self.proxy.finished(), if ends => return,
                 changed = snapshots.changed() => {
                     // The registry lives as long as the process.
-                    if changed.is_err() { return self.proxy; }
+                    if changed.is_err() { return; }
                     let snapshot = snapshots.borrow_and_update().clone();
                     faults = self.apply(&snapshot);
                     self.measure(&snapshot, last_generation);
@@ -98,6 +128,35 @@ impl Steering {
             later.extend(self.proxy.look_at_files());
             self.report(&faults, &later);
         }
+    }
+
+    /// Gives the faults of the snapshot where they may be others now.
+    fn carry_out(&mut self, order: Order) -> Option<Vec<Fault>> {
+        match order {
+            Order::Serve => self.proxy.serve(),
+            Order::Sockets(answer) => drop(answer.send(self.proxy.handles())),
+            Order::Inherit(sockets) => {
+                for (address, protocol) in self.proxy.disinherit() {
+                    tracing::info!(%address, %protocol, "the other process served there; this one does not");
+                }
+                for socket in sockets {
+                    if let Err(error) = self.proxy.inherit(socket) {
+                        tracing::warn!(%error, "a socket of the other process is of no use");
+                    }
+                }
+                self.proxy.open_ports();
+                // Most are second handles of those that are served already.
+                self.proxy.disinherit();
+            }
+            Order::EntryPoints(wanted, answer) => {
+                let snapshot = self.status.snapshot.load_full();
+                drop(answer.send(self.proxy.change_entry_points(&wanted, &snapshot)));
+                return Some(self.apply(&snapshot));
+            }
+            Order::Leave => self.proxy.leave(),
+            Order::Drain => self.proxy.begin_to_drain(),
+        }
+        None
     }
 
     /// Puts a snapshot in place, for traffic first. Gives what it asks for that can't be done.

@@ -76,6 +76,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How the bytes of published ports travel where no label says.
     pub data_path: DataPath,
+    /// How long running requests and connections may go on after another process has taken over.
+    pub takeover_timeout: Duration,
     /// Data-plane threads; one for each core unless written.
     pub workers: usize,
     /// Where requests are logged; `None` when they are not.
@@ -119,6 +121,7 @@ impl Settings {
             data_path: reader
                 .choice("dataPath", &DataPath::ALL.map(|path| (path.as_str(), path)))
                 .unwrap_or_default(),
+            takeover_timeout: reader.duration("takeoverTimeout").unwrap_or(Duration::from_secs(3600)),
             workers: reader.number("workers", "1 to 1024").unwrap_or(cores),
             access_log: access_log::read(reader),
             log: log::read(reader),

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +62,19 @@ pub struct Server {
 
 /// Where it listens for what is encrypted, and how that begins.
 type Secure = (std::net::TcpListener, tls::Handshakes);
+
+/// Sockets of the server's addresses that somebody else has bound; where there is none, the server binds its own.
+#[derive(Debug, Default)]
+pub struct Bound {
+    /// For datagrams. More are bound beside them where there are more workers, if they may be shared.
+    pub udp: Vec<std::net::UdpSocket>,
+    /// For connections.
+    pub tcp: Option<std::net::TcpListener>,
+    /// For connections over TLS.
+    pub tls: Option<std::net::TcpListener>,
+    /// For connections over HTTPS.
+    pub https: Option<std::net::TcpListener>,
+}
 
 /// What every query needs.
 #[derive(Clone, Debug)]
@@ -207,10 +221,18 @@ pub(crate) fn seconds() -> u32 {
 impl Server {
     /// Binds the address for UDP and TCP at once. With port 0, both get the same free one.
     pub fn bind(settings: &Dns, zone: SharedZone, metrics: Metrics) -> io::Result<Self> {
+        Self::with(Bound::default(), settings, zone, metrics)
+    }
+
+    /// The same with sockets that somebody else has bound.
+    pub fn with(given: Bound, settings: &Dns, zone: SharedZone, metrics: Metrics) -> io::Result<Self> {
         let address = settings.address;
         let cookies = Arc::new(Cookies::new(rand::random()));
         let bind = || -> io::Result<Self> {
-            let (udp, tcp) = bind_both(address, settings.options.workers)?;
+            let (udp, tcp) = match (given.udp, given.tcp) {
+                (udp, Some(tcp)) if !udp.is_empty() => join(udp, tcp, settings.options.workers)?,
+                _ => bind_both(address, settings.options.workers)?,
+            };
             let local_addr = tcp.local_addr()?;
             let forwards = settings.options.forward.as_ref();
             let (forward, forwarder) =
@@ -223,11 +245,11 @@ impl Server {
             let context = Context { zone, metrics, cookies, forward, views, rate_limit, transfer_to, log };
             let (mut tls, mut https) = (None, None);
             if let Some(secure) = &settings.options.secure {
-                let bind = |address: Option<ListenAddress>, protocols| {
-                    address.map(|address| bind_secure(secure, address, protocols)).transpose()
+                let bind = |address: Option<ListenAddress>, given, protocols| {
+                    address.map(|address| bind_secure(secure, address, given, protocols)).transpose()
                 };
-                tls = bind(secure.tls, &[b"dot"])?;
-                https = bind(secure.https, &[b"h2", b"http/1.1"])?;
+                tls = bind(secure.tls, given.tls, &[b"dot"])?;
+                https = bind(secure.https, given.https, &[b"h2", b"http/1.1"])?;
             }
             let workers = udp.into_iter().map(|socket| udp::Worker::new(socket, context.clone()));
             Ok(Self {
@@ -259,6 +281,14 @@ impl Server {
     /// Where it listens, by UDP and TCP.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Another handle of every socket, for a process that is to go on with them.
+    pub fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        let secure = [&self.tls, &self.https].into_iter().flatten().map(|(listener, _)| listener);
+        let streams = [&self.tcp].into_iter().chain(secure).map(|listener| listener.as_fd());
+        let datagrams = self.workers.iter().map(udp::Worker::descriptor);
+        streams.chain(datagrams).map(|descriptor| descriptor.try_clone_to_owned()).collect()
     }
 
     /// Answers until `stop`; then gives answers on their way a second. Fails only where the runtime can't take a socket
@@ -304,8 +334,17 @@ impl Server {
     }
 }
 
-fn bind_secure(settings: &dns::Secure, address: ListenAddress, protocols: &[&[u8]]) -> io::Result<Secure> {
+fn bind_secure(
+    settings: &dns::Secure,
+    address: ListenAddress,
+    given: Option<std::net::TcpListener>,
+    protocols: &[&[u8]],
+) -> io::Result<Secure> {
     let handshakes = tls::Handshakes::new(settings, protocols)?;
+    if let Some(listener) = given {
+        listener.set_nonblocking(true)?;
+        return Ok((listener, handshakes));
+    }
     let listener = bind(address, Type::STREAM, false)
         .map_err(|error| io::Error::new(error.kind(), format!("encrypted on {address}: {error}")))?;
     Ok((listener.into(), handshakes))
@@ -331,6 +370,25 @@ impl Drop for Workers {
             let _ = thread.join(); // it ends with the answers it is at
         }
     }
+}
+
+/// Makes sockets that are bound already fit for so many workers.
+fn join(
+    mut udp: Vec<std::net::UdpSocket>,
+    tcp: std::net::TcpListener,
+    workers: usize,
+) -> io::Result<(Vec<std::net::UdpSocket>, std::net::TcpListener)> {
+    tcp.set_nonblocking(true)?;
+    for socket in &udp {
+        socket.set_nonblocking(false)?;
+    }
+    let (bound, given) = (udp[0].local_addr()?, udp.len());
+    while udp.len() < workers {
+        // One that was not bound to be shared can't be joined; then workers take turns at it.
+        let more = bind_socket(bound, Type::DGRAM, true).map(std::net::UdpSocket::from);
+        udp.push(more.or_else(|_| udp[udp.len() % given].try_clone())?);
+    }
+    Ok((udp, tcp))
 }
 
 /// Sockets for so many workers, and one for TCP, all of one port.

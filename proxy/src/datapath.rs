@@ -85,6 +85,8 @@ pub(crate) struct Travels {
 enum Told {
     Follow(Vec<Wanted>),
     Close,
+    /// Another process goes on with the table.
+    Leave,
 }
 
 /// Steers the kernel's data path. The thread is started when something asks for it.
@@ -147,6 +149,13 @@ impl DataPaths {
 }
 
 impl DataPaths {
+    /// Leaves the table to another process.
+    pub(crate) fn leave(&mut self) {
+        if let Some(running) = self.running.take() {
+            let _ = running.tell.send(Told::Leave);
+        }
+    }
+
     /// Lets the kernel send no new connection on; those there are go on until this is dropped.
     pub(crate) fn close(&mut self) {
         if let Some(running) = &self.running {
@@ -216,6 +225,7 @@ fn run(received: &Receiver<Told>, told: &ArcSwap<Vec<Travels>>, mut kernel: Kern
                 while received.recv().is_ok() {}
                 return kernel.withdraw();
             }
+            Ok(Told::Leave) => return,
             Ok(Told::Follow(newest)) => wanted = newest,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return kernel.withdraw(),

@@ -19,6 +19,7 @@ mod datapath;
 mod deadline;
 mod health;
 mod http;
+mod inherited;
 mod ledger;
 pub mod limits;
 mod listeners;
@@ -38,6 +39,7 @@ pub use health::Checker;
 pub use http::Way;
 #[doc(hidden)]
 pub use http::fuzz;
+pub use inherited::Inherited;
 pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use proxy::{Proxy, ProxySettings, PublishedPath, StartError, tls_faults};

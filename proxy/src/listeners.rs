@@ -1,58 +1,144 @@
-//! Which sockets are open: those of the entry points, always, and those of the published ports, as the table has them.
+//! Which sockets are open: those of the entry points, as they are set, and those of the published ports, as the table has
+//! them. Of each there is a second handle here, so that it can be given to another process.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use portolan_config::settings::EntryPoint;
 use portolan_config::{Fault, ListenAddress, Protocol};
-use socket2::{Domain, Socket as RawSocket, Type};
+use socket2::Socket as RawSocket;
 use tokio::sync::mpsc;
 
 use crate::census::Census;
-use crate::limits::{ACCEPT_QUEUE, UDP_QUEUE_BYTES};
+use crate::inherited::Inherited;
 use crate::table::{Port, Table};
 use crate::worker::{Command, Socket};
+
+mod bind;
+
+pub(crate) use bind::advice;
+use bind::{adopt, bind, local_address};
 
 /// The sockets that the workers serve. Every worker has one of its own for each, and the kernel spreads clients over
 /// them (`SO_REUSEPORT`).
 #[derive(Debug)]
 pub(crate) struct Listeners {
     workers: Vec<mpsc::UnboundedSender<Command>>,
-    published: BTreeMap<Port, u64>,
+    entry_points: BTreeMap<String, OpenEntryPoint>,
+    published: BTreeMap<Port, Open>,
+    /// Bound by somebody else, and not wanted yet.
+    inherited: Inherited,
+    /// What workers are told once they may serve.
+    held: Option<Vec<(usize, Command)>>,
+    /// Set once all of it is another process's, or nobody's.
+    released: bool,
     next_id: u64,
 }
 
+#[derive(Debug)]
+struct OpenEntryPoint {
+    settings: Arc<EntryPoint>,
+    open: Open,
+}
+
+/// Sockets of one address.
+#[derive(Debug)]
+struct Open {
+    id: u64,
+    bound: SocketAddr,
+    /// The same sockets that the workers have.
+    kept: Vec<RawSocket>,
+}
+
 impl Listeners {
-    pub(crate) fn new(workers: Vec<mpsc::UnboundedSender<Command>>) -> Self {
-        Self { workers, published: BTreeMap::new(), next_id: 0 }
+    /// None is served before [`Listeners::serve`].
+    pub(crate) fn new(workers: Vec<mpsc::UnboundedSender<Command>>, inherited: Inherited) -> Self {
+        Self {
+            workers,
+            entry_points: BTreeMap::new(),
+            published: BTreeMap::new(),
+            inherited,
+            held: Some(Vec::new()),
+            released: false,
+            next_id: 0,
+        }
+    }
+
+    /// Lets the workers serve what is open.
+    pub(crate) fn serve(&mut self) {
+        for (worker, command) in self.held.take().unwrap_or_default() {
+            // A worker that is gone has ended with the process.
+            let _ = self.workers[worker].send(command);
+        }
+    }
+
+    /// Whether this process serves them, and no other does.
+    pub(crate) fn are_served(&self) -> bool {
+        self.held.is_none() && !self.released
     }
 
     /// Opens an entry point; gives the address it has.
     pub(crate) fn open_entry_point(&mut self, entry_point: &EntryPoint) -> io::Result<SocketAddr> {
-        let address = entry_point.address;
-        let sockets = bind(address, entry_point.protocol, self.workers.len())?;
-        let bound = sockets.first().map_or(Ok(address.socket()), local_address)?;
-        let settings = Arc::new(entry_point.clone());
-        let census = Census::new(&entry_point.limits);
-        self.send(sockets, |socket| match settings.protocol {
-            Protocol::Tcp => Socket::EntryPoint(socket.into(), settings.clone(), census.clone()),
-            Protocol::Udp => Socket::UdpEntryPoint(socket.into(), settings.clone()),
-        });
-        Ok(bound)
+        let sockets = self.sockets(entry_point.address, entry_point.protocol)?;
+        self.serve_entry_point(entry_point, sockets)
+    }
+
+    /// Opens, closes and changes entry points until they are these; what is as it was is not touched, and connections go on
+    /// as they began. Gives those that could not be opened: they are as they were.
+    pub(crate) fn change_entry_points(&mut self, wanted: &[EntryPoint]) -> Vec<(EntryPoint, io::Error)> {
+        let is_wanted = |open: &OpenEntryPoint| wanted.iter().any(|wanted| *wanted == *open.settings);
+        let (stay, change) = std::mem::take(&mut self.entry_points)
+            .into_iter()
+            .partition::<BTreeMap<_, _>, _>(|(_, open)| is_wanted(open));
+        self.entry_points = stay;
+        let mut before = change;
+        let mut failed = Vec::new();
+        for entry_point in wanted {
+            if self.entry_points.contains_key(&entry_point.name) {
+                continue;
+            }
+            // Whoever has had the address gives its sockets on: not a moment without them.
+            let there = before.values().find(|before| {
+                before.settings.address == entry_point.address
+                    && before.settings.protocol == entry_point.protocol
+            });
+            let sockets = match there {
+                Some(there) => there.open.kept.iter().map(RawSocket::try_clone).collect(),
+                None => self.sockets(entry_point.address, entry_point.protocol),
+            };
+            let opened = sockets.and_then(|sockets| self.serve_entry_point(entry_point, sockets));
+            if let Err(error) = opened {
+                if let Some(as_it_was) = before.remove(&entry_point.name) {
+                    self.entry_points.insert(entry_point.name.clone(), as_it_was);
+                }
+                failed.push((entry_point.clone(), error));
+            }
+        }
+        for gone in before.into_values() {
+            self.close(gone.open.id);
+        }
+        failed
+    }
+
+    /// The entry points as they are, with their addresses.
+    pub(crate) fn entry_points(&self) -> impl Iterator<Item = (&Arc<EntryPoint>, SocketAddr)> {
+        self.entry_points.values().map(|open| (&open.settings, open.open.bound))
     }
 
     /// Opens and closes published ports until they are those of the table. A port that can't be opened is a fault,
     /// and is tried again the next time.
     pub(crate) fn follow(&mut self, table: &Table) -> Vec<Fault> {
+        if self.released {
+            return Vec::new();
+        }
         let gone: Vec<Port> =
             self.published.keys().filter(|port| !table.publications.contains_key(port)).copied().collect();
         for port in gone {
-            if let Some(id) = self.published.remove(&port) {
-                for worker in &self.workers {
-                    let _ = worker.send(Command::Close(id));
-                }
+            if let Some(open) = self.published.remove(&port) {
+                self.close(open.id);
                 tracing::info!(port = %port.address, protocol = %port.protocol, "published port closed");
             }
         }
@@ -61,14 +147,16 @@ impl Listeners {
             if self.published.contains_key(port) {
                 continue;
             }
-            match bind(port.address, port.protocol, self.workers.len()) {
-                Ok(sockets) => {
-                    let first = table.upstreams.get(&published.upstream);
-                    let id = self.send(sockets, |socket| match port.protocol {
-                        Protocol::Tcp => Socket::Tcp(socket.into(), *port, first.cloned()),
-                        Protocol::Udp => Socket::Udp(socket.into(), *port),
-                    });
-                    self.published.insert(*port, id);
+            let opened = self.sockets(port.address, port.protocol).and_then(|sockets| {
+                let first = table.upstreams.get(&published.upstream);
+                self.send(sockets, |socket| match port.protocol {
+                    Protocol::Tcp => Socket::Tcp(socket.into(), *port, first.cloned()),
+                    Protocol::Udp => Socket::Udp(socket.into(), *port),
+                })
+            });
+            match opened {
+                Ok(open) => {
+                    self.published.insert(*port, open);
                     tracing::info!(
                         port = %port.address, protocol = %port.protocol, service = published.upstream,
                         "published port opened"
@@ -89,120 +177,82 @@ impl Listeners {
         faults
     }
 
-    /// Gives each worker one of the sockets.
-    fn send(&mut self, sockets: Vec<RawSocket>, kind: impl Fn(RawSocket) -> Socket) -> u64 {
+    /// Another handle of each socket.
+    pub(crate) fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        let entry_points = self.entry_points.values().map(|open| &open.open);
+        let all = entry_points.chain(self.published.values()).flat_map(|open| &open.kept);
+        all.map(|socket| socket.try_clone().map(OwnedFd::from)).collect()
+    }
+
+    /// Takes further sockets that somebody else has bound, for ports that can't be opened as long as they are his.
+    pub(crate) fn inherit(&mut self, descriptor: OwnedFd) -> io::Result<()> {
+        self.inherited.add(descriptor)
+    }
+
+    /// Closes what was inherited and nobody wanted; gives the addresses.
+    pub(crate) fn disinherit(&mut self) -> Vec<(SocketAddr, Protocol)> {
+        self.inherited.clear()
+    }
+
+    /// Lets go of every socket, and opens none any more. The workers end theirs when they are told to.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
+        let entry_points = self.entry_points.values_mut().map(|open| &mut open.open);
+        for open in entry_points.chain(self.published.values_mut()) {
+            open.kept.clear();
+        }
+    }
+
+    /// Sockets for every worker: those that were inherited, or new ones.
+    fn sockets(&mut self, address: ListenAddress, protocol: Protocol) -> io::Result<Vec<RawSocket>> {
+        let inherited = self.inherited.take(address, protocol);
+        if inherited.is_empty() {
+            bind(address, protocol, self.workers.len())
+        } else {
+            adopt(inherited, protocol, self.workers.len())
+        }
+    }
+
+    fn serve_entry_point(
+        &mut self,
+        entry_point: &EntryPoint,
+        sockets: Vec<RawSocket>,
+    ) -> io::Result<SocketAddr> {
+        let settings = Arc::new(entry_point.clone());
+        let census = Census::new(&entry_point.limits);
+        let open = self.send(sockets, |socket| match settings.protocol {
+            Protocol::Tcp => Socket::EntryPoint(socket.into(), settings.clone(), census.clone()),
+            Protocol::Udp => Socket::UdpEntryPoint(socket.into(), settings.clone()),
+        })?;
+        let bound = open.bound;
+        self.entry_points.insert(entry_point.name.clone(), OpenEntryPoint { settings, open });
+        Ok(bound)
+    }
+
+    /// Gives the workers the sockets in turn, and keeps a handle of each. There may be more than workers: connections wait
+    /// in all of them.
+    fn send(&mut self, sockets: Vec<RawSocket>, kind: impl Fn(RawSocket) -> Socket) -> io::Result<Open> {
+        let bound = sockets.first().map_or(Err(io::ErrorKind::AddrNotAvailable.into()), local_address)?;
+        let kept = sockets.iter().map(RawSocket::try_clone).collect::<io::Result<_>>()?;
         self.next_id += 1;
-        for (worker, socket) in self.workers.iter().zip(sockets) {
+        let id = self.next_id;
+        for (index, socket) in sockets.into_iter().enumerate() {
+            self.tell(index % self.workers.len(), Command::Open(id, kind(socket)));
+        }
+        Ok(Open { id, bound, kept })
+    }
+
+    fn close(&mut self, id: u64) {
+        for worker in 0..self.workers.len() {
+            self.tell(worker, Command::Close(id));
+        }
+    }
+
+    fn tell(&mut self, worker: usize, command: Command) {
+        match &mut self.held {
+            Some(held) => held.push((worker, command)),
             // A worker that is gone has ended with the process.
-            let _ = worker.send(Command::Open(self.next_id, kind(socket)));
-        }
-        self.next_id
-    }
-}
-
-/// What went wrong with a socket, and what to do about it.
-pub(crate) fn advice(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has it; stop that, or choose another port".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need root, the capability NET_BIND_SERVICE, or the sysctl \
-             net.ipv4.ip_unprivileged_port_start"
-                .to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Binds `count` sockets to one address. Where port 0 lets the system choose, all have the port it chose.
-fn bind(address: ListenAddress, protocol: Protocol, count: usize) -> io::Result<Vec<RawSocket>> {
-    // Sockets that share a port are shared with any other process of this user, too. One that does not share finds
-    // out whether somebody is there.
-    drop(bind_one(address.socket(), protocol, Sharing::Exclusive)?);
-    let mut sockets = vec![bind_one(address.socket(), protocol, Sharing::Shared)?];
-    let bound = local_address(&sockets[0])?;
-    while sockets.len() < count {
-        sockets.push(bind_one(bound, protocol, Sharing::Shared)?);
-    }
-    Ok(sockets)
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Sharing {
-    Exclusive,
-    Shared,
-}
-
-fn bind_one(address: SocketAddr, protocol: Protocol, sharing: Sharing) -> io::Result<RawSocket> {
-    let kind = match protocol {
-        Protocol::Tcp => Type::STREAM,
-        Protocol::Udp => Type::DGRAM,
-    };
-    let socket = match RawSocket::new(Domain::for_address(address), kind, None) {
-        Ok(socket) => socket,
-        // A kernel without IPv6: everything is then all of IPv4.
-        Err(_) if address.is_ipv6() && address.ip().is_unspecified() => {
-            return bind_one((Ipv4Addr::UNSPECIFIED, address.port()).into(), protocol, sharing);
-        }
-        Err(error) => return Err(error),
-    };
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    if protocol == Protocol::Tcp {
-        // Connections that linger from an earlier run are not in the way.
-        socket.set_reuse_address(true)?;
-        // A small answer is sent at once; Nagle's algorithm would hold it back. Connections have it from their listener,
-        // which spares each a system call (tcp(7)).
-        socket.set_tcp_nodelay(true)?;
-    }
-    if protocol == Protocol::Udp {
-        // A burst waits here while a worker is at something else. Systems allow less (`net.core.rmem_max`), and give
-        // what they allow.
-        socket.set_recv_buffer_size(UDP_QUEUE_BYTES)?;
-    }
-    if sharing == Sharing::Shared {
-        socket.set_reuse_port(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    if protocol == Protocol::Tcp {
-        socket.listen(ACCEPT_QUEUE)?;
-    }
-    Ok(socket)
-}
-
-fn local_address(socket: &RawSocket) -> io::Result<SocketAddr> {
-    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn small_answers_to_whoever_is_accepted_are_not_held_back() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), Protocol::Tcp, 1).unwrap();
-        let at = local_address(&sockets[0]).unwrap();
-        let client = RawSocket::new(Domain::for_address(at), Type::STREAM, None).unwrap();
-        client.connect(&at.into()).unwrap();
-        // Not before the connection has reached the queue, which is at once on this host.
-        sockets[0].set_nonblocking(false).unwrap();
-        let (accepted, _) = sockets[0].accept().unwrap();
-        assert!(accepted.tcp_nodelay().unwrap());
-    }
-
-    #[test]
-    fn all_workers_share_one_port_and_nobody_else_gets_it() {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let any = "127.0.0.1:0".parse().unwrap();
-            let sockets = bind(any, protocol, 3).unwrap();
-            let ports: Vec<u16> =
-                sockets.iter().map(|socket| local_address(socket).unwrap().port()).collect();
-            assert_eq!(ports, [ports[0]; 3]);
-            let taken = ListenAddress { port: ports[0], ..any };
-            let error = bind(taken, protocol, 3).unwrap_err();
-            assert!(advice(&error).starts_with("another program has it"), "{error}");
+            None => drop(self.workers[worker].send(command)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 
@@ -14,12 +15,13 @@ use tokio::sync::{mpsc, watch};
 use crate::access_log::AccessLog;
 use crate::datapath::{DataPaths, Sources};
 use crate::health::Checker;
+use crate::inherited::Inherited;
 use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
 use crate::table::{Table, compile};
 use crate::tls::Keeper;
-use crate::worker;
+use crate::worker::{self, Stage};
 
 /// What the proxy is told at its start.
 #[derive(Clone, Debug)]
@@ -91,14 +93,13 @@ pub struct Proxy {
     metrics: Metrics,
     entry_points: Vec<EntryPoint>,
     tls: Keeper,
-    addresses: Vec<(String, SocketAddr)>,
     listeners: Listeners,
     data_paths: DataPaths,
     /// How the bytes of published ports travel where no label says.
     data_path: DataPath,
     /// Where endpoints of published ports are that only finish what they have begun.
     leaving: Vec<SocketAddr>,
-    draining: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     /// Yields nothing; ends when the last worker has.
     finished: mpsc::Receiver<()>,
 }
@@ -106,9 +107,20 @@ pub struct Proxy {
 impl Proxy {
     /// Starts the workers and opens the entry points. Until the first snapshot, every request is answered 404.
     pub fn start(settings: &ProxySettings, metrics: Metrics) -> Result<Self, StartError> {
+        let mut proxy = Self::start_held(settings, metrics, Inherited::default())?;
+        proxy.serve();
+        Ok(proxy)
+    }
+
+    /// The same with sockets that somebody else has bound, and without taking a connection before [`Proxy::serve`].
+    pub fn start_held(
+        settings: &ProxySettings,
+        metrics: Metrics,
+        inherited: Inherited,
+    ) -> Result<Self, StartError> {
         let table: Arc<ArcSwap<Table>> = Arc::default();
         let tls = Keeper::new(metrics.tls.clone()).map_err(|error| StartError::Tls(error.to_string()))?;
-        let (draining, watch_draining) = watch::channel(false);
+        let (stage, watch_stage) = watch::channel(Stage::Serving);
         let (finish, finished) = mpsc::channel(1);
         let mut senders = Vec::new();
         let mut receivers = Vec::new();
@@ -118,16 +130,10 @@ impl Proxy {
             receivers.push(receiver);
         }
         // Every address is had before any thread is started: nothing is left half done.
-        let mut listeners = Listeners::new(senders);
-        let mut addresses = Vec::new();
+        let mut listeners = Listeners::new(senders, inherited);
         for entry_point in &settings.entry_points {
-            let EntryPoint { name, address, .. } = entry_point;
-            let bound = listeners.open_entry_point(entry_point).map_err(|source| StartError::EntryPoint {
-                name: name.clone(),
-                address: *address,
-                source,
-            })?;
-            addresses.push((name.clone(), bound));
+            let opened = listeners.open_entry_point(entry_point);
+            opened.map_err(|source| StartError::entry_point(entry_point, source))?;
         }
         let sources = Sources::default();
         for (index, commands) in receivers.into_iter().enumerate() {
@@ -135,7 +141,7 @@ impl Proxy {
                 table: table.clone(),
                 tls: tls.front(),
                 metrics: metrics.clone(),
-                draining: watch_draining.clone(),
+                stage: watch_stage.clone(),
                 commands,
                 host_name: settings.host_name.clone(),
                 log: settings.access_log.clone(),
@@ -160,19 +166,54 @@ impl Proxy {
             metrics,
             entry_points: settings.entry_points.clone(),
             tls,
-            addresses,
             listeners,
             data_paths,
             data_path: settings.data_path,
             leaving: Vec::new(),
-            draining,
+            stage,
             finished,
         })
     }
 
+    /// Takes connections from now on.
+    pub fn serve(&mut self) {
+        self.listeners.serve();
+    }
+
     /// The entry points with the addresses they have.
-    pub fn addresses(&self) -> &[(String, SocketAddr)] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let named = |(settings, bound): (&Arc<EntryPoint>, _)| (settings.name.clone(), bound);
+        self.listeners.entry_points().map(named).collect()
+    }
+
+    /// Opens, closes and changes entry points until they are these. Connections go on by what they began with, and those of
+    /// other entry points are not touched. Gives what could not be opened: it is as it was.
+    pub fn change_entry_points(&mut self, wanted: &[EntryPoint], snapshot: &Snapshot) -> Vec<StartError> {
+        // The table first: who comes by a new one is to find its routers, and who came by an old one is there still.
+        let mut all = wanted.to_vec();
+        let is_new = |old: &EntryPoint| wanted.iter().any(|wanted| wanted.name == old.name);
+        all.extend(self.entry_points.iter().filter(|old| !is_new(old)).cloned());
+        self.entry_points = all;
+        self.apply(snapshot);
+        let failed = self.listeners.change_entry_points(wanted);
+        self.entry_points = self.listeners.entry_points().map(|(settings, _)| (**settings).clone()).collect();
+        failed.into_iter().map(|(one, error)| StartError::entry_point(&one, error)).collect()
+    }
+
+    /// Another handle of every socket that takes connections or datagrams, for a process that is to go on with them.
+    pub fn handles(&self) -> io::Result<Vec<OwnedFd>> {
+        self.listeners.handles()
+    }
+
+    /// Takes a further socket that somebody else has bound, for a published port that could not be opened as long as it was
+    /// his.
+    pub fn inherit(&mut self, descriptor: OwnedFd) -> io::Result<()> {
+        self.listeners.inherit(descriptor)
+    }
+
+    /// Closes sockets that somebody else has bound and that nothing is served on; gives their addresses.
+    pub fn disinherit(&mut self) -> Vec<(SocketAddr, Protocol)> {
+        self.listeners.disinherit()
     }
 
     /// Serves by this snapshot from now on. Gives what can't be served as asked for. Published ports follow with
@@ -202,12 +243,18 @@ impl Proxy {
     pub fn open_ports(&mut self) -> Vec<Fault> {
         let table = self.table.load_full();
         let mut faults = self.listeners.follow(&table);
-        faults.extend(self.data_paths.follow(&table, &self.leaving).1);
+        // The kernel's table is whose the sockets are.
+        if self.listeners.are_served() {
+            faults.extend(self.data_paths.follow(&table, &self.leaving).1);
+        }
         faults
     }
 
     /// How the bytes of published ports travel, for those that were to travel in another way than through Portolan.
     pub fn published_paths(&mut self) -> Vec<PublishedPath> {
+        if !self.listeners.are_served() {
+            return Vec::new();
+        }
         let table = self.table.load_full();
         let (now, _) = self.data_paths.follow(&table, &self.leaving);
         let path = |travels: &crate::datapath::Travels| PublishedPath {
@@ -226,12 +273,36 @@ impl Proxy {
         faults
     }
 
-    /// Takes no new connections, and waits until the last one is done. Requests in progress are answered; connections
-    /// that wait for a next request are closed.
-    pub async fn drain(mut self) {
+    /// Takes no new connections: another process does, with the same sockets. Clients are told so with their next answer,
+    /// and may take the time that is usual until then.
+    pub fn leave(&mut self) {
+        self.stage.send_replace(Stage::Leaving);
+        self.listeners.release();
+        self.data_paths.leave();
+    }
+
+    /// Takes no new connections. Requests in progress are answered; connections that wait for a next request are closed.
+    pub fn begin_to_drain(&mut self) {
         self.data_paths.close();
-        self.draining.send_replace(true);
+        self.stage.send_replace(Stage::Draining);
+        self.listeners.release();
+    }
+
+    /// Waits until the last connection is done, after [`Proxy::leave`] or [`Proxy::begin_to_drain`].
+    pub async fn finished(&mut self) {
         while self.finished.recv().await.is_some() {}
+    }
+
+    /// Drains, and waits until that is done.
+    pub async fn drain(mut self) {
+        self.begin_to_drain();
+        self.finished().await;
+    }
+}
+
+impl StartError {
+    fn entry_point(entry_point: &EntryPoint, source: io::Error) -> Self {
+        Self::EntryPoint { name: entry_point.name.clone(), address: entry_point.address, source }
     }
 }
 

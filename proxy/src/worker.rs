@@ -32,6 +32,9 @@ use crate::table::{Port, Table, Upstream};
 use crate::tls::Front;
 use crate::udp;
 
+/// How often it is looked whether a process that was taken over has anybody left to serve.
+const LEAVING_LOOK: Duration = Duration::from_millis(100);
+
 mod accept;
 mod buffer;
 mod parking;
@@ -65,6 +68,17 @@ pub(crate) enum Socket {
     UdpEntryPoint(std::net::UdpSocket, Arc<settings::EntryPoint>),
 }
 
+/// How far a process is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// It takes what comes.
+    Serving,
+    /// Others take what comes. Whoever is here is told to go there, and may take the time that is usual.
+    Leaving,
+    /// Whoever has nothing in progress is sent away.
+    Draining,
+}
+
 /// What every task of a worker works with.
 pub(crate) struct Worker {
     table: Arc<ArcSwap<Table>>,
@@ -82,7 +96,7 @@ pub(crate) struct Worker {
     pub(crate) parking: Parking<http::Waiting>,
     /// Room for datagrams on their way.
     pub(crate) room: RefCell<udp::Room>,
-    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) stage: watch::Receiver<Stage>,
     /// The access log's lines of this worker, where there is a log.
     pub(crate) log: Option<Lines>,
     /// Client connections at present, and sockets that take them.
@@ -104,15 +118,25 @@ impl Worker {
         self.tls.load()
     }
 
+    /// Whether nobody who waits is to be waited for.
     pub(crate) fn is_draining(&self) -> bool {
-        // It is told at most once, and what was not told is cheaper to see than what was.
-        self.draining.has_changed().unwrap_or(true) && *self.draining.borrow()
+        self.stage() == Stage::Draining
+    }
+
+    /// Whether clients are to be told that this connection takes no more requests.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stage() != Stage::Serving
+    }
+
+    fn stage(&self) -> Stage {
+        // It is told seldom, and what was not told is cheaper to see than what was.
+        if self.stage.has_changed().unwrap_or(true) { *self.stage.borrow() } else { Stage::Serving }
     }
 
     /// One without sockets, with an empty table, for tests of what is served. It drains once the other end is told to.
     #[cfg(test)]
-    pub(crate) fn alone() -> (Rc<Self>, watch::Sender<bool>) {
-        let (drain, draining) = watch::channel(false);
+    pub(crate) fn alone() -> (Rc<Self>, watch::Sender<Stage>) {
+        let (drain, stage) = watch::channel(Stage::Serving);
         let worker = Self {
             table: Arc::default(),
             tls: Arc::default(),
@@ -125,7 +149,7 @@ impl Worker {
             pipes: Pipes::default(),
             parking: Parking::new().unwrap(),
             room: RefCell::default(),
-            draining,
+            stage,
             log: None,
             tasks: Cell::new(0),
             host_name: "here".to_owned(),
@@ -142,10 +166,19 @@ impl Worker {
 
     /// Resolves when draining begins.
     pub(crate) async fn drained(&self) {
+        self.reached(Stage::Draining).await;
+    }
+
+    /// Resolves when clients are to be told to go elsewhere.
+    pub(crate) async fn left(&self) {
+        self.reached(Stage::Leaving).await;
+    }
+
+    async fn reached(&self, stage: Stage) {
         let mut wait = Wait::until(Moment::NEVER);
         poll_fn(|context| {
             // The worker's own task nudges everybody then.
-            if self.is_draining() {
+            if self.stage() >= stage {
                 return Poll::Ready(());
             }
             wait.poll(context)
@@ -154,10 +187,10 @@ impl Worker {
     }
 
     /// The same by what the worker was told itself.
-    async fn told_to_drain(&self) {
-        let mut draining = self.draining.clone();
+    async fn told(&self, stage: Stage) {
+        let mut told = self.stage.clone();
         // The sender lives as long as the process; should it be gone, nothing is left to wait for.
-        let _ = draining.wait_for(|draining| *draining).await;
+        let _ = told.wait_for(|told| *told >= stage).await;
     }
 }
 
@@ -166,7 +199,7 @@ pub(crate) struct Parts {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) tls: Arc<ArcSwap<Front>>,
     pub(crate) metrics: Metrics,
-    pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     pub(crate) host_name: String,
     pub(crate) log: Option<AccessLog>,
@@ -188,7 +221,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         pipes: Pipes::default(),
         parking: Parking::new()?,
         room: RefCell::default(),
-        draining: parts.draining,
+        stage: parts.stage,
         log: parts.log.map(Lines::new),
         tasks: Cell::new(0),
         host_name: parts.host_name,
@@ -209,23 +242,38 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Open(id, socket)) => {
-                    let (close, closed) = watch::channel(());
-                    sockets.insert(id, close);
-                    open(&worker, socket, closed);
+                    // One worker may have several sockets of one address; they are closed together.
+                    let close: &watch::Sender<()> = sockets.entry(id).or_default();
+                    open(&worker, socket, close.subscribe());
                 }
                 Some(Command::Close(id)) => { sockets.remove(&id); }
                 None => break,
             },
-            _ = tick.tick() => {
-                worker.pool.sweep(&worker.table());
-                worker.roads.sweep(&worker.table());
-                worker.buffers.sweep();
-                worker.pipes.sweep();
-            }
-            () = worker.told_to_drain() => break,
+            _ = tick.tick() => sweep(&worker),
+            () = worker.told(Stage::Leaving) => break,
         }
     }
+    // Sockets that were handed over at the last moment may have clients waiting, too.
+    while let Ok(Command::Open(_, socket)) = commands.try_recv() {
+        open(&worker, socket, watch::channel(()).1);
+    }
+    drop(sockets);
     deadline::nudge();
+    if worker.stage() == Stage::Leaving {
+        let mut all_gone = tokio::time::interval(LEAVING_LOOK);
+        loop {
+            tokio::select! {
+                () = worker.told(Stage::Draining) => break,
+                _ = tick.tick() => sweep(&worker),
+                _ = all_gone.tick() => {
+                    if worker.tasks.get() == 0 && worker.parking.is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        deadline::nudge();
+    }
     parked.abort();
     // Whoever has spoken already is served yet.
     loop {
@@ -236,15 +284,17 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
         serve_again(&worker, heard);
     }
     drop(worker.parking.overdue(Moment::NEVER));
-    // Sockets that were handed over at the last moment may have clients waiting, too.
-    while let Ok(Command::Open(_, socket)) = commands.try_recv() {
-        open(&worker, socket, watch::channel(()).1);
-    }
-    drop(sockets);
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     while worker.tasks.get() > 0 {
         tick.tick().await;
     }
+}
+
+fn sweep(worker: &Worker) {
+    worker.pool.sweep(&worker.table());
+    worker.roads.sweep(&worker.table());
+    worker.buffers.sweep();
+    worker.pipes.sweep();
 }
 
 /// Serves parked connections again that have something to say, and closes those that waited too long.

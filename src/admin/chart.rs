@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portolan_config::{DataPath, Publish, Settings};
+use portolan_config::{DataPath, Publish};
 use portolan_discovery::{Endpoint, Service, Snapshot};
 use serde_json::{Value, json};
 
 use crate::steer::Status;
 
 /// Everything that is in place now.
-pub fn snapshot(status: &Status, settings: &Settings) -> Value {
+pub fn snapshot(status: &Status) -> Value {
     let snapshot = status.snapshot.load();
     let not_ready = status.not_ready();
     json!({
@@ -17,7 +17,7 @@ pub fn snapshot(status: &Status, settings: &Settings) -> Value {
         "ready": not_ready.is_empty(),
         "notReady": not_ready,
         "sources": sources(&snapshot),
-        "entryPoints": settings.entry_points.iter().map(|entry_point| json!({
+        "entryPoints": status.entry_points.load().iter().map(|entry_point| json!({
             "name": entry_point.name,
             "address": entry_point.address.to_string(),
         })).collect::<Vec<_>>(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::engine::{Engine, SOCKET};
 use super::http::{self, Response};
 use super::metrics;
-use super::process::{Process, Signal};
+use super::process::{self, Process, Signal};
 use super::sandbox::Sandbox;
 use super::tools::require;
 use super::wait::{PATIENCE, eventually};
@@ -144,6 +144,21 @@ impl Portolan {
     /// Its pid, for `/proc`.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Has the process of this pid, this one or one that took over from it, replace itself; gives the pid of the new one
+    /// once that has taken over.
+    #[track_caller]
+    pub fn upgrade(&self, pid: u32) -> u32 {
+        let taken = |log: String| log.matches("has taken over\"").count();
+        let before = taken(self.logs());
+        process::signal(pid, Signal::USR2);
+        let successor = eventually(PATIENCE, "a new process", || process::only_child(pid).ok_or("none yet"));
+        eventually(PATIENCE, "it to take over", || match taken(self.logs()) {
+            now if now > before => Ok(()),
+            _ => Err(self.logs()),
+        });
+        successor
     }
 
     /// Sends it a signal.

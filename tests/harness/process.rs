@@ -110,6 +110,11 @@ impl Drop for Process {
     }
 }
 
+/// Sends a signal to a process of any sandbox, by its pid as the test sees it, unless it has ended.
+pub fn signal(pid: u32, signal: Signal) {
+    let _ = kill_process(raw(pid), signal);
+}
+
 /// The one child of a process, if it has one.
 pub(super) fn only_child(parent: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;

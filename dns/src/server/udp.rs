@@ -6,7 +6,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, Shutdown, SockaddrLike, SockaddrStorage,
-    recvmmsg, sendmmsg, sendmsg, setsockopt, shutdown,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmmsg,
+    sendmmsg, sendmsg, setsockopt,
 };
 use tracing::{debug, error};
 
@@ -32,6 +32,8 @@ const BATCH: usize = 32;
 const QUERY_MAX: usize = 4096;
 /// How long an answer may wait for the socket to take it.
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
+/// How often a thread that waits for a datagram looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long to wait after an error that may persist, so that it does not take the processor.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -47,16 +49,15 @@ pub(super) struct Worker {
 /// Ends a worker.
 #[derive(Debug)]
 pub(super) struct Stop {
-    socket: Arc<std::net::UdpSocket>,
     told: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// Lets the worker end after the answers it is at.
     pub(super) fn stop(&self) {
+        // Whoever waits for a datagram looks at it within LOOK. The socket itself must not be shut down: another process
+        // may have it, too.
         self.told.store(true, Ordering::Release);
-        // Wakes who waits for a datagram. ENOTCONN, which it gives, is about what it did not do to the peer.
-        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
     }
 }
 
@@ -71,13 +72,19 @@ impl Worker {
             _ => {}
         }
         socket.set_write_timeout(Some(SEND_DEADLINE))?;
+        socket.set_read_timeout(Some(LOOK))?;
         Ok(Self { socket: Arc::new(socket), context, tells_address })
+    }
+
+    /// Its socket.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Starts the thread.
     pub(super) fn start(self, number: usize) -> io::Result<(Stop, std::thread::JoinHandle<()>)> {
         let told = Arc::new(AtomicBool::new(false));
-        let stop = Stop { socket: Arc::clone(&self.socket), told: Arc::clone(&told) };
+        let stop = Stop { told: Arc::clone(&told) };
         let thread = std::thread::Builder::new().name(format!("dns-{number}")).spawn(move || {
             while !told.load(Ordering::Acquire) {
                 // One query must not take the server with it.
@@ -105,6 +112,7 @@ impl Worker {
             let received = recvmmsg(self.socket.as_raw_fd(), &mut incoming, buffers.iter_mut(), flags, None);
             let received = match received {
                 Ok(received) => received,
+                Err(Errno::EAGAIN) => continue,
                 Err(error) => {
                     // Such as ECONNREFUSED: a peer was gone when its answer came, and the next datagram is another's.
                     debug!(%error, "receiving a DNS query failed");

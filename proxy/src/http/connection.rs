@@ -432,7 +432,7 @@ impl Connection {
         self.account().count_answer(route, turned.method, status, started.elapsed());
         // After a failure on the way nobody can tell how much of the request was read.
         let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint | Reason::Misdirected);
-        let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_draining();
+        let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_leaving();
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
         let with_body = turned.method != Method::Head;

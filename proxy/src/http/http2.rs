@@ -224,7 +224,7 @@ async fn drive(
     let mut driver = Driver {
         wire,
         shared,
-        drained: pin!(shared.worker.drained()),
+        drained: pin!(shared.worker.left()),
         timer: Wait::until(Moment::now() + shared.entry_point.limits.idle),
         due: Moment::now() + shared.entry_point.limits.idle,
         leaving: None,

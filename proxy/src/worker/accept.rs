@@ -26,7 +26,8 @@ pub(super) async fn accept<F, C>(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listening socket can't be watched"),
     };
-    loop {
+    // Asked first: with clients that come without end, there would never be a moment to hear of it.
+    while closed.has_changed().is_ok() {
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,

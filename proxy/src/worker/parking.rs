@@ -85,6 +85,11 @@ impl<T: AsFd> Parking<T> {
         over.into_iter().filter_map(|place| places.take(place)).collect()
     }
 
+    /// Whether nobody is parked.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.borrow().taken == 0
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.places.borrow().taken

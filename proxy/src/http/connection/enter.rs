@@ -71,7 +71,7 @@ impl Connection {
         started: Instant,
         route: &Route,
     ) -> bool {
-        let keep_alive = turned.keep_alive && !self.worker.is_draining();
+        let keep_alive = turned.keep_alive && !self.worker.is_leaving();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
         let mut out = self.worker.buffers.take();
         response::write_own(answer, manner, turned.method != Method::Head, &mut out);

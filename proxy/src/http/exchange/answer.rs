@@ -219,8 +219,10 @@ async fn read_head(
 ) -> Result<Head, Reason> {
     let mut watched = false;
     loop {
+        // Who can't be told that this connection ends may stay until it has to.
+        let ends = worker.is_draining() || (worker.is_leaving() && !request.verbatim);
         if !input.is_empty()
-            && let Some(head) = translate(input.filled(), output, request, upload, worker.is_draining())?
+            && let Some(head) = translate(input.filled(), output, request, upload, ends)?
         {
             return Ok(head);
         }

@@ -1,0 +1,167 @@
+//! The life of a process that serves: until a signal stops it, or another process takes over.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use portolan_config::Settings;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::handover::{Ask, Upgrade};
+use crate::manager;
+use crate::reload;
+use crate::signals::{Asked, Signals};
+use crate::steer::{Order, Status};
+
+/// A process that serves.
+pub struct Life {
+    pub settings: Settings,
+    pub signals: Signals,
+    pub status: Arc<Status>,
+    /// To who steers.
+    pub orders: mpsc::Sender<Order>,
+    /// Ends when the last connection has, after draining began.
+    pub steered: JoinHandle<()>,
+    /// From who would take over.
+    pub asks: mpsc::Receiver<Ask>,
+    /// The sockets that are not the proxy's.
+    pub sockets: Vec<OwnedFd>,
+    /// What serves them, besides the name server.
+    pub servers: Vec<AbortHandle>,
+    /// Ends the name server when it is dropped.
+    pub name_server: oneshot::Sender<()>,
+    /// What tells the service manager how things are.
+    pub reporting: AbortHandle,
+}
+
+impl Life {
+    /// Lives; gives the exit code.
+    pub async fn live(mut self) -> Result<ExitCode, String> {
+        let upgrade = Upgrade::default();
+        loop {
+            tokio::select! {
+                asked = self.signals.next() => match asked {
+                    Asked::Stop(signal) => return Ok(self.stop(signal).await),
+                    Asked::Reload => {
+                        manager::reloading();
+                        self.reload().await;
+                        manager::serving();
+                    }
+                    Asked::Upgrade => upgrade.begin(),
+                },
+                Some(ask) = self.asks.recv() => match ask {
+                    Ask::Sockets(answer) => drop(answer.send(self.all_sockets().await)),
+                    Ask::Leave(pid) => return Ok(self.leave(pid).await),
+                },
+                ended = &mut self.steered => {
+                    return Err(format!("steering ended: {}", ended.map_or_else(|error| error.to_string(), |()| "too early".to_owned())));
+                }
+            }
+        }
+    }
+
+    /// Follows the settings as they are written now, as far as that can be done; says what can't.
+    async fn reload(&mut self) {
+        let reread = match reload::read(&self.settings) {
+            Ok(reread) => reread,
+            Err(faults) => return tracing::error!(%faults, "the settings are at fault; nothing changes"),
+        };
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::EntryPoints(reread.settings.entry_points.clone(), answer)).await;
+        for error in answered.await.unwrap_or_default() {
+            tracing::error!(%error, "an entry point is as it was");
+        }
+        self.settings = reread.settings;
+        self.status.entry_points.store(Arc::new(self.settings.entry_points.clone()));
+        if !reread.at_restart.is_empty() {
+            tracing::warn!(
+                options = reread.at_restart.join(", "),
+                "these can't change while the process runs; SIGUSR2 starts it anew without losing a request, but where the \
+                 admin address changes"
+            );
+        }
+        tracing::info!(entry_points = self.settings.entry_points.len(), "the settings were read again");
+    }
+
+    async fn all_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::Sockets(answer)).await;
+        let mut sockets = answered.await.map_err(io::Error::other)??;
+        for socket in &self.sockets {
+            sockets.push(socket.try_clone()?);
+        }
+        Ok(sockets)
+    }
+
+    /// Stops as it was told to, and waits for what is in progress.
+    async fn stop(mut self, signal: &'static str) -> ExitCode {
+        // Nobody takes over from a process that ends.
+        self.asks.close();
+        self.status.draining.store(true, Ordering::Relaxed);
+        manager::stopping();
+        let grace = self.settings.accept_grace;
+        if !grace.is_zero() {
+            tracing::info!(signal, ?grace, "told to stop; new requests are still taken");
+            tokio::select! {
+                () = tokio::time::sleep(grace) => {}
+                signal = self.signals.stop() => return at_once(signal),
+            }
+        }
+        tracing::info!(signal, deadline = ?self.settings.drain_timeout, "draining");
+        self.drain().await
+    }
+
+    async fn drain(mut self) -> ExitCode {
+        let _ = self.orders.send(Order::Drain).await;
+        tokio::select! {
+            ended = tokio::time::timeout(self.settings.drain_timeout, &mut self.steered) => {
+                match ended {
+                    Ok(_) => tracing::info!("drained"),
+                    Err(_) => tracing::warn!("the deadline is over; connections still open are cut off"),
+                }
+                ExitCode::SUCCESS
+            }
+            signal = self.signals.stop() => at_once(signal),
+        }
+    }
+
+    /// Leaves all further work to another process; what was begun goes on for as long as it may.
+    async fn leave(mut self, pid: Option<u32>) -> ExitCode {
+        self.status.draining.store(true, Ordering::Relaxed);
+        for server in self.servers.drain(..) {
+            server.abort();
+        }
+        self.sockets.clear();
+        // The name server ends with its other end.
+        let (stop, _) = oneshot::channel();
+        drop(std::mem::replace(&mut self.name_server, stop));
+        self.reporting.abort();
+        if let Some(pid) = pid {
+            manager::handed_over(pid);
+        }
+        let deadline: Duration = self.settings.takeover_timeout;
+        tracing::info!(?pid, ?deadline, "another process has taken over; what was begun here goes on");
+        let _ = self.orders.send(Order::Leave).await;
+        let still_open = tokio::select! {
+            ended = tokio::time::timeout(deadline, &mut self.steered) => ended.is_err(),
+            signal = self.signals.stop() => {
+                tracing::info!(signal, "told to stop");
+                true
+            }
+        };
+        if still_open {
+            return self.drain().await;
+        }
+        tracing::info!("drained");
+        ExitCode::SUCCESS
+    }
+}
+
+fn at_once(signal: &str) -> ExitCode {
+    tracing::warn!(signal, "told to stop at once");
+    ExitCode::from(2)
+}
