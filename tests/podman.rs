@@ -1,8 +1,6 @@
 //! Podman's API, which speaks as Docker's does but for its events: the same containers, the same promises.
 
-use crate::harness::{
-    Container, ENTRY_POINT, Load, PATIENCE, Podman, Portolan, await_http, eventually, http,
-};
+use crate::harness::{Container, PATIENCE, Podman, Portolan, await_http, eventually, http};
 
 const PUBLISHED: &str = "127.0.0.1:8080";
 
