@@ -107,7 +107,8 @@ impl World {
         };
         let metrics = Metrics::register(&registry).expect("an empty registry");
         let proxy = Proxy::start(&settings, metrics).expect("a free port");
-        let http = proxy.addresses()[0].1;
+        let listening = proxy.addresses();
+        let http = listening.iter().find(|(name, _)| name == "web").expect("it listens").1;
         let mut world = Self { proxy, registry, http, snapshot: Snapshot::default() };
         world.route("a.test", "Host(`a.test`)", "app@test");
         let targets = addresses.iter().enumerate().map(|(index, at)| place(&format!("c{index}"), *at));
