@@ -125,6 +125,12 @@ pub const WITHHELD_TIME: Duration = Duration::from_millis(100);
 /// Answers that each worker compresses at a time; further ones are sent as they are. One takes up to a mebibyte.
 pub const ENCODERS_MAX: usize = 512;
 
+/// Copies of requests (`mirroring`) that are on their way at a time, for each worker; further ones are not sent.
+pub const MIRRORS_MAX: usize = 256;
+
+/// How long a copy and its answer may take; then its connection is closed.
+pub const MIRROR_TIME: Duration = Duration::from_secs(60);
+
 /// Endpoints tried for one request or connection.
 pub const ATTEMPTS_MAX: usize = 4;
 

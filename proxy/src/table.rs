@@ -28,8 +28,8 @@ mod secure;
 
 pub use compile::compile;
 pub(crate) use datagrams::{Chosen, Datagrams};
-pub(crate) use destination::{Ask, Destination};
-pub(crate) use path::{routing_host, routing_path, spelled_path};
+pub(crate) use destination::{Ask, Destination, Mirror};
+pub(crate) use path::{routing_host, routing_path, rule_path, spelled_path};
 pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use secure::{Choice, DEFAULT as DEFAULT_OPTIONS};

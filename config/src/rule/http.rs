@@ -93,7 +93,7 @@ impl Matcher {
             Self::Path(expected) => request.path == expected,
             Self::PathPrefix(prefix) => request.path.starts_with(prefix.as_str()),
             Self::PathRegexp(pattern) => pattern.is_match(request.path),
-            Self::Method(method) => request.method.eq_ignore_ascii_case(method),
+            Self::Method(method) => request.method == method,
             Self::Header(name, expected) => {
                 request.fields.any(name, &mut |value| value == expected.as_bytes())
             }

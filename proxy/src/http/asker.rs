@@ -1,5 +1,6 @@
 //! Where a request goes, and what of it an endpoint is chosen by. Knows heads, and not how choices are made.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use httparse::Header;
@@ -9,22 +10,29 @@ use super::exchange::Cookies;
 use super::head::RequestHead;
 use super::peer::Peer;
 use crate::balancer::{Asker, hash};
-use crate::table::{Ask, Destination, Upstream};
+use crate::table::{Ask, Destination, Mirror, Upstream};
 
 /// Where a request goes, and what an endpoint there is chosen by.
 pub(super) struct Bound {
     pub(super) upstream: Arc<Upstream>,
     pub(super) asker: Asker,
     pub(super) cookies: Cookies,
+    pub(super) mirrors: Vec<Mirror>,
 }
 
 /// Binds a request for its upstream; `path` is the one that was routed by. `None` where its service leads nowhere.
 pub(super) fn bind(destination: &Destination, head: &RequestHead, path: &str, peer: &Peer) -> Option<Bound> {
     let (mut cookies, client) = (Vec::new(), peer.address().ip());
     let cookie = |name: &str| cookie(head.fields, name);
+    let mut mirrors = Vec::new();
     let upstream = match destination {
         Destination::Upstream(upstream) => upstream,
-        services => services.resolve(&Ask { client, cookie: &cookie }, &mut cookies)?,
+        services => {
+            let ask = Ask { client, cookie: &cookie, mirrors: RefCell::default() };
+            let upstream = services.resolve(&ask, &mut cookies)?;
+            mirrors = ask.mirrors.into_inner();
+            upstream
+        }
     };
     let mut asker = match upstream.plan.hashes() {
         None => Asker::default(),
@@ -42,7 +50,7 @@ pub(super) fn bind(destination: &Destination, head: &RequestHead, path: &str, pe
         asker.stuck = Some(door.number);
         asker.outdated = door.outdated;
     }
-    Some(Bound { upstream: upstream.clone(), asker, cookies: Cookies::of_services(cookies) })
+    Some(Bound { upstream: upstream.clone(), asker, cookies: Cookies::of_services(cookies), mirrors })
 }
 
 /// The value of a cookie; the first one, where several have the name (RFC 6265 §5.4).

@@ -17,7 +17,7 @@ use super::arrive::speaks_http2;
 use super::asker::{Bound, bind};
 use super::body::Framing;
 use super::entry_point::EntryPoint;
-use super::exchange::{Carrier, Exchange, Outcome, Tunnel, exchange};
+use super::exchange::{Carrier, Copies, Exchange, Outcome, Tunnel, exchange};
 use super::head::{Refused, RequestHead, fields, parse_request_within};
 use super::peer::Peer;
 use super::response::{self, Manner};
@@ -29,7 +29,7 @@ use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_I
 use crate::metrics::{OpenGuard, Version};
 use crate::middleware::{self, OwnAnswer, Passage};
 use crate::stream::Stream;
-use crate::table::{Route, Upstream, routing_host, routing_path, spelled_path};
+use crate::table::{Route, Upstream, routing_host, routing_path, rule_path, spelled_path};
 use crate::worker::{Buffer, Buffers, Worker, relay};
 
 mod enter;
@@ -230,10 +230,14 @@ impl Connection {
         };
         let method = request.method;
         let mut entered = Entered::default();
-        if let Some(passage) = passage {
-            entered = match Box::pin(self.enter(passage, &mut request, inbound, turned.asked.as_deref_mut()))
-                .await
-            {
+        if passage.is_some() || !request.mirrors.is_empty() {
+            let result = match passage {
+                Some(passage) => {
+                    Box::pin(self.enter(passage, &mut request, inbound, turned.asked.as_deref_mut())).await
+                }
+                None => Box::pin(self.gather(&mut request, inbound)).await,
+            };
+            entered = match result {
                 Ok(entered) => entered,
                 Err(answer) => {
                     turned.keep_alive |= request.keep_alive && take_body(request.framing, inbound);
@@ -241,8 +245,12 @@ impl Connection {
                 }
             };
         }
+        let copies = (!request.mirrors.is_empty()).then(|| Copies::of(&mut request, &self.worker));
         let mut outcome =
             exchange(&mut self.client, inbound, request, &mut Carrier::Pooled, &self.worker).await;
+        if let Some(copies) = copies.filter(|_| outcome.failure != Some(Reason::ClientGone)) {
+            copies.send(&self.worker);
+        }
         outcome.received += entered.received;
         outcome.still_sending |= entered.is_body_left;
         if let (Some(reason), None) = (outcome.failure, outcome.status) {
@@ -356,7 +364,8 @@ impl Connection {
             if self.entry_point.settings.cleaning.sanitize_path { routing_path } else { spelled_path };
         let path = spelled(request::path(head.target));
         let entry = table.entry_points.get(&self.entry_point.settings.name);
-        let view = request::view(&head, &host, &path, &self.peer);
+        let ruled = rule_path(&path);
+        let view = request::view(&head, &host, &ruled, &self.peer);
         let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&view));
         let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
@@ -374,7 +383,8 @@ impl Connection {
             return Ok(Some((head.length, Err(turned))));
         }
         let mut out = self.worker.buffers.take();
-        let Some(Bound { upstream, asker, cookies }) = bind(&route.destination, &head, &path, &self.peer)
+        let Some(Bound { upstream, asker, cookies, mirrors }) =
+            bind(&route.destination, &head, &path, &self.peer)
         else {
             let turned = Turned::unrouted(Reason::NoEndpoint, &head, asked);
             return Ok(Some((head.length, Err(turned))));
@@ -396,6 +406,8 @@ impl Connection {
             upstream,
             asker,
             cookies,
+            gathered: 0,
+            mirrors,
             passage: None,
         };
         let passage = route.chain.as_ref().map(|chain| {

@@ -23,7 +23,7 @@ use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
 use crate::middleware::{OwnAnswer, Passage, Verdict};
 use crate::stream::{ReadHalf, Stream, WriteHalf};
-use crate::table::{Target, Upstream};
+use crate::table::{Mirror, Target, Upstream};
 use crate::worker::{Buffer, Pipe, Worker};
 
 mod altered;
@@ -32,6 +32,7 @@ mod carrier;
 mod cookies;
 mod course;
 mod gather;
+mod mirror;
 
 pub(super) use altered::FromHttp1;
 pub(super) use answer::{Delivery, discard};
@@ -40,6 +41,7 @@ pub(crate) use carrier::{Carrier, Pinned, connect};
 pub(crate) use cookies::Cookies;
 pub(super) use course::course;
 pub(super) use gather::gather;
+pub(super) use mirror::Copies;
 
 /// A request that is ready to be sent.
 pub(crate) struct Exchange {
@@ -73,6 +75,10 @@ pub(crate) struct Exchange {
     pub(crate) asker: Asker,
     /// The cookies that the answer sets besides its own.
     pub(crate) cookies: Cookies,
+    /// Bytes of its body that were gathered, and stand behind the head.
+    pub(crate) gathered: u64,
+    /// Who else gets a copy.
+    pub(crate) mirrors: Vec<Mirror>,
 }
 
 impl Exchange {

@@ -64,7 +64,8 @@ pub(crate) struct Keep {
 }
 
 impl Keep {
-    fn at_least(&mut self, bytes: u64) {
+    /// So much of it is needed.
+    pub(crate) fn at_least(&mut self, bytes: u64) {
         self.bytes = self.bytes.max(bytes.min(crate::limits::GATHERED_BYTES_MAX));
     }
 }

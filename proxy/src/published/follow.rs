@@ -115,6 +115,8 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     head: sent_on,
                     host_at: None,
                     asker: asker(client, &upstream),
+                    gathered: 0,
+                    mirrors: Vec::new(),
                     cookies: Cookies::default(),
                     upstream,
                     passage: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portolan_config::dynamic::service::{ServiceKind, WeightedChild};
 use portolan_discovery::{Composite, Snapshot};
 
-use super::destination::{Child, Destination, Weighted};
+use super::destination::{Child, Destination, Mirrors, Weighted};
 use super::{Cursor, Map};
 use crate::balancer::hash;
 use crate::ledger::Ledger;
@@ -79,7 +79,13 @@ fn assemble(composite: &Composite, children: &[Arc<Destination>], cursor: Arc<Cu
         ServiceKind::Failover(_) if children.len() == 2 => {
             Destination::Failover(children[0].clone(), children[1].clone())
         }
-        // The one that answers. What else is drawn is no service of services.
+        ServiceKind::Mirroring(mirroring) if children.len() == mirroring.mirrors.len() + 1 => {
+            let each =
+                children[1..].iter().cloned().zip(mirroring.mirrors.iter().map(|mirror| mirror.percent));
+            let mirrors = Mirrors::new(each, mirroring.mirror_body, mirroring.max_body_size);
+            Destination::Mirrored(children[0].clone(), mirrors)
+        }
+        // What else is drawn is no service of services.
         ServiceKind::Mirroring(_) | ServiceKind::Failover(_) | ServiceKind::LoadBalancer(_) => {
             let only = children.iter().take(1);
             Destination::Hashed(

@@ -1,7 +1,9 @@
 //! Where the requests of a route go: an upstream, or services of services, of which each request chooses one.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Cursor, Upstream};
 use crate::balancer::{Asker, Rotation, hash};
@@ -18,6 +20,71 @@ pub(crate) enum Destination {
     Hashed(Vec<Child>),
     /// The first, and the other while that can't serve.
     Failover(Arc<Self>, Arc<Self>),
+    /// One that answers, and others that get copies.
+    Mirrored(Arc<Self>, Mirrors),
+}
+
+/// Who gets copies of requests.
+#[derive(Debug)]
+pub(crate) struct Mirrors {
+    each: Vec<Reflection>,
+    /// Requests so far.
+    total: AtomicU64,
+    /// Bytes of a body that is copied; `None` where copies have none.
+    body_bytes_max: Option<u64>,
+}
+
+/// A service that gets copies of a share of the requests.
+#[derive(Debug)]
+struct Reflection {
+    destination: Arc<Destination>,
+    percent: u64,
+    /// How many it got.
+    taken: AtomicU64,
+}
+
+/// A copy that a request is to have.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    /// Who gets it.
+    pub(crate) upstream: Arc<Upstream>,
+    /// Bytes of a body that is copied; a request with a longer one is not copied. `None` is that copies have no body.
+    pub(crate) body_bytes_max: Option<u64>,
+}
+
+impl Mirrors {
+    /// Those of these shares. Below zero, bodies of any length are copied.
+    pub(crate) fn new(
+        each: impl Iterator<Item = (Arc<Destination>, u8)>,
+        with_body: bool,
+        body_max: i64,
+    ) -> Self {
+        let reflection = |(destination, percent): (Arc<Destination>, u8)| Reflection {
+            destination,
+            percent: u64::from(percent.min(100)),
+            taken: AtomicU64::new(0),
+        };
+        let body_bytes_max = with_body.then(|| u64::try_from(body_max).unwrap_or(u64::MAX));
+        Self { each: each.map(reflection).collect(), total: AtomicU64::new(0), body_bytes_max }
+    }
+
+    /// Adds the copies of the next request to those it has.
+    fn draw(&self, ask: &Ask<'_>) {
+        let total = self.total.fetch_add(1, Relaxed) + 1;
+        for mirror in &self.each {
+            let taken = mirror.taken.load(Relaxed);
+            if taken * 100 >= total * mirror.percent {
+                continue;
+            }
+            mirror.taken.fetch_add(1, Relaxed);
+            // Copies set no cookies, and have no copies of their own.
+            let aside = Ask { client: ask.client, cookie: ask.cookie, mirrors: RefCell::default() };
+            if let Some(upstream) = mirror.destination.resolve(&aside, &mut Vec::new()) {
+                let (upstream, body_bytes_max) = (upstream.clone(), self.body_bytes_max);
+                ask.mirrors.borrow_mut().push(Mirror { upstream, body_bytes_max });
+            }
+        }
+    }
 }
 
 /// Services, and whose turn it is.
@@ -48,6 +115,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) client: IpAddr,
     /// The value of one of its cookies.
     pub(crate) cookie: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+    /// The copies that it is to have.
+    pub(crate) mirrors: RefCell<Vec<Mirror>>,
 }
 
 impl Destination {
@@ -59,6 +128,7 @@ impl Destination {
                 children.iter().any(|child| child.destination.can_serve())
             }
             Self::Failover(first, other) => first.can_serve() || other.can_serve(),
+            Self::Mirrored(main, _) => main.can_serve(),
         }
     }
 
@@ -82,6 +152,10 @@ impl Destination {
             Self::Failover(first, other) => {
                 let next = if first.can_serve() || !other.can_serve() { first } else { other };
                 next.resolve(ask, cookies)
+            }
+            Self::Mirrored(main, mirrors) => {
+                mirrors.draw(ask);
+                main.resolve(ask, cookies)
             }
         }
     }
@@ -148,7 +222,8 @@ mod tests {
         cookie: Option<&'static str>,
     ) -> (String, Vec<String>) {
         let cookie = |_: &str| cookie.map(str::as_bytes);
-        let ask = Ask { client: IpAddr::from([192, 0, 2, client]), cookie: &cookie };
+        let ask =
+            Ask { client: IpAddr::from([192, 0, 2, client]), cookie: &cookie, mirrors: RefCell::default() };
         let mut cookies = Vec::new();
         let upstream = destination.resolve(&ask, &mut cookies).map_or("", |upstream| &upstream.name);
         (upstream.to_owned(), cookies)
@@ -156,6 +231,23 @@ mod tests {
 
     fn shares(destination: &Destination, name: &str) -> usize {
         (0..200).filter(|client| resolved(destination, *client, None).0 == name).count()
+    }
+
+    #[test]
+    fn copies_are_drawn_evenly_by_their_share() {
+        let shares = [("all", 100), ("some", 25), ("none", 0)];
+        let each = shares.into_iter().map(|(name, percent)| (upstream(name, 1), percent));
+        let mirrored = Destination::Mirrored(upstream("main", 1), Mirrors::new(each, true, -1));
+        let ask =
+            Ask { client: IpAddr::from([192, 0, 2, 1]), cookie: &|_| None, mirrors: RefCell::default() };
+        for _ in 0..8 {
+            let main = mirrored.resolve(&ask, &mut Vec::new());
+            assert_eq!(main.map(|upstream| upstream.name.as_str()), Some("main"));
+        }
+        let drawn = ask.mirrors.take();
+        let count = |name: &str| drawn.iter().filter(|mirror| mirror.upstream.name == name).count();
+        assert_eq!((count("all"), count("some"), count("none")), (8, 2, 0));
+        assert!(drawn.iter().all(|mirror| mirror.body_bytes_max == Some(u64::MAX)));
     }
 
     #[test]

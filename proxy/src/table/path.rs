@@ -21,6 +21,35 @@ pub(crate) fn spelled_path(path: &str) -> Cow<'_, str> {
     if path.contains('%') { Cow::Owned(decode_unreserved(path)) } else { Cow::Borrowed(path) }
 }
 
+/// The path as rules read it: what is encoded in it is decoded, so that a rule says `/a b`, but for reserved characters
+/// (RFC 3986 §2.2) and the percent sign itself, which would say something else then.
+pub(crate) fn rule_path(path: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+        return Cow::Borrowed(path);
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let digit = |at: usize| rest.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (*first, digit(1), digit(2)) {
+            (b'%', Some(high), Some(low)) => {
+                let byte = (high << 4 | low) as u8;
+                if b":/?#[]@!$&'()*+,;=%".contains(&byte) {
+                    decoded.extend_from_slice(&rest[..3]);
+                } else {
+                    decoded.push(byte);
+                }
+                rest = &rest[3..];
+            }
+            _ => {
+                decoded.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
 fn decode_unreserved(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
@@ -55,7 +84,7 @@ fn resolve_dots(path: &str) -> String {
             segment => segments.push(segment),
         }
     }
-    let ends_in_slash = path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
+    let ends_in_slash = path.ends_with('/');
     let mut resolved = String::with_capacity(path.len());
     for segment in &segments {
         resolved.push('/');
@@ -93,7 +122,9 @@ mod tests {
             ("/../../etc", "/etc"),
             ("/a/%2e%2E/admin", "/admin"),
             ("/a/..", "/"),
-            ("/a/b/.", "/a/b/"),
+            ("/a/b/.", "/a/b"),
+            ("/a/b/..", "/a"),
+            ("/a/b/./", "/a/b/"),
             ("/%61%7euser", "/a~user"),
             ("/a%2fb%2Fc", "/a%2Fb%2Fc"),
             ("/.well-known/x", "/.well-known/x"),
@@ -103,6 +134,21 @@ mod tests {
         ] {
             assert_eq!(routing_path(written), resolved, "{written}");
         }
+    }
+
+    #[test]
+    fn rules_read_what_is_encoded() {
+        for (path, read) in [
+            ("/a%20b", "/a b"),
+            ("/%C3%A9", "/é"),
+            ("/a%2Fb%25c%3Bd", "/a%2Fb%25c%3Bd"),
+            ("/100%", "/100%"),
+            ("/%zz", "/%zz"),
+            ("/%ff", "/\u{fffd}"),
+        ] {
+            assert_eq!(rule_path(path), read, "{path}");
+        }
+        assert!(matches!(rule_path("/a b"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http::Request;
 
 use crate::altered::{Raw, by_http1, by_http2};
+use portolan_config::dynamic::service::{Mirror, Mirroring, ServiceKind};
+
 use crate::support::{Origin, Reply, World, ok, place};
 
 fn status(code: u16, body: &str) -> Reply {
@@ -200,4 +202,40 @@ async fn a_breaker_opens_for_who_fails() {
     // A new table does not close it.
     world.serve(vec![place("c0", origin.at)]);
     assert_eq!(by_http1(&world, ask).await.status, 418);
+}
+
+#[tokio::test]
+async fn copies_go_to_services_that_nobody_hears() {
+    let mut main = Origin::answering(|_| ok("main")).await;
+    let mut aside = Origin::answering(|_| status(500, "nobody hears this")).await;
+    let mut world = World::in_front_of(&main);
+    world.serve_as("aside@test", vec![place("p0", aside.at)]);
+    let mirrors = vec![Mirror { name: "aside@test".to_owned(), percent: 100 }];
+    let mirroring = Mirroring { service: "app@test".to_owned(), mirrors, ..Mirroring::default() };
+    world.compose("both@test", ServiceKind::Mirroring(mirroring.clone()));
+    world.route("b.test", "Host(`b.test`)", "both@test");
+    world.serve(vec![place("c0", main.at)]);
+    for raw in ask(&world, "POST", "/x", "content").await {
+        assert_eq!(raw.text(), "main");
+        let (first, copy) = (main.seen().await, aside.seen().await);
+        assert_eq!((&first.body, &first.head), (&copy.body, &copy.head));
+        assert_eq!(first.body, b"content");
+    }
+    // Without bodies.
+    let without = Mirroring { mirror_body: false, ..mirroring.clone() };
+    world.compose("both@test", ServiceKind::Mirroring(without));
+    for raw in ask(&world, "POST", "/x", "content").await {
+        assert_eq!(raw.text(), "main");
+        assert_eq!(main.seen().await.body, b"content");
+        assert_eq!(aside.seen().await.body, b"");
+    }
+    // A longer body than is copied goes to the one service only.
+    world.compose("both@test", ServiceKind::Mirroring(Mirroring { max_body_size: 3, ..mirroring }));
+    for raw in ask(&world, "POST", "/x", "content").await {
+        assert_eq!(raw.text(), "main");
+        assert_eq!(main.seen().await.body, b"content");
+    }
+    for _ in ask(&world, "POST", "/x", "abc").await {
+        assert_eq!(aside.seen().await.body, b"abc");
+    }
 }

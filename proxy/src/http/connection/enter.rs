@@ -41,23 +41,33 @@ impl Connection {
             // It is another request by now, and nobody is to have the body of the first.
             entered.is_body_left = !take_body(framing, inbound);
             request.keep_alive &= !entered.is_body_left;
-        } else if let Some(keep) = request.keeps() {
-            match gather(&mut self.client, inbound, request, &keep).await {
-                Ok(received) => entered.received = received,
-                Err(reason) => {
-                    request.keep_alive = false;
-                    let mut answer = response::refusal(reason, "");
-                    if let Some(Verdict::Page(page)) = request
-                        .passage
-                        .as_ref()
-                        .and_then(|passage| passage.go_out_whole(&mut answer, None, false))
-                    {
-                        request.ask_for(&page, &self.worker);
-                        entered.is_body_left = true;
-                        return Ok(entered);
-                    }
-                    return Err(Box::new(answer));
+            return Ok(entered);
+        }
+        self.gather(request, inbound).await
+    }
+
+    /// Gathers a request's body, where somebody needs it whole.
+    pub(super) async fn gather(
+        &mut self,
+        request: &mut Exchange,
+        inbound: &mut Buffer,
+    ) -> Result<Entered, Box<OwnAnswer>> {
+        let mut entered = Entered::default();
+        let Some(keep) = request.keeps() else { return Ok(entered) };
+        match gather(&mut self.client, inbound, request, &keep).await {
+            Ok(received) => entered.received = received,
+            Err(reason) => {
+                request.keep_alive = false;
+                let mut answer = response::refusal(reason, "");
+                let passage = request.passage.clone();
+                if let Some(Verdict::Page(page)) =
+                    passage.and_then(|passage| passage.go_out_whole(&mut answer, None, false))
+                {
+                    request.ask_for(&page, &self.worker);
+                    entered.is_body_left = true;
+                    return Ok(entered);
                 }
+                return Err(Box::new(answer));
             }
         }
         Ok(entered)

@@ -1,6 +1,7 @@
 //! A request whose middlewares may want another answer than the first: it is sent again, or a page is fetched in the
 //! place of what it was answered.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -127,7 +128,8 @@ impl Exchange {
     /// Becomes the question for a page. A service that is gone has no endpoint to ask.
     pub(in crate::http) fn ask_for(&mut self, page: &Page, worker: &Worker) {
         let table = worker.table();
-        let ask = Ask { client: page.draft.peer.address().ip(), cookie: &|_| None };
+        let client = page.draft.peer.address().ip();
+        let ask = Ask { client, cookie: &|_| None, mirrors: RefCell::default() };
         // Pages keep nobody to themselves.
         let mut cookies = Vec::new();
         let destination = table.destinations.get(&*page.service);
@@ -142,5 +144,6 @@ impl Exchange {
         self.framing = Framing::Empty;
         self.upgrade = false;
         self.expects_continue = false;
+        self.mirrors.clear();
     }
 }

@@ -18,13 +18,24 @@ use crate::worker::Buffer;
 impl Exchange {
     /// How much of the body is to be gathered, if any. What there may be of it at most holds from here on.
     pub(in crate::http) fn keeps(&mut self) -> Option<Keep> {
-        let keep = self.passage.as_ref().filter(|_| self.framing != Framing::Empty)?.keeps();
+        if self.framing == Framing::Empty || (self.passage.is_none() && self.mirrors.is_empty()) {
+            return None;
+        }
+        let mut keep = self.passage.as_ref().map(|passage| passage.keeps()).unwrap_or_default();
+        self.mirrors.iter().for_each(|mirror| keep.at_least(mirror.body_bytes_max.unwrap_or(0)));
         self.body_bytes_max = self.body_bytes_max.min(keep.bytes_max.unwrap_or(u64::MAX));
         Some(keep).filter(|keep| keep.bytes > 0)
     }
 
-    /// Puts a body that is here as a whole behind the head, which says now how long it is.
-    pub(in crate::http) fn take_whole(&mut self, body: &[u8], keep: &Keep) -> Result<(), Reason> {
+    /// Puts a body that is here as a whole behind the head, which says now how long it is. `raw` is the body as it is framed
+    /// by what the head says: without middlewares the head stays as it is.
+    pub(in crate::http) fn take_whole(&mut self, body: &[u8], raw: &[u8], keep: &Keep) -> Result<(), Reason> {
+        (self.expects_continue, self.gathered) = (false, body.len() as u64);
+        if self.passage.is_none() {
+            self.head.put(raw);
+            self.framing = Framing::Empty;
+            return Ok(());
+        }
         let decoded = if keep.is_text { Some(decode(body).ok_or(Reason::BadRequest)?) } else { None };
         let body = decoded.as_deref().unwrap_or(body);
         if let Some(passage) = self.passage.as_mut().and_then(Rc::get_mut) {
@@ -37,7 +48,6 @@ impl Exchange {
         }
         self.head.put(body);
         self.framing = Framing::Empty;
-        self.expects_continue = false;
         Ok(())
     }
 }
@@ -63,7 +73,7 @@ pub(in crate::http) async fn gather(
             return Err(Reason::BodyTooLarge);
         }
         if body.is_done() {
-            request.take_whole(&content, keep)?;
+            request.take_whole(&content, &inbound.filled()[..seen], keep)?;
             inbound.consume(seen);
             return Ok(seen as u64);
         }

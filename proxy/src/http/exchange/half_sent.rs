@@ -42,6 +42,8 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         head,
         host_at: None,
         asker: Asker::default(),
+        gathered: 0,
+        mirrors: Vec::new(),
         cookies: Cookies::default(),
         upstream,
         passage: None,

@@ -55,6 +55,8 @@ async fn upload_to<C: Future<Output = TcpStream>>(
         head,
         host_at: None,
         asker: Asker::default(),
+        gathered: 0,
+        mirrors: Vec::new(),
         cookies: Cookies::default(),
         upstream: Arc::new(upstream),
         passage: None,

@@ -25,12 +25,12 @@ use crate::deadline::{Moment, timeout};
 use crate::http::asker::{Bound, bind};
 use crate::http::body::Framing;
 use crate::http::entry_point::earlier;
-use crate::http::exchange::{Carrier, Exchange, Outcome, attempt, course};
+use crate::http::exchange::{Carrier, Copies, Exchange, Outcome, attempt, course};
 use crate::http::head::Refused;
 use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
 use crate::middleware::{self, OwnAnswer, Passage};
-use crate::table::{Route, routing_host, routing_path, spelled_path};
+use crate::table::{Route, routing_host, routing_path, rule_path, spelled_path};
 
 /// A request that was understood and routed.
 struct Admitted {
@@ -161,7 +161,7 @@ impl Stream {
             received = content.len() as u64;
             let taken = match &keep {
                 _ if received > exchange.body_bytes_max => Err(Reason::BodyTooLarge),
-                Some(keep) => exchange.take_whole(&content, keep),
+                Some(keep) => exchange.take_whole(&content, &framed(&content, exchange.framing), keep),
                 None => {
                     exchange.head.put(&content);
                     Ok(())
@@ -176,6 +176,7 @@ impl Stream {
         // It may wait for long, and in company.
         exchange.head.shrink();
         let _held = self.shared.memory.hold(received as usize);
+        let copies = (!exchange.mirrors.is_empty()).then(|| Copies::of(&mut exchange, &worker));
         let mut client =
             Http2 { body: (!is_whole).then_some(&mut body), reply: &mut self.reply, handshake: None };
         let mut outcome = if exchange.passage.is_some() {
@@ -185,6 +186,9 @@ impl Stream {
         };
         outcome.received += received;
         drop(exchange);
+        if let Some(copies) = copies.filter(|_| outcome.failure != Some(Reason::ClientGone)) {
+            copies.send(&worker);
+        }
         self.own = outcome.own.take();
         self.finish(&route, &outcome);
     }
@@ -211,7 +215,8 @@ impl Stream {
         let secure = self.shared.peer.is_secure();
         let settings = &self.shared.entry_point.settings;
         let entry = table.entry_points.get(&settings.name);
-        let view = crate::http::request::view(&head, &host, &path, &self.shared.peer);
+        let ruled = rule_path(&path);
+        let view = crate::http::request::view(&head, &host, &ruled, &self.shared.peer);
         let Some(route) = entry.and_then(|entry| entry.routes(secure).find(&view)) else {
             let needs_tls = !secure && settings.tls.is_some();
             let reason = if needs_tls { Reason::NeedsTls } else { Reason::NoRoute };
@@ -228,7 +233,8 @@ impl Stream {
         }
         let mut out = worker.buffers.take();
         let peer = &self.shared.peer;
-        let Some(Bound { upstream, asker, cookies }) = bind(&route.destination, &head, &path, peer) else {
+        let Some(Bound { upstream, asker, cookies, mirrors }) = bind(&route.destination, &head, &path, peer)
+        else {
             return Err(Refused { reason: Reason::NoEndpoint, detail: "" });
         };
         let keep_host = upstream.pass_host_header;
@@ -252,6 +258,8 @@ impl Stream {
             upstream,
             asker,
             cookies,
+            gathered: 0,
+            mirrors,
             passage: None,
         };
         let passage = route.chain.as_ref().map(|chain| {
@@ -386,5 +394,16 @@ impl Stream {
 
     fn log(&self, status: u16, reason: Option<Reason>, routed: Option<(&Route, &Outcome)>) {
         self.shared.account().log(self.asked.as_deref(), status, reason, self.started, routed);
+    }
+}
+
+/// Content as a body by HTTP/1.1.
+fn framed(content: &[u8], framing: Framing) -> Vec<u8> {
+    match framing {
+        Framing::Chunked if content.is_empty() => b"0\r\n\r\n".to_vec(),
+        Framing::Chunked => {
+            [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n0\r\n\r\n"].concat()
+        }
+        _ => content.to_vec(),
     }
 }
