@@ -127,7 +127,7 @@ async fn serve_until_stopped(
         data_path: settings.data_path,
     };
     let proxy = Proxy::start_held(&proxy_settings, proxy_metrics, inherited);
-    let proxy = proxy.map_err(|error| error.to_string())?;
+    let mut proxy = proxy.map_err(|error| error.to_string())?;
     // The workers alone hold on to the access log from here: it ends with the last of them.
     drop(proxy_settings);
 

@@ -40,7 +40,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.observability.traceVerbosity", Cost::Option),
     all("http.routers.<name>.tls.certResolver", Cost::Option),
     all("http.routers.<name>.tls.domains", Cost::Option),
-    all("http.services.<name>.loadBalancer.passiveHealthCheck", Cost::Option),
     all("http.services.<name>.failover.errors", Cost::Owner),
     all("http.middlewares.<name>.passTLSClientCert", Cost::Owner),
     all("tcp.routers", Cost::Owner),

@@ -21,12 +21,16 @@ use crate::metrics::Metrics;
 use crate::tls::Front;
 
 mod ask;
+mod eject;
 mod http1;
 mod http2;
+pub(crate) mod outlier;
 mod probe;
 mod rhythm;
 
-use probe::{Probe, probes};
+use eject::Ejections;
+use outlier::Outlier;
+use probe::{Probe, probes, sizes};
 use rhythm::Rhythm;
 
 /// Who checks, where a provider's name would stand.
@@ -34,11 +38,11 @@ const NAME: &str = "health";
 
 /// What is looked at: a port of an endpoint, for a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Subject {
+pub(crate) struct Subject {
     /// The service's qualified name.
-    service: Arc<str>,
-    endpoint: EndpointKey,
-    port: u16,
+    pub(crate) service: Arc<str>,
+    pub(crate) endpoint: EndpointKey,
+    pub(crate) port: u16,
 }
 
 /// Somebody who looks at it.
@@ -62,6 +66,11 @@ pub struct Checker {
     /// So many ask at once; the others wait.
     room: Arc<Semaphore>,
     found: (mpsc::Sender<Found>, mpsc::Receiver<Found>),
+    /// Endpoints whose answers were failures, as workers tell.
+    outliers: mpsc::UnboundedReceiver<Outlier>,
+    ejections: Ejections,
+    /// How many endpoints each service has that run.
+    sizes: HashMap<Arc<str>, usize>,
 }
 
 /// What a check found, if that is not what it found before.
@@ -71,13 +80,20 @@ struct Found {
 }
 
 impl Checker {
-    pub(crate) fn new(tls: Arc<ArcSwap<Front>>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        tls: Arc<ArcSwap<Front>>,
+        metrics: Metrics,
+        outliers: mpsc::UnboundedReceiver<Outlier>,
+    ) -> Self {
         Self {
             tls,
             metrics,
             watches: HashMap::new(),
             room: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
             found: mpsc::channel(CHECKS_AT_ONCE),
+            outliers,
+            ejections: Ejections::default(),
+            sizes: HashMap::new(),
         }
     }
 
@@ -88,6 +104,7 @@ impl Checker {
         updates: mpsc::Sender<Update>,
     ) {
         loop {
+            let back = self.ejections.next();
             let told = tokio::select! {
                 changed = snapshots.changed() => {
                     if changed.is_err() {
@@ -97,6 +114,8 @@ impl Checker {
                     self.look_at(&snapshot)
                 }
                 Some(found) = self.found.1.recv() => self.take(found).into_iter().collect(),
+                Some(outlier) = self.outliers.recv() => self.eject(outlier).into_iter().collect(),
+                () = until(back) => self.readmit(),
             };
             for judgement in told {
                 let update = Update {
@@ -114,6 +133,7 @@ impl Checker {
     /// Begins and ends checks. Gives what is to be told of that.
     fn look_at(&mut self, snapshot: &Snapshot) -> Vec<Judgement> {
         let mut told = Vec::new();
+        self.sizes = sizes(snapshot);
         let mut wanted = probes(snapshot);
         self.watches.retain(|subject, watch| {
             // One whose probe is another goes on with what is known, and asks anew.
@@ -151,6 +171,31 @@ impl Checker {
         told
     }
 
+    /// Takes an endpoint out of service for its answers.
+    fn eject(&mut self, outlier: Outlier) -> Option<Judgement> {
+        let (subject, name, reason) = (outlier.subject.clone(), outlier.name.clone(), outlier.reason.clone());
+        let count = self.sizes.get(&subject.service).copied().unwrap_or_default();
+        match self.ejections.eject(outlier, count, tokio::time::Instant::now()) {
+            Ok(lasts) => {
+                tracing::warn!(service = %subject.service, endpoint = name, reason, ?lasts, "is out of service");
+                Some(subject.ejected(Some(Verdict::Down(reason))))
+            }
+            Err(why) => {
+                tracing::warn!(service = %subject.service, endpoint = name, reason, why, "stays in service");
+                None
+            }
+        }
+    }
+
+    /// Takes those in again whose time is over.
+    fn readmit(&mut self) -> Vec<Judgement> {
+        let back = self.ejections.readmit(tokio::time::Instant::now());
+        for subject in &back {
+            tracing::info!(service = %subject.service, endpoint = %subject.endpoint, "is in service again");
+        }
+        back.iter().map(|subject| subject.ejected(None)).collect()
+    }
+
     /// Takes what a check found.
     fn take(&mut self, found: Found) -> Option<Judgement> {
         let Found { subject, verdict } = found;
@@ -173,9 +218,23 @@ impl Checker {
 }
 
 impl Subject {
+    /// What follows of its answers.
+    fn ejected(&self, verdict: Option<Verdict>) -> Judgement {
+        let check = format!("{}:{} answers", self.service, self.port).into();
+        Judgement { endpoint: self.endpoint.clone(), check, verdict }
+    }
+
     fn judged(&self, verdict: Option<Verdict>) -> Judgement {
         let check = format!("{}:{}", self.service, self.port).into();
         Judgement { endpoint: self.endpoint.clone(), check, verdict }
+    }
+}
+
+/// Resolves then, or never.
+async fn until(then: Option<tokio::time::Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -16,6 +16,7 @@ use portolan_discovery::{self as discovery, Composite, EndpointKey};
 
 use crate::balancer::Load;
 use crate::budget::Budget;
+use crate::health::outlier::{Tally, Tell};
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
 use crate::table::{Cursor, Destination, Route, Upstream};
@@ -25,6 +26,8 @@ use crate::tls::Files;
 #[derive(Debug)]
 pub struct Ledger {
     metrics: Metrics,
+    /// Where endpoints are told whose answers are failures.
+    tell: Option<Tell>,
     next_target: AtomicU64,
     upstreams: DashMap<String, UpstreamAccount>,
     composites: DashMap<String, CompositeAccount>,
@@ -84,10 +87,13 @@ pub(crate) struct TargetAccount {
     pub(crate) counters: EndpointCounters,
     /// How it has been doing.
     pub(crate) load: Arc<Load>,
+    /// Its failures.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// What an upstream is compiled with, besides what the chart shows of it.
 pub(crate) struct Kept {
+    pub(crate) tell: Option<Tell>,
     pub(crate) cursor: Arc<Cursor>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) scope: Arc<Scope>,
@@ -100,12 +106,18 @@ impl Ledger {
     pub fn new(metrics: Metrics) -> Self {
         Self {
             metrics,
+            tell: None,
             next_target: AtomicU64::new(1),
             upstreams: DashMap::new(),
             composites: DashMap::new(),
             routers: DashMap::new(),
             middlewares: DashMap::new(),
         }
+    }
+
+    /// From now on, endpoints whose answers are failures are told there.
+    pub(crate) fn tell_outliers(&mut self, tell: Tell) {
+        self.tell = Some(tell);
     }
 
     /// The compiled upstream: the one of before, or what `compile` makes of what was kept.
@@ -117,6 +129,7 @@ impl Ledger {
     ) -> Arc<Upstream> {
         let Some(mut account) = self.upstreams.get_mut(&drawn.name) else {
             let kept = Kept {
+                tell: self.tell.clone(),
                 cursor: Arc::default(),
                 budget: Arc::new(Budget::new()),
                 scope: Arc::new(self.metrics.service(&drawn.name)),
@@ -141,6 +154,7 @@ impl Ledger {
             let known = if is_same_way { account.targets.as_slice() } else { &[] };
             let targets = self.targets(drawn, known);
             let kept = Kept {
+                tell: self.tell.clone(),
                 cursor: account.compiled.cursor.clone(),
                 budget: account.compiled.budget.clone(),
                 scope: account.compiled.scope.clone(),
@@ -308,6 +322,7 @@ impl Ledger {
                 id: self.next_target.fetch_add(1, Ordering::Relaxed),
                 counters: self.metrics.endpoint(&drawn.name, &target.endpoint.instance.name),
                 load: Arc::default(),
+                tally: Arc::default(),
             })
         };
         drawn.targets.iter().map(account).collect()

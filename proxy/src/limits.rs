@@ -15,6 +15,12 @@ pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// sockets than this.
 pub const CHECKS_AT_ONCE: usize = 256;
 
+/// Requests of a replica until the share of its failures says anything.
+pub const OUTLIER_REQUESTS_MIN: u32 = 20;
+
+/// A replica that fails again and again is out for twice as long each time, up to this.
+pub const EJECTION_MAX: Duration = Duration::from_secs(300);
+
 /// The shortest interval of a health check, and of its deadline: none asks more often, whatever is written.
 pub const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 

@@ -234,8 +234,10 @@ impl Proxy {
     }
 
     /// Who checks endpoints, on whatever thread it is run.
-    pub fn checker(&self) -> Checker {
-        Checker::new(self.tls.front(), self.metrics.clone())
+    pub fn checker(&mut self) -> Checker {
+        let (tell, outliers) = mpsc::unbounded_channel();
+        self.ledger.tell_outliers(tell);
+        Checker::new(self.tls.front(), self.metrics.clone(), outliers)
     }
 
     /// Opens and closes published ports as the table has them, and tries again those that could not be opened. Gives

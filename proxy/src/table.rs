@@ -12,6 +12,7 @@ use portolan_config::{DataPath, ListenAddress, Protocol};
 
 use crate::balancer::{Load, Plan, Running};
 use crate::budget::Budget;
+use crate::health::outlier::Judge;
 use crate::metrics::{EndpointCounters, Scope};
 use crate::sticky::Sticky;
 
@@ -175,6 +176,8 @@ pub struct Target {
     pub(crate) key: u64,
     /// How it has been doing.
     pub(crate) load: Arc<Load>,
+    /// Who judges it by its answers, where anybody does.
+    pub(crate) judge: Option<Arc<Judge>>,
     /// The endpoint's name.
     pub endpoint: String,
     /// Deadlines and limits of connections to it.
@@ -208,6 +211,7 @@ impl Upstream {
             weight: 1,
             key: crate::balancer::hash::mix(index as u64),
             load: Arc::default(),
+            judge: None,
             endpoint: format!("endpoint-{index}"),
             reach: Reach::default(),
             counters: metrics.endpoint(name, &format!("endpoint-{index}")),

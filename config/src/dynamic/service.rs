@@ -348,11 +348,20 @@ pub struct PassiveHealthCheck {
     pub failure_window: Span,
     /// Failures until it rests.
     pub max_failed_attempts: u32,
+    /// Portolan's own: of a hundred requests, how many may not fail; none are asked about with 0.
+    pub error_percent: u8,
+    /// Portolan's own: of a hundred servers, how many may rest at once.
+    pub max_ejected_percent: u8,
 }
 
 impl Default for PassiveHealthCheck {
     fn default() -> Self {
-        Self { failure_window: Span::secs(10), max_failed_attempts: 1 }
+        Self {
+            failure_window: Span::secs(10),
+            max_failed_attempts: 1,
+            error_percent: 0,
+            max_ejected_percent: 100,
+        }
     }
 }
 

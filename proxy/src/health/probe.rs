@@ -64,6 +64,18 @@ pub(super) fn probes(snapshot: &Snapshot) -> HashMap<Subject, Probe> {
     probes
 }
 
+/// How many endpoints each service has that run.
+pub(super) fn sizes(snapshot: &Snapshot) -> HashMap<Arc<str>, usize> {
+    let judged =
+        snapshot.upstreams.iter().filter(|upstream| upstream.balancing.passive_health_check.is_some());
+    judged
+        .map(|upstream| {
+            let count = upstream.targets.iter().filter(|target| runs(target)).count();
+            (Arc::from(upstream.name.as_str()), count)
+        })
+        .collect()
+}
+
 fn add(
     probes: &mut HashMap<Subject, Probe>,
     service: &Arc<str>,

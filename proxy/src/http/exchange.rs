@@ -253,6 +253,9 @@ pub(super) async fn attempt(
             Err(carrier::Unobtainable::Failed(target, reason)) => {
                 last_failure = reason;
                 target.counters.failures.inc();
+                if let Some(judge) = &target.judge {
+                    judge.failed(reason.as_str());
+                }
                 tried.add(&target);
                 last_target = Some(target);
                 // One that refuses at once was not given anything to do.
@@ -284,6 +287,9 @@ pub(super) async fn attempt(
                 worker.pool.forget(&target);
                 worker.roads.forget_dead(&target);
                 if !reused {
+                    if let Some(judge) = &target.judge {
+                        judge.failed(last_failure.as_str());
+                    }
                     target.counters.failures.inc();
                     tried.add(&target);
                 }

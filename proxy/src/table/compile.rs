@@ -16,6 +16,8 @@ use super::redirections;
 use super::secure::{self, Choice, Wishes};
 use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams};
 use crate::balancer::{Plan, hash};
+use crate::health::Subject;
+use crate::health::outlier::{Judge, Tally, Tell};
 use crate::ledger::{Kept, Ledger};
 use crate::middleware::{Chain, Step};
 use crate::sticky::{Place, Sticky};
@@ -123,6 +125,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
             weight: target.weight,
             key: key(target),
             load: account.load,
+            judge: judge(upstream, target, account.tally, kept.tell.as_ref()),
             endpoint: endpoint.instance.name.clone(),
             reach,
             counters: account.counters,
@@ -139,6 +142,20 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
         budget: kept.budget,
         scope: kept.scope,
     }
+}
+
+/// Who judges a target by its answers, where that is asked for.
+fn judge(
+    upstream: &discovery::Upstream,
+    target: &discovery::Target,
+    tally: Arc<Tally>,
+    tell: Option<&Tell>,
+) -> Option<Arc<Judge>> {
+    let policy = upstream.balancing.passive_health_check?;
+    let endpoint = target.endpoint.key.clone();
+    let subject = Subject { service: upstream.name.as_str().into(), endpoint, port: target.port };
+    let name = target.endpoint.instance.name.clone();
+    Some(Arc::new(Judge { subject, name, policy, tally, tell: tell.cloned() }))
 }
 
 /// Whether an endpoint is given work; where `whoever` runs is better than nobody, also one that is not healthy.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use portolan_config::dynamic::service::{HealthCheck, HealthCheckMode, Initial, LoadBalancer};
+use portolan_config::dynamic::service::{
+    HealthCheck, HealthCheckMode, Initial, LoadBalancer, PassiveHealthCheck,
+};
 use portolan_config::dynamic::value::Span;
 use portolan_discovery::{Target, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -229,4 +231,31 @@ async fn a_tcp_service_says_what_is_sent_and_expected() {
         let mut checks = world.checks();
         assert_eq!(checks.next().await.verdict, expected);
     }
+}
+
+#[tokio::test]
+async fn a_replica_that_answers_500_is_out_for_a_while_and_one_always_stays() {
+    let faulty = Origin::answering(|_| status("500 Oh no")).await;
+    let good = Origin::answering(|_| ok("good")).await;
+    let mut world = World::of(&[]);
+    let passive = PassiveHealthCheck {
+        failure_window: Span::millis(300),
+        max_failed_attempts: 2,
+        max_ejected_percent: 50,
+        ..PassiveHealthCheck::default()
+    };
+    let balancing = LoadBalancer { passive_health_check: Some(passive), ..LoadBalancer::default() };
+    world.spread(vec![place("c0", faulty.at), place("c1", good.at)], balancing);
+    let mut checks = world.checks();
+    let mut client = world.client().await;
+    for _ in 0..4 {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        client.answer().await;
+    }
+    let judged = checks.next().await;
+    assert_eq!(judged.endpoint.instance.short(), "c0");
+    let Some(Verdict::Down(reason)) = judged.verdict else { panic!("{judged:?}") };
+    assert_eq!(reason, "2 failures in a row within 300ms, at last 500");
+    let back = checks.next().await;
+    assert_eq!((back.endpoint, back.check, back.verdict), (judged.endpoint, judged.check, None));
 }

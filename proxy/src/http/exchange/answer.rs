@@ -1,6 +1,7 @@
 //! Reads an endpoint's answer and passes it on to the client.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -9,6 +10,7 @@ use super::altered::{FromHttp1, ToHttp1};
 use super::{Exchange, Leg, Upload};
 use crate::balancer::Running;
 use crate::deadline::{timeout, timeout_at};
+use crate::health::outlier::Judge;
 use crate::http::altered::{self, Passed};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over, within};
@@ -55,12 +57,15 @@ pub(in crate::http) struct Delivery {
     pub(in crate::http) ends_with_connection: Cell<bool>,
     /// What the endpoint has to do with it, where that is counted.
     pub(in crate::http) running: Option<Running>,
+    /// Who judges the endpoint by its answers, where anybody does.
+    judge: Option<Arc<Judge>>,
 }
 
 impl Delivery {
     /// Of what comes over this connection.
     pub(in crate::http) fn of(leg: &mut Leg) -> Self {
-        Self { running: leg.running.take(), ..Self::default() }
+        let judge = leg.target.judge.clone();
+        Self { running: leg.running.take(), judge, ..Self::default() }
     }
 
     /// The head came, with this status.
@@ -68,6 +73,9 @@ impl Delivery {
         self.status.set(Some(status));
         if let Some(running) = &self.running {
             running.answered();
+        }
+        if let Some(judge) = &self.judge {
+            judge.answered(status);
         }
     }
 

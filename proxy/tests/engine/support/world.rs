@@ -145,12 +145,16 @@ impl World {
     }
 
     /// Who checks what is served here.
-    pub(crate) fn checks(&self) -> Checks {
+    pub(crate) fn checks(&mut self) -> Checks {
         let (snapshots, watched) = watch::channel(Arc::default());
         let (updates, told) = mpsc::channel(64);
         let checker = tokio::spawn(self.proxy.checker().follow(watched, updates)).abort_handle();
         let checks = Checks { snapshots, told, checker };
         checks.follow(self);
+        // Those that are compiled from now on are judged.
+        self.snapshot.upstreams =
+            self.snapshot.upstreams.iter().map(|known| Arc::new(Upstream::clone(known))).collect();
+        self.apply();
         checks
     }
 
