@@ -413,6 +413,7 @@ pub fn policy(settings: &Settings) -> Policy {
         constraints: settings.docker.constraints.clone(),
         use_bind_port_ip: settings.docker.use_bind_port_ip,
         virtual_hosts: settings.docker.virtual_hosts,
+        tcp_transport: Arc::new(settings.tcp_servers_transport.clone()),
     }
 }
 

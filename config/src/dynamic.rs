@@ -65,7 +65,7 @@ pub struct Dynamic {
     /// `tcp.middlewares`
     pub tcp_middlewares: Items<tcp::TcpMiddleware>,
     /// `tcp.serversTransports`
-    pub tcp_servers_transports: Items<tcp::TcpServersTransport>,
+    pub tcp_servers_transports: Items<tcp::TcpTransport>,
     /// `udp.routers`
     pub udp_routers: Items<tcp::UdpRouter>,
     /// `udp.services`

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::dynamic::tcp::ProxyVersion;
 use crate::{DataPath, Dynamic, Protocol, Publish};
 
 mod decode;
@@ -26,6 +27,8 @@ pub struct Labels {
     pub publish: Vec<Publish>,
     /// `portolan.publish.datapath`: how the bytes of those ports travel.
     pub data_path: Option<DataPath>,
+    /// `portolan.publish.proxyprotocol`: whether replicas are told who the client is, and how.
+    pub proxy_protocol: Option<ProxyVersion>,
     /// `portolan.dns.…`: names in DNS.
     pub dns: DnsLabels,
     /// `portolan.port.NAME`: names for ports, as SRV records give them.

@@ -42,10 +42,9 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.tls.domains", Cost::Option),
     all("http.services.<name>.failover.errors", Cost::Owner),
     all("http.middlewares.<name>.passTLSClientCert", Cost::Owner),
-    all("tcp.routers", Cost::Owner),
-    all("tcp.services", Cost::Owner),
-    all("tcp.middlewares", Cost::Owner),
-    all("tcp.serversTransports", Cost::Owner),
+    all("tcp.routers.<name>.tls.certResolver", Cost::Option),
+    all("tcp.routers.<name>.tls.domains", Cost::Option),
+    all("tcp.serversTransports.<name>.tls.peerCertURI", Cost::Owner),
     all("tls.stores.<name>.defaultGeneratedCert", Cost::Option),
 ];
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::dynamic::tcp::TcpTransport;
 use crate::tls::ServersTransport;
 use crate::{DataPath, Fault, ListenAddress, Protocol};
 
@@ -41,7 +42,6 @@ pub use internal::{Api, Internal, Ping, Prometheus};
 pub use log::{Log, LogFormat};
 pub use name_server::Dns;
 pub use provider::{ClientTls, Docker, Swarm};
-pub use transport::TcpServersTransport;
 pub use written::Written;
 
 use read::Reader;
@@ -69,7 +69,7 @@ pub struct Settings {
     /// How servers are spoken to in HTTP where no router says otherwise.
     pub servers_transport: ServersTransport,
     /// How servers are spoken to in TCP where no router says otherwise.
-    pub tcp_servers_transport: TcpServersTransport,
+    pub tcp_servers_transport: TcpTransport,
     /// How long everything goes on as before after the first SIGTERM, but for `/ping`.
     pub accept_grace: Duration,
     /// How long running requests and connections may then go on.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use portolan_config::dynamic::middleware::Middleware;
+use portolan_config::dynamic::tcp::TcpTransport;
 use portolan_config::tls::Tls;
 use portolan_config::{Constraints, Fault, ListenAddress, Protocol, Template};
 
@@ -50,6 +51,8 @@ pub struct Policy {
     pub use_bind_port_ip: bool,
     /// Whether `VIRTUAL_HOST` and its like, as nginx-proxy reads them, are read.
     pub virtual_hosts: bool,
+    /// What connections to the servers of TCP services are like, where no transport is named.
+    pub tcp_transport: Arc<TcpTransport>,
     /// The listening places that no label can have, each with its name: entry points, the admin address, DNS.
     pub reserved: Vec<Reserved>,
 }
@@ -138,7 +141,12 @@ pub fn draw<'a>(
         } else {
             Arc::new(http.middlewares)
         },
-        layer_four: Arc::new(layer_four::merge(&sources, &mut faults)),
+        layer_four: Arc::new(layer_four::merge(
+            &sources,
+            &policy.tcp_transport,
+            &previous.layer_four,
+            &mut faults,
+        )),
         tls,
         publications,
         faults: faults.into_vec(),

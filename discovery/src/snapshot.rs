@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use portolan_config::dynamic::http::Observability;
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::dynamic::service::{LoadBalancer, ServiceKind};
+use portolan_config::dynamic::tcp::ProxyVersion;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{DataPath, Fault, Protocol, Publish, Rule};
 
@@ -282,4 +283,6 @@ pub struct Publication {
     pub origin: String,
     /// How its bytes are to travel; the operator's choice unless written.
     pub data_path: Option<DataPath>,
+    /// Whether replicas are told who the client is, and how.
+    pub proxy_protocol: Option<ProxyVersion>,
 }

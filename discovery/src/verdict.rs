@@ -133,12 +133,13 @@ impl Verdicts {
     fn layer_four(&mut self, drawn: &Arc<LayerFour>) -> Arc<LayerFour> {
         let mut shown = None;
         for (name, upstream) in &drawn.tcp_upstreams {
-            if let TcpUpstream::Targets { targets, .. } = &**upstream
-                && let Some(laid) = self.laid_over(targets)
+            if let TcpUpstream::Targets { upstream: places, .. } = &**upstream
+                && let Some(targets) = self.laid_over(&places.targets)
             {
+                let laid = Arc::new(Upstream { targets, ..Upstream::clone(places) });
                 let mut upstream = TcpUpstream::clone(upstream);
-                if let TcpUpstream::Targets { targets, .. } = &mut upstream {
-                    *targets = laid;
+                if let TcpUpstream::Targets { upstream, .. } = &mut upstream {
+                    *upstream = laid;
                 }
                 let shown = shown.get_or_insert_with(|| LayerFour::clone(drawn));
                 shown.tcp_upstreams.insert(name.clone(), Arc::new(upstream));

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use portolan_config::Rule;
 use portolan_config::labels::Labels;
 use portolan_config::rule::RequestView;
-use portolan_proxy::fuzz::{answers as read_answers, over_http2, requests, translated};
+use portolan_proxy::fuzz::{
+    answers as read_answers, client_hello, over_http2, proxy_header, requests, translated,
+};
 
 mod differential;
 mod names;
@@ -17,7 +19,7 @@ pub use names::{name_servers, queries};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("heads", heads),
     ("chunks", chunks),
     ("answers", answers),
@@ -27,6 +29,8 @@ pub const TARGETS: [Target; 9] = [
     ("labels", labels),
     ("queries", names::queries),
     ("name_servers", names::name_servers),
+    ("hellos", hellos),
+    ("proxy_headers", proxy_headers),
 ];
 
 /// Inputs longer than this teach nothing new, and meet limits that depend on how the bytes come.
@@ -130,6 +134,21 @@ fn http2_request(bytes: &[u8]) -> Option<http::Request<Vec<u8>>> {
     }
     *request.body_mut() = lines.collect::<Vec<_>>().join(&b'\n');
     Some(request)
+}
+
+/// First messages of TLS clients: read alike in whatever pieces.
+pub fn hellos(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    assert_eq!(client_hello(pieces(bytes)), client_hello([bytes]), "it depends on where the bytes are split");
+}
+
+/// PROXY headers: one that is whole says the same whatever follows it, and none is whole before its end.
+pub fn proxy_headers(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(BYTES_MAX)];
+    if let Ok(Some((length, client))) = proxy_header(bytes) {
+        assert_eq!(proxy_header(&bytes[..length]), Ok(Some((length, client))), "it depends on what follows");
+        assert_eq!(proxy_header(&bytes[..length - 1]), Ok(None), "it is whole before its end");
+    }
 }
 
 /// Rules: whatever is written is read or refused, and what was read can be asked.

@@ -41,31 +41,56 @@ impl Census {
         })
     }
 
+    /// One that knows this limit for each client, and no other.
+    pub(crate) fn of_clients(max: usize) -> Arc<Self> {
+        let limits = EntryPointLimits {
+            connections_max: Some(usize::MAX),
+            connections_per_client_max: Some(max),
+            ..EntryPointLimits::default()
+        };
+        Self::new(&limits)
+    }
+
+    /// How many connections one client may have.
+    pub(crate) fn per_client(&self) -> Option<usize> {
+        self.per_client_max
+    }
+
     /// Counts a connection of this address, or says which limit it would break.
     pub(crate) fn count(self: &Arc<Self>, address: IpAddr) -> Result<Counted, Reason> {
+        let mut counted = self.count_anybody()?;
+        counted.belongs_to(address)?;
+        Ok(counted)
+    }
+
+    /// Counts a connection of which it is not known yet whose it is.
+    pub(crate) fn count_anybody(self: &Arc<Self>) -> Result<Counted, Reason> {
         // Counted first: two that come at once must not both find the last place free.
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let mut counted = Counted { census: self.clone(), client: None };
-        if before >= self.max {
-            return Err(Reason::ConnectionLimit);
-        }
-        if let Some(max) = self.per_client_max {
-            let client = client(address);
-            let mut connections = self.by_client.entry(client).or_insert(0);
-            if *connections >= max {
-                drop(connections);
-                self.forget_idle(client);
-                return Err(Reason::ClientConnectionLimit);
-            }
-            *connections += 1;
-            counted.client = Some(client);
-        }
-        Ok(counted)
+        let counted = Counted { census: self.clone(), client: None };
+        if before >= self.max { Err(Reason::ConnectionLimit) } else { Ok(counted) }
     }
 
     /// Keeps nothing of a client without connections.
     fn forget_idle(&self, client: IpAddr) {
         self.by_client.remove_if(&client, |_, connections| *connections == 0);
+    }
+}
+
+impl Counted {
+    /// Says whose it is, once.
+    pub(crate) fn belongs_to(&mut self, address: IpAddr) -> Result<(), Reason> {
+        let Some(max) = self.census.per_client_max.filter(|_| self.client.is_none()) else { return Ok(()) };
+        let client = client(address);
+        let mut connections = self.census.by_client.entry(client).or_insert(0);
+        if *connections >= max {
+            drop(connections);
+            self.census.forget_idle(client);
+            return Err(Reason::ClientConnectionLimit);
+        }
+        *connections += 1;
+        self.client = Some(client);
+        Ok(())
     }
 }
 

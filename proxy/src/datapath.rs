@@ -179,7 +179,9 @@ impl Drop for DataPaths {
 /// What the published ports of a table ask for.
 fn wanted(table: &Table, leaving: &[SocketAddr]) -> Vec<Wanted> {
     let asking = table.publications.iter().filter_map(|(port, published)| {
-        let asked = published.data_path.unwrap_or_default();
+        // Nobody but Portolan itself could tell a replica who the client is.
+        let usual = published.data_path.unwrap_or_default();
+        let asked = if published.proxy_protocol.is_some() { DataPath::UserSpace } else { usual };
         (asked != DataPath::UserSpace).then_some((port, published, asked))
     });
     asking

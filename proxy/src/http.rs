@@ -42,9 +42,9 @@ mod trailers;
 pub use cost::Way;
 
 pub(crate) use ask::read_answer;
-pub(crate) use connection::{Waiting, linger, serve};
+pub(crate) use connection::{Waiting, linger, serve, serve_begun};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
-pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect, exchange};
+pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect_tcp, exchange};
 pub(crate) use field::write_field;
 pub(crate) use forwarded::{is_alias, is_forwarding_field};
 pub(crate) use head::{RequestHead, fields, parse_request, parse_response};

@@ -16,6 +16,7 @@ use portolan_discovery::{self as discovery, Composite, EndpointKey};
 
 use crate::balancer::Load;
 use crate::budget::Budget;
+use crate::census::Census;
 use crate::health::outlier::{Tally, Tell};
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
@@ -33,6 +34,8 @@ pub struct Ledger {
     composites: DashMap<String, CompositeAccount>,
     routers: DashMap<String, RouterAccount>,
     middlewares: DashMap<String, MiddlewareAccount>,
+    /// The connections that `inFlightConn` counts, by its qualified name.
+    in_flight: DashMap<String, Arc<Census>>,
 }
 
 /// What is kept of an upstream.
@@ -112,12 +115,22 @@ impl Ledger {
             composites: DashMap::new(),
             routers: DashMap::new(),
             middlewares: DashMap::new(),
+            in_flight: DashMap::new(),
         }
     }
 
     /// From now on, endpoints whose answers are failures are told there.
     pub(crate) fn tell_outliers(&mut self, tell: Tell) {
         self.tell = Some(tell);
+    }
+
+    /// Who counts the connections of an `inFlightConn`: who did so before, unless the limit is another now.
+    pub(crate) fn in_flight(&self, name: &str, most: usize) -> Arc<Census> {
+        let mut kept = self.in_flight.entry(name.to_owned()).or_insert_with(|| Census::of_clients(most));
+        if kept.per_client() != Some(most) {
+            *kept = Census::of_clients(most);
+        }
+        kept.clone()
     }
 
     /// The compiled upstream: the one of before, or what `compile` makes of what was kept.

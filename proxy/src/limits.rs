@@ -27,6 +27,16 @@ pub const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// From the first byte of a TLS handshake with a client to its end; then the connection is closed.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of a PROXY header with all that it says besides.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+
+/// How long whoever is trusted to send a PROXY header may take for it. One who has said nothing by then sends none.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of a client's first message by TLS that are read to learn what it asks for. With every extension and the keys of
+/// tomorrow, browsers send two thousand.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 16 * 1024;
+
 /// From the first bytes of a published connection that look like the beginning of HTTP to the end of that head; then
 /// they are passed on as something else. Another protocol may wait for an answer to them.
 pub const RECOGNITION_TIMEOUT: Duration = Duration::from_secs(1);

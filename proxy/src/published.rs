@@ -5,12 +5,16 @@ mod tcp;
 mod transparent;
 
 pub(crate) use tcp::serve as serve_tcp;
+pub(crate) use transparent::connect_from;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::metrics::{Scope, published_name};
+use crate::proxy_protocol::Introduction;
+use crate::stream::Stream;
 use crate::table::{Port, Published, Upstream};
+use crate::tcp::Opening;
 use crate::worker::Worker;
 
 /// A published port that is served.
@@ -40,6 +44,22 @@ impl Listening {
         let table = worker.table();
         let published = table.publications.get(&self.port)?;
         table.upstreams.get(&published.upstream).cloned()
+    }
+
+    /// How a connection to a replica begins for this client.
+    fn opening(&self, client: &Stream, worker: &Worker) -> Opening {
+        let version = {
+            let table = worker.table();
+            table.publications.get(&self.port).and_then(|published| published.proxy_protocol)
+        };
+        let introduction = version.and_then(|version| {
+            let (client, to) =
+                client.with_tcp(|tcp| Some((tcp.peer_addr().ok()?, tcp.local_addr().ok()?)))??;
+            let unread = Introduction { client, to, server_name: String::new(), alpn: Vec::new(), tls: None };
+            Some(unread.header(version))
+        });
+        let from = self.is_transparent(worker).then(|| tcp::address_of(client)).flatten();
+        Opening { introduction, from, ..Opening::default() }
     }
 
     /// Where a new connection goes. One that the kernel took before the port was withdrawn still goes where the port led:

@@ -91,6 +91,12 @@ impl Stream {
         Some(Agreed { version, cipher })
     }
 
+    /// The protocol that was agreed on by ALPN; empty where none was.
+    pub(crate) fn alpn(&self) -> Vec<u8> {
+        let Self::Tls(tls) = self else { return Vec::new() };
+        tls.borrow().session.get_ref().1.alpn_protocol().map_or_else(Vec::new, <[u8]>::to_vec)
+    }
+
     /// Both halves, for one task.
     pub(crate) fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {

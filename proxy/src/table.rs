@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use foldhash::fast::RandomState;
+use portolan_config::dynamic::tcp::ProxyVersion;
 use portolan_config::rule::RequestView;
 use portolan_config::tls::Scheme;
 use portolan_config::{DataPath, ListenAddress, Protocol};
@@ -21,15 +22,18 @@ mod compile;
 mod composite;
 mod datagrams;
 mod destination;
+mod filed;
 mod path;
 mod reach;
 mod redirections;
 mod routes;
 mod secure;
+pub(crate) mod tcp;
 
 pub use compile::compile;
 pub(crate) use datagrams::{Chosen, Datagrams};
 pub(crate) use destination::{Ask, Destination, Mirror};
+use filed::Filed;
 pub(crate) use path::{routing_host, routing_path, rule_path, spelled_path};
 pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
@@ -63,6 +67,8 @@ pub(crate) struct Entry {
     secure: Routes,
     /// Which options of TLS a connection is taken by.
     pub(crate) options: Choice,
+    /// The TCP routers.
+    pub(crate) connections: tcp::Connections,
 }
 
 impl Entry {
@@ -97,6 +103,8 @@ pub(crate) struct Published {
     pub(crate) origin: String,
     /// How its bytes are to travel.
     pub(crate) data_path: Option<DataPath>,
+    /// Whether replicas are told who the client is, and how.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
 }
 
 impl Published {

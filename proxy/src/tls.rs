@@ -22,6 +22,7 @@ use rustls::ServerConfig;
 
 mod accept;
 mod certificate;
+pub(crate) mod client_hello;
 mod clients;
 mod connect;
 mod files;
@@ -46,14 +47,43 @@ pub(crate) const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 pub(crate) struct Front {
     /// By the name of the options; those that can't be met are not here.
     servers: HashMap<String, Arc<ServerConfig>, RandomState>,
+    /// What each of those lets be spoken, as it is written.
+    protocols: HashMap<String, Spoken, RandomState>,
     /// By the name of the upstream.
     speakers: HashMap<String, Arc<Speaker>, RandomState>,
+}
+
+/// Protocols of ALPN.
+#[derive(Debug)]
+struct Spoken {
+    names: Vec<Vec<u8>>,
+    /// Whether somebody chose them.
+    chosen: bool,
 }
 
 impl Front {
     /// What these options come to, unless they can't be met.
     pub(crate) fn server(&self, options: &str) -> Option<&Arc<ServerConfig>> {
         self.servers.get(options)
+    }
+
+    /// The same for a client that offers these protocols, where what is spoken is not ours to know. One that the options
+    /// name is agreed to; where they name none of their own, so is what the client likes most: it is the endpoint that
+    /// will speak it.
+    pub(crate) fn server_of_any(&self, options: &str, offered: &[Vec<u8>]) -> Option<Arc<ServerConfig>> {
+        let config = self.servers.get(options)?;
+        let Some(first) = offered.first() else { return Some(config.clone()) };
+        let known = self.protocols.get(options)?;
+        let common = known.names.iter().find(|name| offered.contains(name));
+        let agreed = common.or_else(|| (!known.chosen).then_some(first));
+        // Where nothing is common, the handshake fails for that.
+        let alpn_protocols = agreed.map_or_else(|| known.names.clone(), |agreed| vec![agreed.clone()]);
+        if config.alpn_protocols == alpn_protocols {
+            return Some(config.clone());
+        }
+        let mut config = ServerConfig::clone(config);
+        config.alpn_protocols = alpn_protocols;
+        Some(Arc::new(config))
     }
 
     /// How the endpoints of an upstream are spoken to, unless that can't be done as asked for.

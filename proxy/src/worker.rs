@@ -29,6 +29,7 @@ use crate::metrics::{Metrics, Recorder};
 use crate::middleware::Idle;
 use crate::published;
 use crate::table::{Port, Table, Upstream};
+use crate::tcp;
 use crate::tls::Front;
 use crate::udp;
 
@@ -44,7 +45,7 @@ mod relay;
 pub(crate) use buffer::{Buffer, Buffers};
 use parking::Parking;
 pub(crate) use pipe::{Pipe, Pipes};
-pub(crate) use relay::relay;
+pub(crate) use relay::{End, Pace, relay};
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -58,7 +59,7 @@ pub(crate) enum Command {
 /// A bound socket, and what is served on it.
 #[derive(Debug)]
 pub(crate) enum Socket {
-    /// HTTP, routed request by request.
+    /// Requests of HTTP, routed one by one, and connections that TCP routers take.
     EntryPoint(std::net::TcpListener, Arc<settings::EntryPoint>, Arc<Census>),
     /// A published TCP port, and where it leads to begin with.
     Tcp(std::net::TcpListener, Port, Option<Arc<Upstream>>),
@@ -350,8 +351,15 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
             let entry_point = Rc::new(EntryPoint::new(settings, scope));
             let connection = move |worker: Rc<Worker>, client: TcpStream, peer: SocketAddr| {
                 let entry_point = entry_point.clone();
-                match census.count(peer.ip()) {
-                    Ok(counted) => Some(http::serve(client.into(), peer, entry_point, worker, Some(counted))),
+                // Whoever speaks for others is counted once it has said for whom.
+                let speaks_for_others =
+                    entry_point.settings.proxy_protocol.as_ref().is_some_and(|known| known.trusts(peer.ip()));
+                let counted =
+                    if speaks_for_others { census.count_anybody() } else { census.count(peer.ip()) };
+                match counted {
+                    Ok(counted) => {
+                        Some(tcp::serve(tcp::Client { tcp: client, peer, entry_point, counted }, worker))
+                    }
                     // Closed without a word: a flood must not cost an answer each.
                     Err(reason) => {
                         worker.metrics.refused(&entry_point.settings.name, reason);

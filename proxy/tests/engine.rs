@@ -46,6 +46,8 @@ mod middlewares;
 mod pipelining;
 #[path = "engine/pool.rs"]
 mod pool;
+#[path = "engine/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "engine/published_http.rs"]
 mod published_http;
 #[path = "engine/published_raw.rs"]
@@ -74,6 +76,8 @@ mod sticky;
 mod strategies;
 #[path = "engine/support.rs"]
 mod support;
+#[path = "engine/tcp_routers.rs"]
+mod tcp_routers;
 #[path = "engine/tls.rs"]
 mod tls;
 #[path = "engine/tls_endpoints.rs"]

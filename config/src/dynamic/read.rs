@@ -8,7 +8,7 @@ use super::decode::{Decoded, Used, Wrong, decode};
 use super::nearest::hint;
 use super::node::{Node, Value};
 use super::service::ServiceWritten;
-use super::tcp::{TcpRouter, TcpServiceWritten, UdpServiceWritten};
+use super::tcp::{TcpRouter, TcpServersTransport, TcpServiceWritten, UdpServiceWritten};
 use super::{Dynamic, Item, Items, options};
 use crate::not_yet::{self, Cost};
 use crate::rule::{Rule, TcpRule};
@@ -78,7 +78,10 @@ fn tcp(node: &Node, dynamic: &mut Dynamic, wrong: &mut Vec<Wrong>) {
             }
             "middlewares" => dynamic.tcp_middlewares = items(node, "tcp.middlewares", wrong, Ok),
             "serverstransports" => {
-                dynamic.tcp_servers_transports = items(node, "tcp.serversTransports", wrong, Ok);
+                dynamic.tcp_servers_transports =
+                    items(node, "tcp.serversTransports", wrong, |written: TcpServersTransport| {
+                        Ok(written.meant()?)
+                    });
             }
             _ => {
                 let known = ["routers", "services", "middlewares", "serversTransports"];

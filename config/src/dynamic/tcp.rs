@@ -1,11 +1,14 @@
 //! `tcp` and `udp`: routers, services, middlewares and transports of layer 4.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::http::{Domain, RuleSyntax};
 use super::service::{Propagate, WeightedChild};
 use super::tls::{Certificate, Spiffe};
 use super::value::{IpRange, Span};
+use crate::tls::ServersTransport;
 
 /// `tcp.routers.<name>`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -64,7 +67,10 @@ impl TcpServiceWritten {
     /// The one kind that was written; an error says what was written instead.
     pub(super) fn meant(self) -> Result<TcpService, String> {
         match (self.load_balancer, self.weighted) {
-            (Some(servers), None) => Ok(TcpService::LoadBalancer(servers)),
+            (Some(servers), None) => {
+                servers.over(&TcpTransport::default())?;
+                Ok(TcpService::LoadBalancer(servers))
+            }
             (None, Some(weighted)) => Ok(TcpService::Weighted(weighted)),
             (None, None) => {
                 Err("says nothing of where it leads: write `loadBalancer` or `weighted`".to_owned())
@@ -84,10 +90,25 @@ pub struct TcpLoadBalancer {
     pub servers_transport: String,
     /// Whether servers are told who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Milliseconds until the second direction is closed after the first; 100 unless written.
+    /// Milliseconds that the second direction may stand still after the first has ended; below zero, for ever.
     pub termination_delay: Option<i64>,
     /// Asked whether they serve, at intervals.
     pub health_check: Option<TcpHealthCheck>,
+}
+
+impl TcpLoadBalancer {
+    /// What connections are like: as the transport says, but for what Traefik had here before it had transports.
+    pub fn over(&self, transport: &TcpTransport) -> Result<TcpTransport, String> {
+        let proxy_protocol = self.proxy_protocol.map(ProxyProtocol::meant).transpose()?;
+        Ok(TcpTransport {
+            termination_delay: match self.termination_delay {
+                None => transport.termination_delay,
+                Some(millis) => u64::try_from(millis).ok().map(Duration::from_millis),
+            },
+            proxy_protocol: proxy_protocol.or(transport.proxy_protocol),
+            ..transport.clone()
+        })
+    }
 }
 
 /// A server of a TCP service.
@@ -108,6 +129,17 @@ pub struct TcpServer {
 pub struct ProxyProtocol {
     /// 1 or 2.
     pub version: u8,
+}
+
+impl ProxyProtocol {
+    /// The version that is meant.
+    pub fn meant(self) -> Result<ProxyVersion, String> {
+        match self.version {
+            1 => Ok(ProxyVersion::V1),
+            2 => Ok(ProxyVersion::V2),
+            other => Err(format!("`proxyProtocol.version`: {other} is not a version: write 1 or 2")),
+        }
+    }
 }
 
 impl Default for ProxyProtocol {
@@ -186,31 +218,85 @@ pub struct TcpIpAllowList {
 }
 
 /// `tcp.serversTransports.<name>`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TcpServersTransport {
     /// Between the probes of an idle connection; below zero none.
-    pub dial_keep_alive: Span,
+    pub dial_keep_alive: Option<Span>,
     /// Until connected.
-    pub dial_timeout: Span,
+    pub dial_timeout: Option<Span>,
     /// Whether servers are told who the client is.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// Until the second direction is closed after the first.
-    pub termination_delay: Span,
+    /// How long the second direction may stand still after the first has ended; below zero, for ever.
+    pub termination_delay: Option<Span>,
     /// TLS to servers.
     pub tls: Option<TcpClientTls>,
 }
 
-impl Default for TcpServersTransport {
+impl TcpServersTransport {
+    /// What it means.
+    pub fn meant(&self) -> Result<TcpTransport, String> {
+        let tls = self.tls.as_ref().map(TcpClientTls::meant).transpose()?.unwrap_or_default();
+        let usual = TcpTransport::default();
+        Ok(TcpTransport {
+            connections: ServersTransport { dial_timeout: self.dial_timeout.map(Span::duration), ..tls },
+            keep_alive: self.dial_keep_alive.map_or(usual.keep_alive, |span| {
+                if span.is_negative() { None } else { span.positive().or(usual.keep_alive) }
+            }),
+            termination_delay: self.termination_delay.and_then(unless_negative),
+            proxy_protocol: self.proxy_protocol.map(ProxyProtocol::meant).transpose()?,
+        })
+    }
+}
+
+/// For ever, where it is below zero.
+fn unless_negative(span: Span) -> Option<Duration> {
+    (!span.is_negative()).then(|| span.duration())
+}
+
+/// What connections to the servers of a TCP service are like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpTransport {
+    /// TLS, and how long connecting may take.
+    pub connections: ServersTransport,
+    /// Between the probes of an idle connection; `None` for no probes.
+    pub keep_alive: Option<Duration>,
+    /// How long the second direction may stand still after the first has ended; `None` for as long as it likes.
+    pub termination_delay: Option<Duration>,
+    /// Whether servers are told who the client is, and how.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+impl Default for TcpTransport {
     fn default() -> Self {
         Self {
-            dial_keep_alive: Span::secs(15),
-            dial_timeout: Span::secs(30),
+            connections: ServersTransport::default(),
+            keep_alive: Some(Duration::from_secs(15)),
+            termination_delay: None,
             proxy_protocol: None,
-            termination_delay: Span::millis(100),
-            tls: None,
         }
     }
+}
+
+impl std::str::FromStr for ProxyVersion {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        match written {
+            "1" | "v1" => Ok(Self::V1),
+            "2" | "v2" => Ok(Self::V2),
+            other => Err(format!("`{other}` is not a version of the PROXY protocol: write 1 or 2")),
+        }
+    }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// `tls` of a TCP transport.

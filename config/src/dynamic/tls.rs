@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::http::Domain;
+use super::tcp::TcpClientTls;
 use super::value::Span;
 use crate::tls::{self as meant, ClientAuthKind, KeyPair, Pem, TlsVersion};
 
@@ -260,6 +261,25 @@ pub struct Spiffe {
     pub ids: Vec<String>,
     /// The domain whose members are taken.
     pub trust_domain: String,
+}
+
+impl TcpClientTls {
+    /// What it means.
+    pub(super) fn meant(&self) -> Result<meant::ServersTransport, String> {
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let pair = |(index, pair): (usize, &Certificate)| {
+            pair.key_pair().map_err(|error| format!("tls.certificates[{index}] {error}"))
+        };
+        let certificates: Result<_, String> = self.certificates.iter().enumerate().map(pair).collect();
+        Ok(meant::ServersTransport {
+            server_name: text(&self.server_name),
+            insecure_skip_verify: self.insecure_skip_verify,
+            root_cas: pems(&self.root_cas),
+            certificates: certificates?,
+            peer_cert_uri: text(&self.peer_cert_uri),
+            ..meant::ServersTransport::default()
+        })
+    }
 }
 
 impl ServersTransport {

@@ -53,6 +53,7 @@ impl Labels {
             ["dns", "priority"] if own => self.dns.priority = Some(short(value)?),
             ["dns", "weight"] if own => self.dns.weight = Some(short(value)?),
             ["publish"] if own => return self.read_publish(value),
+            ["publish", "proxyprotocol"] if own => self.proxy_protocol = Some(value.parse()?),
             ["publish", "datapath"] if own => self.data_path = Some(value.parse()?),
             ["port", ..] if own && names.len() == 2 => {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
@@ -79,6 +80,7 @@ fn unknown(path: &[&str], own: bool) -> String {
             "service",
             "publish",
             "publish.datapath",
+            "publish.proxyprotocol",
             "port.NAME",
             "dns.names",
             "dns.enable",

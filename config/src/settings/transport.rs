@@ -1,25 +1,9 @@
 //! How servers are spoken to where no router says otherwise, as meant.
 
-use std::time::Duration;
-
 use super::provider::pem;
 use super::read::Reader;
+use crate::dynamic::tcp::TcpTransport;
 use crate::tls::{Pem, ServersTransport};
-
-/// `tcpServersTransport`
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TcpServersTransport {
-    /// `dialTimeout`; unless written, the data plane's own.
-    pub dial_timeout: Option<Duration>,
-    /// `dialKeepAlive`: between TCP's own probes; unless written, the system's choice.
-    pub keep_alive: Option<Duration>,
-    /// `terminationDelay`: how long one direction goes on after the other ended; unless written, the data plane's own.
-    pub termination_delay: Option<Duration>,
-    /// `tls.insecureSkipVerify`: any certificate will do.
-    pub insecure_skip_verify: bool,
-    /// `tls.rootCAs`: who must have signed the server's certificate; none is the system's.
-    pub root_cas: Vec<Pem>,
-}
 
 pub(super) fn http(reader: &mut Reader<'_>) -> ServersTransport {
     let at = |option: &str| format!("serversTransport.{option}");
@@ -38,14 +22,19 @@ pub(super) fn http(reader: &mut Reader<'_>) -> ServersTransport {
     }
 }
 
-pub(super) fn tcp(reader: &mut Reader<'_>) -> TcpServersTransport {
+pub(super) fn tcp(reader: &mut Reader<'_>) -> TcpTransport {
     let at = |option: &str| format!("tcpServersTransport.{option}");
-    TcpServersTransport {
-        dial_timeout: reader.duration(&at("dialTimeout")),
-        keep_alive: reader.duration(&at("dialKeepAlive")),
-        termination_delay: reader.duration(&at("terminationDelay")),
-        insecure_skip_verify: reader.flag(&at("tls.insecureSkipVerify"), false),
-        root_cas: certificates(reader, &at("tls.rootCAs")),
+    let usual = TcpTransport::default();
+    TcpTransport {
+        connections: ServersTransport {
+            dial_timeout: reader.duration(&at("dialTimeout")),
+            insecure_skip_verify: reader.flag(&at("tls.insecureSkipVerify"), false),
+            root_cas: certificates(reader, &at("tls.rootCAs")),
+            ..ServersTransport::default()
+        },
+        keep_alive: reader.duration(&at("dialKeepAlive")).or(usual.keep_alive),
+        termination_delay: reader.duration(&at("terminationDelay")).or(usual.termination_delay),
+        proxy_protocol: None,
     }
 }
 

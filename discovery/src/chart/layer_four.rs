@@ -3,20 +3,27 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use portolan_config::dynamic::tcp::{TcpMiddleware, TcpServersTransport};
+use portolan_config::dynamic::tcp::{TcpMiddleware, TcpTransport};
+use portolan_config::tls::Scheme;
 
-use super::Source;
 use super::claims::{Claims, Found};
 use super::fault::Faults;
 use super::http::{left_out, no_such};
 use super::wish::{TcpKind, TcpServiceWish, UdpServiceWish};
-use crate::snapshot::{LayerFour, Target, TcpUpstream, UdpUpstream};
+use super::{Source, same_upstream};
+use crate::snapshot::{LayerFour, Target, TcpUpstream, UdpUpstream, Upstream};
 
-/// Puts together what all sources ask for. Routers are sorted by name.
-pub(super) fn merge(sources: &[Source<'_>], faults: &mut Faults) -> LayerFour {
+/// Puts together what all sources ask for. Routers are sorted by name. `usual` is what connections to servers are like
+/// where no transport is named.
+pub(super) fn merge(
+    sources: &[Source<'_>],
+    usual: &Arc<TcpTransport>,
+    previous: &LayerFour,
+    faults: &mut Faults,
+) -> LayerFour {
     let mut drawn = LayerFour::default();
     if sources.iter().any(|source| source.wishes.has_tcp()) {
-        tcp(sources, &mut drawn, faults);
+        tcp(sources, usual, previous, &mut drawn, faults);
     }
     if sources.iter().any(|source| source.wishes.has_udp()) {
         udp(sources, &mut drawn, faults);
@@ -24,10 +31,16 @@ pub(super) fn merge(sources: &[Source<'_>], faults: &mut Faults) -> LayerFour {
     drawn
 }
 
-fn tcp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {
+fn tcp(
+    sources: &[Source<'_>],
+    usual: &Arc<TcpTransport>,
+    previous: &LayerFour,
+    drawn: &mut LayerFour,
+    faults: &mut Faults,
+) {
     let mut services: Claims<'_, TcpServiceWish> = Claims::default();
     let mut middlewares: Claims<'_, TcpMiddleware> = Claims::default();
-    let mut transports: Claims<'_, TcpServersTransport> = Claims::default();
+    let mut transports: Claims<'_, TcpTransport> = Claims::default();
     let mut targets: HashMap<&str, Vec<(&Target, bool)>> = HashMap::new();
     for source in sources {
         for wish in &source.wishes.tcp_services {
@@ -51,7 +64,7 @@ fn tcp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {
             TcpKind::Balanced(balancing) => {
                 let name = balancing.servers_transport.as_str();
                 let transport = match transports.get(name) {
-                    _ if name.is_empty() => Ok(Arc::default()),
+                    _ if name.is_empty() || name == "default@internal" => Ok(usual.clone()),
                     Found::There(transport) => Ok(transport.clone()),
                     Found::LeftOut => Err(left_out("transport", name)),
                     Found::Nowhere => Err(no_such("transport", name, transports.names())),
@@ -64,13 +77,12 @@ fn tcp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {
                         continue;
                     }
                 };
-                let mut pairs = targets.remove(wish.name.as_str()).unwrap_or_default();
-                pairs.sort_by(|(a, _), (b, _)| {
-                    (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port))
-                });
+                // What the service says of its own was read without a fault before.
+                let transport = balancing.over(&transport).map_or(transport, Arc::new);
+                let targets = targets.remove(wish.name.as_str()).unwrap_or_default();
+                let upstream = upstream(&wish.name, targets, &transport);
                 TcpUpstream::Targets {
-                    tls: pairs.iter().map(|(_, tls)| *tls).collect(),
-                    targets: pairs.into_iter().map(|(target, _)| target.clone()).collect(),
+                    upstream: kept(upstream, &wish.name, previous),
                     balancing: balancing.clone(),
                     transport,
                 }
@@ -115,6 +127,31 @@ fn tcp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {
     }
     drawn.tcp_routers = routers.iter().filter_map(|(wish, _)| wish.value.clone()).collect();
     drawn.tcp_routers.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+/// The places that a TCP service sends to, as any other has them.
+fn upstream(name: &str, targets: Vec<(&Target, bool)>, transport: &TcpTransport) -> Upstream {
+    let by_scheme = |(target, tls): (&Target, bool)| Target {
+        scheme: if tls { Scheme::Https } else { Scheme::Http },
+        ..target.clone()
+    };
+    let mut targets: Vec<Target> = targets.into_iter().map(by_scheme).collect();
+    targets.sort_by(|a, b| (&a.endpoint.instance.name, a.port).cmp(&(&b.endpoint.instance.name, b.port)));
+    let mut upstream = Upstream::new(format!("{name}/tcp"), targets);
+    upstream.transport = Arc::new(transport.connections.clone());
+    upstream
+}
+
+/// The upstream of before, where it is the same.
+fn kept(upstream: Upstream, service: &str, previous: &LayerFour) -> Arc<Upstream> {
+    match previous.tcp_upstreams.get(service).map(|before| &**before) {
+        Some(TcpUpstream::Targets { upstream: before, .. })
+            if before.name == upstream.name && same_upstream(&upstream, before) =>
+        {
+            before.clone()
+        }
+        _ => Arc::new(upstream),
+    }
 }
 
 fn udp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {

@@ -96,5 +96,6 @@ fn publication(
         upstream: name,
         origin: sketch.origin(),
         data_path: sketch.labels.data_path,
+        proxy_protocol: sketch.labels.proxy_protocol,
     }
 }

@@ -9,7 +9,7 @@ use portolan_config::dynamic::http::Router as WrittenRouter;
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::dynamic::service::{LoadBalancer, Service, ServiceKind};
 use portolan_config::dynamic::tcp::{
-    LayerFourWeighted, TcpLoadBalancer, TcpMiddleware, TcpRouter as WrittenTcpRouter, TcpServersTransport,
+    LayerFourWeighted, TcpLoadBalancer, TcpMiddleware, TcpRouter as WrittenTcpRouter, TcpTransport,
     UdpRouter as WrittenUdpRouter,
 };
 use portolan_config::dynamic::{Item, Items, Place, tls::Store};
@@ -78,7 +78,7 @@ pub(super) struct Wishes {
     pub(super) tcp_routers: Vec<Wish<TcpRouter>>,
     pub(super) tcp_services: Vec<Wish<TcpServiceWish>>,
     pub(super) tcp_middlewares: Vec<Wish<TcpMiddleware>>,
-    pub(super) tcp_transports: Vec<Wish<TcpServersTransport>>,
+    pub(super) tcp_transports: Vec<Wish<TcpTransport>>,
     pub(super) udp_routers: Vec<Wish<UdpRouter>>,
     pub(super) udp_services: Vec<Wish<UdpServiceWish>>,
     pub(super) certificates: Vec<(KeyPair, Vec<String>)>,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan_config::dynamic::tcp::{
-    LayerFourWeighted, TcpLoadBalancer, TcpMiddleware, TcpRouterTls, TcpServersTransport,
+    LayerFourWeighted, TcpLoadBalancer, TcpMiddleware, TcpRouterTls, TcpTransport,
 };
 use portolan_config::rule::TcpRule;
 
-use super::Target;
+use super::{Target, Upstream};
 
 /// Routers and services of layer 4.
 #[derive(Clone, Debug, Default)]
@@ -51,14 +51,13 @@ pub struct TcpRouter {
 pub enum TcpUpstream {
     /// Spread over targets.
     Targets {
-        /// The places to send to.
-        targets: Vec<Target>,
+        /// The places to send to, `https` where they are spoken to by TLS. Its name tells it from an HTTP one:
+        /// `db@docker/tcp`.
+        upstream: Arc<Upstream>,
         /// How; its servers are the targets.
         balancing: Arc<TcpLoadBalancer>,
-        /// How they are connected to.
-        transport: Arc<TcpServersTransport>,
-        /// Which targets are spoken to by TLS, in the order of the targets.
-        tls: Vec<bool>,
+        /// What connections to them are like.
+        transport: Arc<TcpTransport>,
     },
     /// Spread over other upstreams, by their qualified names.
     Weighted(LayerFourWeighted),

@@ -54,10 +54,10 @@ pub(super) fn probes(snapshot: &Snapshot) -> HashMap<Subject, Probe> {
         }
     }
     for (name, upstream) in &snapshot.layer_four.tcp_upstreams {
-        let TcpUpstream::Targets { targets, balancing, .. } = &**upstream else { continue };
+        let TcpUpstream::Targets { upstream, balancing, .. } = &**upstream else { continue };
         let Some(check) = &balancing.health_check else { continue };
         let service = Arc::from(format!("{name} (tcp)"));
-        for target in targets {
+        for target in &upstream.targets {
             add(&mut probes, &service, target, |probe| ask_by_tcp(probe, check));
         }
     }

@@ -30,7 +30,7 @@ use crate::metrics::{OpenGuard, Version};
 use crate::middleware::{self, OwnAnswer, Passage};
 use crate::stream::Stream;
 use crate::table::{Route, Upstream, routing_host, routing_path, rule_path, spelled_path};
-use crate::worker::{Buffer, Buffers, Worker, relay};
+use crate::worker::{Buffer, Buffers, End, Pace, Worker, relay};
 
 mod enter;
 
@@ -44,12 +44,41 @@ pub(crate) fn serve(
     worker: Rc<Worker>,
     counted: Option<Counted>,
 ) -> impl Future<Output = ()> {
+    begin(client, peer, entry_point, worker, counted).go_on()
+}
+
+/// The same for a client that has spoken: its first bytes are in `inbound`.
+pub(crate) async fn serve_begun(
+    client: Stream,
+    mut inbound: Buffer,
+    peer: SocketAddr,
+    entry_point: Rc<EntryPoint>,
+    worker: Rc<Worker>,
+    counted: Option<Counted>,
+) {
+    let mut connection = begin(client, peer, entry_point, worker, counted);
+    loop {
+        match Box::pin(connection.take_up(inbound)).await {
+            Some((next, Some(more))) => (connection, inbound) = (next, more),
+            Some((next, None)) => return next.go_on().await,
+            None => return,
+        }
+    }
+}
+
+fn begin(
+    client: Stream,
+    peer: SocketAddr,
+    entry_point: Rc<EntryPoint>,
+    worker: Rc<Worker>,
+    counted: Option<Counted>,
+) -> Box<Connection> {
     let peer = Peer::new(peer, client.is_secure(), &entry_point.settings.forwarded);
     let since = if entry_point.limits.age_max.is_some() { Moment::now() } else { Moment::NEVER };
     let (open, requests) = (entry_point.scope.open(), 0);
     let history =
         History { peer, entry_point, requests, since, secured: None, _open: open, _counted: counted };
-    Box::new(Connection { client, history, worker }).go_on()
+    Box::new(Connection { client, history, worker })
 }
 
 struct Connection {
@@ -146,29 +175,36 @@ impl Connection {
     async fn go_on(mut self: Box<Self>) {
         let mut rest = None;
         loop {
-            let mut inbound = match self.wait_for_bytes(rest.take()).await {
+            let inbound = match self.wait_for_bytes(rest.take()).await {
                 Waited::Spoke(inbound) => inbound,
                 Waited::Ended => break,
                 Waited::Silent(until) => return (*self).park(until),
             };
-            if self.begins_tls(&inbound) {
-                match Box::pin(self.secure(inbound)).await {
-                    Some(secured) => self = secured,
-                    None => return,
-                }
-                continue;
-            }
-            let limit = self.entry_point.limits.head;
-            if self.requests == 0 && speaks_http2(&mut self.client, &mut inbound, limit).await {
-                return Box::pin(self.serve_http2(inbound)).await;
-            }
             // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
-            match Box::pin(self.serve_one(inbound)).await {
-                Some(next) => rest = next,
-                None => break,
+            match Box::pin(self.take_up(inbound)).await {
+                Some(next) => (self, rest) = next,
+                None => return,
             }
         }
         handshake::part(&mut self.client).await;
+    }
+
+    /// Makes of the client's first bytes, or the next, what they are. Gives the connection back where it goes on by
+    /// HTTP/1, with what the client sent of the next request.
+    async fn take_up(mut self: Box<Self>, mut inbound: Buffer) -> Option<(Box<Self>, Option<Buffer>)> {
+        if self.begins_tls(&inbound) {
+            return Box::pin(self.secure(inbound)).await.map(|secured| (secured, None));
+        }
+        let limit = self.entry_point.limits.head;
+        if self.requests == 0 && speaks_http2(&mut self.client, &mut inbound, limit).await {
+            Box::pin(self.serve_http2(inbound)).await;
+            return None;
+        }
+        if let Some(rest) = self.serve_one(inbound).await {
+            return Some((self, rest));
+        }
+        handshake::part(&mut self.client).await;
+        None
     }
 
     /// Lets the worker wait for the next request. Where that can't be had, the connection is closed, as may happen to
@@ -481,8 +517,9 @@ impl Connection {
         }
         drop(early);
         inbound.clear();
-        let relayed = relay(&mut self.client, &mut endpoint, Some(TUNNEL_IDLE_TIMEOUT), &self.worker).await;
-        if relayed.error.as_ref().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
+        let pace = Pace { idle: Some(TUNNEL_IDLE_TIMEOUT), half_closed: None };
+        let relayed = relay(&mut self.client, &mut endpoint, pace, &self.worker).await;
+        if matches!(relayed.end, End::Idle | End::HalfClosed) {
             self.worker.metrics.refused(&self.entry_point.settings.name, Reason::TunnelIdle);
         }
         self.entry_point.scope.count_bytes(relayed.received, relayed.sent);

@@ -37,7 +37,7 @@ mod mirror;
 pub(super) use altered::FromHttp1;
 pub(super) use answer::{Delivery, discard};
 pub(super) use carrier::Leg;
-pub(crate) use carrier::{Carrier, Pinned, connect};
+pub(crate) use carrier::{Carrier, Pinned, connect_tcp};
 pub(crate) use cookies::Cookies;
 pub(super) use course::course;
 pub(super) use gather::gather;

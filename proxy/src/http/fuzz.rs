@@ -1,6 +1,7 @@
 //! What fuzz targets and tests from outside are given of the engine: pure functions of bytes, which come in whatever
 //! pieces. Nothing else may use it.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use portolan_config::settings::Forwarded;
@@ -10,7 +11,9 @@ use super::head::{fields, parse_request, parse_response};
 use super::http2::request::{self as http2_request, Known, Text};
 use super::peer::Peer;
 use super::{Method, request};
+use crate::proxy_protocol::{self, Found};
 use crate::table::routing_path;
+use crate::tls::client_hello;
 use crate::worker::Buffers;
 
 /// A request as it is sent on.
@@ -37,6 +40,32 @@ pub struct Understood {
     pub requests: Vec<SentOn>,
     /// Whether what follows them was refused.
     pub refused: bool,
+}
+
+/// What the PROXY header says that bytes begin with: its length, and the client. An error for one that means nothing.
+#[allow(clippy::type_complexity)] // a named type would be used here alone
+pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, String> {
+    match proxy_protocol::read(bytes).map_err(|error| error.to_string())? {
+        Found::Header { length, client } => Ok(Some((length, client))),
+        Found::NotYet | Found::Nothing => Ok(None),
+    }
+}
+
+/// What a TLS client asks for, by these bytes in these pieces: the name and the protocols. An error for what begins no
+/// handshake.
+#[allow(clippy::type_complexity)] // a named type would be used here alone
+pub fn client_hello<'b>(
+    pieces: impl IntoIterator<Item = &'b [u8]>,
+) -> Result<Option<(String, Vec<Vec<u8>>)>, String> {
+    let mut reader = client_hello::Reader::default();
+    let mut read = Vec::new();
+    for piece in pieces {
+        read.extend_from_slice(piece);
+        if let Some(hello) = reader.read(&read).map_err(|error| error.to_string())? {
+            return Ok(Some((hello.server_name, hello.alpn)));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads requests from bytes that come in these pieces.

@@ -36,6 +36,8 @@ pub(crate) enum Reason {
     TlsHandshake,
     /// The client did not finish its TLS handshake in time.
     TlsTimeout,
+    /// Whoever is trusted to say who the client is did not say it as the PROXY protocol has it.
+    ProxyHeader,
     /// The client spoke in the clear where TLS is spoken.
     NeedsTls,
     /// The request is for a host whose options of TLS are not those that the connection was taken by.
@@ -111,6 +113,7 @@ impl Reason {
             Self::ClientGone => "client_gone",
             Self::TlsHandshake => "tls_handshake",
             Self::TlsTimeout => "tls_timeout",
+            Self::ProxyHeader => "bad_proxy_header",
             Self::NeedsTls => "needs_tls",
             Self::Misdirected => "misdirected",
             Self::BadFrame => "bad_frame",
@@ -150,7 +153,7 @@ impl Reason {
     /// endpoint's.
     pub(crate) fn status(self) -> (u16, &'static str) {
         match self {
-            Self::BadRequest | Self::NeedsTls => (400, "Bad Request"),
+            Self::BadRequest | Self::NeedsTls | Self::ProxyHeader => (400, "Bad Request"),
             Self::HeadTimeout
             | Self::RequestTimeout
             | Self::BodyIdle
@@ -203,6 +206,7 @@ impl Reason {
             Self::ClientGone => "client closed request",
             Self::TlsHandshake => "the TLS handshake failed",
             Self::TlsTimeout => "the TLS handshake took too long",
+            Self::ProxyHeader => "bad request",
             Self::NeedsTls => "client sent an HTTP request to an HTTPS server",
             Self::Misdirected => "this connection was made for another host",
             Self::BadFrame => "bad request",

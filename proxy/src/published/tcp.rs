@@ -9,15 +9,15 @@ use std::rc::Rc;
 
 use tokio::io::AsyncWriteExt;
 
-use super::transparent::connect_from;
 use super::{Listening, follow};
-use crate::balancer::{Asker, Tried, pick};
+use crate::balancer::{Asker, Tried};
 use crate::deadline::{Moment, sleep_until};
-use crate::http::{Pinned, Reason, connect};
-use crate::limits::{ATTEMPTS_MAX, RECOGNITION_TIMEOUT};
+use crate::http::{Pinned, Reason};
+use crate::limits::RECOGNITION_TIMEOUT;
 use crate::stream::Stream;
 use crate::table::Upstream;
-use crate::worker::{Buffer, Worker, relay};
+use crate::tcp::establish;
+use crate::worker::{Buffer, End, Pace, Worker, relay};
 
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Worker>) {
@@ -26,10 +26,11 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
     let _open_at_service = upstream.scope.open();
     let mut tried = Tried::default();
     let mut silent: Option<Pinned> = None;
-    let from = port.is_transparent(&worker).then(|| address_of(&client)).flatten();
+    let opening = port.opening(&client, &worker);
     loop {
         let asker = asker(&client, &upstream);
-        let pinned = match (establish(&upstream, asker, from, &mut tried, &worker).await, silent.take()) {
+        let established = establish(&upstream, asker, &opening, &mut tried, &worker).await;
+        let pinned = match (established, silent.take()) {
             (Ok(pinned), _) => pinned,
             // Nobody else is there. What the last one did is passed on as it is, be it a close or half of one.
             (Err(_), Some(last)) => {
@@ -45,15 +46,12 @@ pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Wo
             }
         };
         match first_words(&mut client, &pinned, &worker).await {
-            // Requests of several clients would share connections, which leave with one address each.
-            Speaker::Http(inbound) if from.is_some() => {
-                let early = Early { to_client: None, to_endpoint: inbound };
-                return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
-            }
-            Speaker::Http(inbound) => {
+            // A replica that was told who the client is was told it for the connection, which it then stays with; and
+            // requests of several clients would share connections, which leave with one address each.
+            Speaker::Http(inbound) if opening.introduction.is_none() && opening.from.is_none() => {
                 return follow::serve(client, pinned, inbound, &port, upstream, &worker).await;
             }
-            Speaker::Client(inbound) => {
+            Speaker::Http(inbound) | Speaker::Client(inbound) => {
                 let early = Early { to_client: None, to_endpoint: inbound };
                 return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
             }
@@ -80,42 +78,8 @@ pub(super) fn asker(client: &Stream, upstream: &Upstream) -> Asker {
     at.map_or_else(Asker::default, Asker::at)
 }
 
-fn address_of(client: &Stream) -> Option<IpAddr> {
+pub(super) fn address_of(client: &Stream) -> Option<IpAddr> {
     client.with_tcp(|tcp| tcp.peer_addr().ok()).flatten().map(|at| at.ip())
-}
-
-/// Connects to the next endpoint in turn that accepts.
-async fn establish(
-    upstream: &Upstream,
-    asker: Asker,
-    from: Option<IpAddr>,
-    tried: &mut Tried,
-    worker: &Worker,
-) -> Result<Pinned, Reason> {
-    let mut last = Reason::NoEndpoint;
-    while tried.count() < ATTEMPTS_MAX
-        && let Some(target) = pick(upstream, asker, tried)
-    {
-        if tried.count() > 0 {
-            worker.metrics.retried(&upstream.name);
-        }
-        let connected = match from.and_then(|client| worker.sources.of(client, target.address)) {
-            Some(source) => connect_from(source, &target).await,
-            None => connect(&target).await,
-        };
-        match connected {
-            Ok(endpoint) => {
-                target.counters.connections.inc();
-                return Ok(Pinned { target, endpoint });
-            }
-            Err(reason) => {
-                last = reason;
-                target.counters.failures.inc();
-                tried.add(&target);
-            }
-        }
-    }
-    Err(last)
 }
 
 /// Who spoke first.
@@ -200,9 +164,9 @@ pub(super) async fn pass(
         return;
     }
     drop(early);
-    let relayed = relay(&mut client, &mut endpoint, None, worker).await;
-    if let Some(error) = &relayed.error {
-        tracing::debug!(%error, port = port.scope.name(), service = upstream.name, "connection broken off");
+    let relayed = relay(&mut client, &mut endpoint, Pace::default(), worker).await;
+    if relayed.end != End::Done {
+        tracing::debug!(end = ?relayed.end, port = port.scope.name(), service = upstream.name, "connection broken off");
     }
     for scope in [&port.scope, &upstream.scope] {
         scope.count_bytes(counts.0 + relayed.received, counts.1 + relayed.sent);

@@ -4,23 +4,25 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::deadline::{Moment, timeout_at};
 use crate::http::Reason;
-use crate::stream::Stream;
 use crate::table::Target;
 
 /// Opens a connection to a target, in the clear, from this address. The port is another than the client's: that may have
 /// two connections to one endpoint, by two published ports.
-pub(super) async fn connect_from(source: IpAddr, target: &Target) -> Result<Stream, Reason> {
-    let deadline = Moment::now() + target.reach.connect;
+pub(crate) async fn connect_from(
+    source: IpAddr,
+    target: &Target,
+    deadline: Moment,
+) -> Result<TcpStream, Reason> {
     let connecting = async { bound(source, target.address)?.connect(target.address).await };
     match timeout_at(deadline, connecting).await {
         Ok(Ok(endpoint)) => {
             // A small message is sent at once. Where that can't be had, it is only slower.
             let _ = endpoint.set_nodelay(true);
-            Ok(endpoint.into())
+            Ok(endpoint)
         }
         Ok(Err(error)) => {
             tracing::debug!(%error, client = %source, endpoint = target.endpoint, "no connection");

@@ -14,7 +14,7 @@ use super::chains::Chains;
 use super::composite;
 use super::redirections;
 use super::secure::{self, Choice, Wishes};
-use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams};
+use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams, tcp};
 use crate::balancer::{Plan, hash};
 use crate::health::Subject;
 use crate::health::outlier::{Judge, Tally, Tell};
@@ -39,7 +39,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
     let redirections = redirections::of(entry_points);
     let any_default = for_tcp.clone().any(|entry_point| entry_point.as_default);
     let mut entries: Vec<Draft> =
-        for_tcp.map(|settings| Draft::new(settings, any_default, &chains, &mut faults)).collect();
+        for_tcp.clone().map(|settings| Draft::new(settings, any_default, &chains, &mut faults)).collect();
     let nowhere = (!redirections.is_empty()).then(|| {
         let drawn = redirections::nowhere();
         ledger.upstream(&drawn, snapshot.generation, |kept| compile_upstream(&drawn, kept))
@@ -74,8 +74,20 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
         }
         say_unknown(router, entry_points, &mut faults);
     }
-    for draft in entries {
-        table.entry_points.insert(draft.settings.name.clone(), draft.finish(&mut faults));
+    let services = tcp::services(
+        &snapshot.layer_four,
+        |upstream| {
+            let compiled =
+                ledger.upstream(upstream, snapshot.generation, |kept| compile_upstream(upstream, kept));
+            table.upstreams.insert(upstream.name.clone(), compiled.clone());
+            compiled
+        },
+        &mut faults,
+    );
+    let connections = tcp::compile(snapshot, for_tcp, &services, ledger, &mut faults);
+    for (draft, connections) in entries.into_iter().zip(connections) {
+        let name = draft.settings.name.clone();
+        table.entry_points.insert(name, Entry { connections, ..draft.finish(&mut faults) });
     }
     for publication in &snapshot.publications {
         let port = Port {
@@ -86,6 +98,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             upstream: publication.upstream.clone(),
             origin: publication.origin.clone(),
             data_path: publication.data_path,
+            proxy_protocol: publication.proxy_protocol,
         };
         table.publications.insert(port, published);
     }
@@ -273,7 +286,7 @@ impl<'s> Draft<'s> {
 
     fn finish(mut self, faults: &mut Vec<Fault>) -> Entry {
         self.wishes.settle(&mut self.choice, self.settings, faults);
-        Entry { plain: self.plain, secure: self.secure, options: self.choice }
+        Entry { plain: self.plain, secure: self.secure, options: self.choice, ..Entry::default() }
     }
 }
 

@@ -1,7 +1,4 @@
-//! The routes of one entry point: ten thousand host rules cost what one does.
-//!
-//! A rule that can only hold for certain hosts is filed under those hosts; a request looks at the few routes of its
-//! own host, of its parent domain (for `*.` patterns) and of any host, merged by rank.
+//! The routes of requests at one entry point, filed by the hosts that their rules can hold for ([`super::filed`]).
 
 use std::sync::Arc;
 
@@ -9,7 +6,7 @@ use portolan_config::Rule;
 use portolan_config::rule::{Expression, HostPattern, Matcher, RequestView};
 use portolan_discovery::Router;
 
-use super::{Destination, Map};
+use super::{Destination, Filed};
 use crate::metrics::Scope;
 use crate::middleware::Chain;
 
@@ -26,54 +23,24 @@ pub(crate) struct Route {
     pub scope: Arc<Scope>,
 }
 
-/// A route with its rank: 0 is asked first.
-type Ranked = (u32, Arc<Route>);
-
 /// The routes of one entry point.
 #[derive(Debug, Default)]
-pub(crate) struct Routes {
-    by_host: Map<String, Vec<Ranked>>,
-    by_parent: Map<String, Vec<Ranked>>,
-    any_host: Vec<Ranked>,
-}
+pub(crate) struct Routes(Filed<Route>);
 
 impl Routes {
     /// Files a route. Routes are added by descending priority.
     pub(crate) fn add(&mut self, rank: u32, route: &Arc<Route>) {
-        match hosts(&route.router.rule) {
-            None => self.any_host.push((rank, route.clone())),
-            Some(patterns) => {
-                for pattern in patterns {
-                    let filed = match pattern {
-                        HostPattern::Exact(host) => self.by_host.entry(host.clone()).or_default(),
-                        HostPattern::OneLabelUnder(parent) => {
-                            self.by_parent.entry(parent.clone()).or_default()
-                        }
-                        HostPattern::Any => &mut self.any_host,
-                    };
-                    if filed.last().is_none_or(|(last, _)| *last != rank) {
-                        filed.push((rank, route.clone()));
-                    }
-                }
-            }
-        }
+        self.0.add(rank, hosts(&route.router.rule), route);
     }
 
     /// The route that takes the request.
     pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<&Arc<Route>> {
-        let host = request.host;
-        let own = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
-        let parent = host.split_once('.').map_or("", |(_, parent)| parent);
-        let wild = self.by_parent.get(parent).map_or(&[][..], Vec::as_slice);
-        let mut lists = [own, wild, &self.any_host];
-        loop {
-            let next = lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0].0)?;
-            let (_, route) = &next[0];
-            if route.router.rule.matches(request) {
-                return Some(route);
-            }
-            *next = &next[1..];
-        }
+        self.0.find(request.host, |route| route.router.rule.matches(request))
+    }
+
+    /// How they are filed.
+    pub(crate) fn filed(&self) -> &Filed<Route> {
+        &self.0
     }
 }
 

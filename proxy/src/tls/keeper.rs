@@ -3,7 +3,7 @@
 //! A pair that can't be read costs itself. If it could be read before, what it was then is shown on: a file is often
 //! seen half written. Everything here runs on the control thread; workers see a [`Front`] that is whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use portolan_config::Fault;
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::{KeyPair, Pem, Scheme, ServersTransport, Tls, TlsOptions};
-use portolan_discovery::Snapshot;
+use portolan_discovery::{Snapshot, TcpUpstream};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ProducesTickets;
@@ -45,6 +45,8 @@ pub(crate) struct Keeper {
     wanted: Arc<Tls>,
     /// How servers are to be spoken to, by the name of the upstream; where that is by TLS.
     transports: BTreeMap<String, Arc<ServersTransport>>,
+    /// Those of them that are not spoken to in HTTP.
+    raw: BTreeSet<String>,
     /// What came of that, so that sessions go on when something else changes.
     spoken: Vec<Spoken>,
     /// What the system trusts, once somebody asked.
@@ -90,6 +92,7 @@ impl Keeper {
             files: Files::default(),
             wanted: Arc::default(),
             transports: BTreeMap::new(),
+            raw: BTreeSet::new(),
             spoken: Vec::new(),
             system: None,
             pairs: BTreeMap::new(),
@@ -118,8 +121,17 @@ impl Keeper {
             }
             _ => None,
         });
-        let transports =
+        let mut transports: BTreeMap<String, Arc<ServersTransport>> =
             by_tls.map(|upstream| (upstream.name.clone(), upstream.transport.clone())).chain(asked).collect();
+        self.raw.clear();
+        for upstream in snapshot.layer_four.tcp_upstreams.values() {
+            if let TcpUpstream::Targets { upstream, .. } = &**upstream
+                && upstream.targets.iter().any(|target| target.scheme == Scheme::Https)
+            {
+                transports.insert(upstream.name.clone(), upstream.transport.clone());
+                self.raw.insert(upstream.name.clone());
+            }
+        }
         if self.transports != transports || self.wanted != snapshot.tls {
             self.wanted = snapshot.tls.clone();
             self.transports = transports;
@@ -151,9 +163,10 @@ impl Keeper {
             .and_then(|pair| self.pair(pair, "tls.stores.default.defaultCertificate"));
         let default = default.unwrap_or_else(|| self.selfmade.clone());
         let store = Arc::new(Store::new(&shown, &default));
-        let mut front = Front { servers: HashMap::default(), speakers: HashMap::default() };
+        let mut front = Front::default();
         self.speakers(&mut front);
         let usual = TlsOptions::default();
+        let usual_alpn = usual.alpn.clone();
         let named = wanted.options.iter().map(|(name, options)| (name.as_str(), options));
         let usual = (!wanted.options.contains_key(DEFAULT_OPTIONS)).then_some((DEFAULT_OPTIONS, &usual));
         for (name, options) in named.chain(usual) {
@@ -161,6 +174,9 @@ impl Keeper {
             match self.server(name, options, &store, &mut problems) {
                 Ok(config) => {
                     front.servers.insert(name.to_owned(), Arc::new(config));
+                    let names = options.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+                    let spoken = super::Spoken { names, chosen: options.alpn != usual_alpn };
+                    front.protocols.insert(name.to_owned(), spoken);
                 }
                 Err((key, why)) => {
                     problems.push((key, format!("{why}; no connection is taken by these options")));
@@ -260,6 +276,8 @@ impl Keeper {
             };
             match speaker {
                 Ok(speaker) => {
+                    let speaker =
+                        if self.raw.contains(&upstream) { Arc::new(speaker.of_anything()) } else { speaker };
                     front.speakers.insert(upstream, speaker);
                 }
                 Err((key, why)) => self.faults.push(Fault::new(

@@ -30,6 +30,14 @@ pub(crate) struct Speaker {
 }
 
 impl Speaker {
+    /// One that promises no protocol: what is spoken is not ours to know.
+    pub(super) fn of_anything(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.http1);
+        config.alpn_protocols.clear();
+        let config = Arc::new(config);
+        Self { any_version: config.clone(), http1: config, name: self.name.clone() }
+    }
+
     /// The name to ask for and expect: the one that was written, the server's own, or its address.
     pub(super) fn name_of(&self, host: &str, address: IpAddr) -> ServerName<'static> {
         if let Some(name) = &self.name {

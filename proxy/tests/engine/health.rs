@@ -220,10 +220,12 @@ async fn a_tcp_service_says_what_is_sent_and_expected() {
         let check = TcpHealthCheck { send: send.into(), expect: "PONG".into(), ..TcpHealthCheck::default() };
         let balancing = Arc::new(TcpLoadBalancer { health_check: Some(check), ..TcpLoadBalancer::default() });
         let upstream = TcpUpstream::Targets {
-            targets: vec![place("db", at)],
+            upstream: Arc::new(portolan_discovery::Upstream::new(
+                "db@test/tcp".into(),
+                vec![place("db", at)],
+            )),
             balancing,
             transport: Arc::default(),
-            tls: vec![false],
         };
         let mut world = World::of(&[]);
         let tcp_upstreams = BTreeMap::from([("db@test".to_owned(), Arc::new(upstream))]);

@@ -4,6 +4,8 @@
 pub(crate) mod http2;
 #[path = "support/http2_origin.rs"]
 pub(crate) mod http2_origin;
+#[path = "support/layer_four.rs"]
+pub(crate) mod layer_four;
 #[path = "support/link.rs"]
 mod link;
 #[path = "support/origin.rs"]

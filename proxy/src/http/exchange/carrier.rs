@@ -187,7 +187,8 @@ async fn connect_by_scheme(
     }
 }
 
-async fn connect_tcp(target: &Target, deadline: Moment) -> Result<TcpStream, Reason> {
+/// Opens a connection to a target, to be spoken to in whatever way.
+pub(crate) async fn connect_tcp(target: &Target, deadline: Moment) -> Result<TcpStream, Reason> {
     match timeout_at(deadline, TcpStream::connect(target.address)).await {
         Ok(Ok(endpoint)) => {
             let _ = endpoint.set_nodelay(true);

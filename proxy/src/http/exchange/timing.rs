@@ -5,6 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
+use super::carrier::connect;
 use super::*;
 use crate::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
 use crate::table::tests::upstream;

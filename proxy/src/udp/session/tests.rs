@@ -26,7 +26,12 @@ fn lead(worker: &Worker, generation: u64, endpoints: &[(u64, SocketAddr)]) {
         Arc::new(Target { id: *id, address: *address, endpoint, ..(*some.available[0]).clone() })
     };
     let upstream = Upstream { available: endpoints.iter().map(target).collect(), ..upstream(&[true]) };
-    let published = Published { upstream: "test".to_owned(), origin: "a test".to_owned(), data_path: None };
+    let published = Published {
+        upstream: "test".to_owned(),
+        origin: "a test".to_owned(),
+        data_path: None,
+        proxy_protocol: None,
+    };
     worker.put_in_place(Table {
         generation,
         upstreams: [("test".to_owned(), Arc::new(upstream))].into_iter().collect(),

@@ -29,7 +29,11 @@ impl From<TcpStream> for Link {
 impl Link {
     /// A client's handshake. `name` is asked for, and expected.
     pub(crate) async fn connect(to: SocketAddr, name: &str, config: Arc<ClientConfig>) -> io::Result<Self> {
-        let tcp = soon("a connection", TcpStream::connect(to)).await?;
+        Self::upgrade(soon("a connection", TcpStream::connect(to)).await?, name, config).await
+    }
+
+    /// A client's handshake over this connection.
+    pub(crate) async fn upgrade(tcp: TcpStream, name: &str, config: Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned()).expect("a name");
         let session = soon("a handshake", TlsConnector::from(config).connect(name, tcp)).await?;
         Ok(Self::Tls(Box::new(session.into())))

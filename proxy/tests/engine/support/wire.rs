@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use rustls::{ClientConfig, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -48,6 +50,24 @@ impl Wire {
 
     pub(crate) fn by(stream: Link) -> Self {
         Self { stream, bytes: Vec::new() }
+    }
+
+    /// Goes on by TLS, as a client that asks for this name.
+    pub(crate) async fn into_tls(self, name: &str, config: Arc<ClientConfig>) -> io::Result<Link> {
+        Link::upgrade(self.into_tcp(), name, config).await
+    }
+
+    /// Goes on by TLS, as a server.
+    pub(crate) async fn into_server_tls(self, config: Arc<ServerConfig>) -> io::Result<Link> {
+        Link::accept(self.into_tcp(), config).await
+    }
+
+    fn into_tcp(self) -> TcpStream {
+        assert!(self.bytes.is_empty(), "bytes are left that nobody looked at");
+        match self.stream {
+            Link::Tcp(tcp) => tcp,
+            Link::Tls(_) => panic!("it speaks TLS already"),
+        }
     }
 
     pub(crate) fn link(&self) -> &Link {

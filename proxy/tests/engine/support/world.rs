@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
 
 use portolan_config::dynamic::service::{LoadBalancer, ServiceKind};
+use portolan_config::dynamic::tcp::ProxyVersion;
 use portolan_config::dynamic::{Format, read_file};
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
@@ -28,7 +29,9 @@ pub(crate) struct World {
     registry: Registry,
     /// The entry point.
     pub(crate) http: SocketAddr,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
+    /// Whether replicas behind published ports are told who the client is.
+    pub(crate) proxy_protocol: Option<ProxyVersion>,
 }
 
 /// A place to send to: the container `name`, at an address.
@@ -109,7 +112,7 @@ impl World {
         let proxy = Proxy::start(&settings, metrics).expect("a free port");
         let listening = proxy.addresses();
         let http = listening.iter().find(|(name, _)| name == "web").expect("it listens").1;
-        let mut world = Self { proxy, registry, http, snapshot: Snapshot::default() };
+        let mut world = Self { proxy, registry, http, snapshot: Snapshot::default(), proxy_protocol: None };
         world.route("a.test", "Host(`a.test`)", "app@test");
         let targets = addresses.iter().enumerate().map(|(index, at)| place(&format!("c{index}"), *at));
         world.serve(targets.collect());
@@ -301,6 +304,7 @@ impl World {
             upstream: "app@test".to_owned(),
             origin: "a test".to_owned(),
             data_path: None,
+            proxy_protocol: self.proxy_protocol,
         }));
         self.apply();
         assert!(self.proxy.open_ports().is_empty(), "{at} can't be opened");
@@ -319,7 +323,7 @@ impl World {
         assert!(self.proxy.open_ports().is_empty());
     }
 
-    fn apply(&mut self) {
+    pub(super) fn apply(&mut self) {
         self.snapshot.generation += 1;
         let faults = self.proxy.apply(&self.snapshot);
         // A test that says something of its entry point knows what that lacks.

@@ -1,0 +1,78 @@
+//! Routes of one entry point, filed by host: ten thousand host rules cost what one does.
+//!
+//! A rule that can only hold for certain hosts is filed under those hosts; who asks looks at the few routes of its own
+//! host, of its parent domain (for `*.` patterns) and of any host, merged by rank. What a route is and what its rule says
+//! is not known here.
+
+use std::sync::Arc;
+
+use portolan_config::rule::HostPattern;
+
+use super::Map;
+
+/// A route with its rank: 0 is asked first.
+type Ranked<R> = (u32, Arc<R>);
+
+/// The routes of one entry point.
+#[derive(Debug)]
+pub(crate) struct Filed<R> {
+    by_host: Map<String, Vec<Ranked<R>>>,
+    by_parent: Map<String, Vec<Ranked<R>>>,
+    any_host: Vec<Ranked<R>>,
+}
+
+impl<R> Default for Filed<R> {
+    fn default() -> Self {
+        Self { by_host: Map::default(), by_parent: Map::default(), any_host: Vec::new() }
+    }
+}
+
+impl<R> Filed<R> {
+    /// Files a route under the hosts that its rule can hold for; `None` if that is any. Routes are added by descending
+    /// priority.
+    pub(crate) fn add(&mut self, rank: u32, hosts: Option<Vec<&HostPattern>>, route: &Arc<R>) {
+        let Some(patterns) = hosts else { return self.any_host.push((rank, route.clone())) };
+        for pattern in patterns {
+            let filed = match pattern {
+                HostPattern::Exact(host) => self.by_host.entry(host.clone()).or_default(),
+                HostPattern::OneLabelUnder(parent) => self.by_parent.entry(parent.clone()).or_default(),
+                HostPattern::Any => &mut self.any_host,
+            };
+            if filed.last().is_none_or(|(last, _)| *last != rank) {
+                filed.push((rank, route.clone()));
+            }
+        }
+    }
+
+    /// The first in rank that holds for this host.
+    pub(crate) fn find(&self, host: &str, holds: impl Fn(&R) -> bool) -> Option<&Arc<R>> {
+        let own = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
+        let parent = host.split_once('.').map_or("", |(_, parent)| parent);
+        let wild = self.by_parent.get(parent).map_or(&[][..], Vec::as_slice);
+        let mut lists = [own, wild, &self.any_host];
+        loop {
+            let next = lists.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0].0)?;
+            let (_, route) = &next[0];
+            if holds(route) {
+                return Some(route);
+            }
+            *next = &next[1..];
+        }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_host.is_empty() && self.by_parent.is_empty() && self.any_host.is_empty()
+    }
+
+    /// Whether there are routes for this very host, or for names like it.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        let parent = host.split_once('.').map_or("", |(_, parent)| parent);
+        self.by_host.contains_key(host) || self.by_parent.contains_key(parent)
+    }
+
+    /// Whether there are routes for any host.
+    pub(crate) fn has_any_host(&self) -> bool {
+        !self.any_host.is_empty()
+    }
+}

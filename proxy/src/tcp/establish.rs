@@ -1,0 +1,133 @@
+//! A connection to an endpoint, and to another one where that fails: nothing of the client's was sent yet.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portolan_config::tls::Scheme;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::postgres;
+use crate::balancer::{Asker, Tried, pick};
+use crate::deadline::{Moment, timeout_at};
+use crate::http::{Pinned, Reason, connect_tcp};
+use crate::limits::ATTEMPTS_MAX;
+use crate::published::connect_from;
+use crate::stream::Stream;
+use crate::table::{Target, Upstream};
+use crate::worker::Worker;
+
+/// How a connection to an endpoint begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opening {
+    /// Whether TLS is spoken where the target asks for it. Published ports are passed on unread: there it is the client
+    /// who speaks TLS, or nobody.
+    pub(crate) by_scheme: bool,
+    /// Whether TLS, whoever speaks it, is asked for in PostgreSQL's way first.
+    pub(crate) start_tls: bool,
+    /// What the endpoint is told of the client before anything else, by the PROXY protocol.
+    pub(crate) introduction: Option<Vec<u8>>,
+    /// The client's address, where the endpoint is to see it as the one that the connection comes from.
+    pub(crate) from: Option<IpAddr>,
+    /// Between the probes of an idle connection; `None` for no probes.
+    pub(crate) keep_alive: Option<Duration>,
+}
+
+/// Connects to the next endpoint in turn that accepts. Those that did not are added to `tried`.
+pub(crate) async fn establish(
+    upstream: &Upstream,
+    asker: Asker,
+    opening: &Opening,
+    tried: &mut Tried,
+    worker: &Worker,
+) -> Result<Pinned, Reason> {
+    let mut last = Reason::NoEndpoint;
+    while tried.count() < ATTEMPTS_MAX
+        && let Some(target) = pick(upstream, asker, tried)
+    {
+        if tried.count() > 0 {
+            worker.metrics.retried(&upstream.name);
+        }
+        match open(&target, upstream, opening, worker).await {
+            Ok(endpoint) => {
+                target.counters.connections.inc();
+                return Ok(Pinned { target, endpoint });
+            }
+            Err(reason) => {
+                last = reason;
+                target.counters.failures.inc();
+                tried.add(&target);
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Opens a connection to a target. Everything before the first byte of the client's must be done by one deadline.
+async fn open(
+    target: &Target,
+    upstream: &Upstream,
+    opening: &Opening,
+    worker: &Worker,
+) -> Result<Stream, Reason> {
+    let deadline = Moment::now() + target.reach.connect;
+    let mut tcp = match opening.from.and_then(|client| worker.sources.of(client, target.address)) {
+        Some(source) => connect_from(source, target, deadline).await?,
+        None => connect_tcp(target, deadline).await?,
+    };
+    if let Some(every) = opening.keep_alive {
+        probe(&tcp, every);
+    }
+    if let Some(introduction) = &opening.introduction {
+        // A new connection has room for it.
+        tcp.write_all(introduction).await.map_err(|_| Reason::EndpointReset)?;
+    }
+    let tls = opening.by_scheme && target.scheme == Scheme::Https;
+    if !tls && !opening.start_tls {
+        return Ok(tcp.into());
+    }
+    let begun = timeout_at(deadline, Box::pin(begin(tcp, target, upstream, opening, tls, worker))).await;
+    match begun {
+        Ok(Ok(endpoint)) => Ok(endpoint),
+        Ok(Err(error)) => {
+            tracing::debug!(
+                %error, upstream = upstream.name, endpoint = target.endpoint, "no TLS with the endpoint"
+            );
+            Err(Reason::EndpointTls)
+        }
+        Err(_) => Err(Reason::ConnectTimeout),
+    }
+}
+
+async fn begin(
+    mut tcp: TcpStream,
+    target: &Target,
+    upstream: &Upstream,
+    opening: &Opening,
+    tls: bool,
+    worker: &Worker,
+) -> io::Result<Stream> {
+    if opening.start_tls {
+        tcp.write_all(&postgres::SSL_REQUEST).await?;
+        let mut answer = [0];
+        tcp.read_exact(&mut answer).await?;
+        if answer != [postgres::YES] {
+            return Err(io::Error::other("the server takes no TLS"));
+        }
+    }
+    if !tls {
+        return Ok(tcp.into());
+    }
+    let speaker = worker.tls().speaker(&upstream.name).cloned();
+    let speaker = speaker.ok_or_else(|| io::Error::other("it can't be spoken to as asked for"))?;
+    Ok(speaker.connect(tcp, &target.host, target.address.ip(), false).await?.0)
+}
+
+/// Has the kernel find out whether the other side is there yet, while nothing is said. A connection without probes is
+/// one all the same.
+fn probe(tcp: &TcpStream, every: Duration) {
+    let probes = TcpKeepalive::new().with_time(every).with_interval(every);
+    let _ = SockRef::from(tcp).set_tcp_keepalive(&probes);
+}

@@ -1,0 +1,160 @@
+//! A connection that a TCP router took: its TLS, its endpoint, and its bytes until both sides are done.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+
+use super::arrive::{Client, Taken};
+use super::terminate::terminate;
+use super::{Opening, establish};
+use crate::balancer::{Asker, Tried};
+use crate::census::Counted;
+use crate::http::{Pinned, Reason};
+use crate::proxy_protocol::Introduction;
+use crate::stream::Stream;
+use crate::table::Upstream;
+use crate::table::tcp::{By, Places};
+use crate::worker::{Pace, Worker, relay};
+
+/// A connection that was taken.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+    taken: Taken,
+}
+
+/// A connection with its endpoint.
+struct Pair {
+    client: Stream,
+    pinned: Pinned,
+    upstream: Arc<Upstream>,
+    pace: Pace,
+    /// Bytes that the endpoint was given already.
+    received: u64,
+    /// What middlewares count.
+    _counted: Vec<Counted>,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, taken: Taken) -> Self {
+        Self { client, taken }
+    }
+
+    /// Serves the client for as long as it stays.
+    pub(super) async fn serve(self, worker: Rc<Worker>) {
+        let (entry_point, peer) = (self.client.entry_point.clone(), self.client.peer);
+        let route = self.taken.route.clone();
+        let _open = entry_point.scope.open();
+        let Client { tcp, counted: _counted, .. } = self.client;
+        let name = &entry_point.settings.name;
+        // What comes before the first byte is on the heap only for as long as it takes.
+        let begun = Box::pin(begin(tcp, peer, self.taken, name, &worker)).await;
+        let mut pair = match begun {
+            Ok(Some(pair)) => pair,
+            Ok(None) => return,
+            Err(reason) => {
+                worker.metrics.refused(name, reason);
+                tracing::debug!(
+                    reason = reason.as_str(), router = route.router.name, client = %peer, "connection closed"
+                );
+                return;
+            }
+        };
+        let _open_at_service = pair.upstream.scope.open();
+        let relayed = relay(&mut pair.client, &mut pair.pinned.endpoint, pair.pace, &worker).await;
+        for scope in [&entry_point.scope, &*pair.upstream.scope] {
+            scope.count_bytes(pair.received + relayed.received, relayed.sent);
+        }
+        tracing::trace!(end = ?relayed.end, router = route.router.name, client = %peer, "connection ended");
+    }
+}
+
+/// Everything up to the first byte that the endpoint gets. `None` is a client that left.
+async fn begin(
+    tcp: tokio::net::TcpStream,
+    peer: SocketAddr,
+    taken: Taken,
+    entry_point: &str,
+    worker: &Rc<Worker>,
+) -> Result<Option<Pair>, Reason> {
+    let Taken { route, mut early, hello, start_tls } = taken;
+    let counted = route.let_in(peer.ip())?;
+    let mut opening = Opening { by_scheme: true, start_tls, ..Opening::default() };
+    let server_name = hello.as_ref().map_or_else(String::new, |hello| hello.server_name.clone());
+    let client = match (&route.tls, hello) {
+        (Some(By::Options(options)), Some(hello)) => {
+            // The endpoint is spoken to in the clear, unless it is to be spoken to by TLS: then in the same way.
+            let secured = terminate(tcp, early, &hello, options, entry_point, worker).await?;
+            early = worker.buffers.take();
+            secured
+        }
+        _ => tcp.into(),
+    };
+    let Some(places) = route.service.next() else { return Err(Reason::NoEndpoint) };
+    let asker = Asker::at(peer.ip());
+    opening.keep_alive = places.keep_alive;
+    opening.introduction = places.proxy_protocol.map(|version| {
+        let to = client.with_tcp(|tcp| tcp.local_addr().ok()).flatten().unwrap_or(peer);
+        let (alpn, tls) = (client.alpn(), client.agreed().map(|agreed| agreed.version));
+        Introduction { client: peer, to, server_name, alpn, tls }.header(version)
+    });
+    opening.start_tls &= route.tls == Some(By::Passthrough);
+    let Some(mut pinned) = meet(&client, early.is_empty(), places, asker, &opening, worker).await? else {
+        return Ok(None);
+    };
+    if pinned.endpoint.write_all(early.filled()).await.is_err() {
+        return Err(Reason::EndpointReset);
+    }
+    let received = early.filled().len() as u64;
+    let pace = Pace { idle: None, half_closed: places.termination_delay };
+    Ok(Some(Pair { client, pinned, upstream: places.upstream.clone(), pace, received, _counted: counted }))
+}
+
+/// Finds an endpoint that stays. One that accepts, and leaves before anybody has said anything, is about to stop: the
+/// client need not know, and is given to another.
+async fn meet(
+    client: &Stream,
+    silent: bool,
+    places: &Places,
+    asker: Asker,
+    opening: &Opening,
+    worker: &Worker,
+) -> Result<Option<Pinned>, Reason> {
+    let mut tried = Tried::default();
+    let mut left: Option<Pinned> = None;
+    loop {
+        let pinned =
+            match (establish(&places.upstream, asker, opening, &mut tried, worker).await, left.take()) {
+                (Ok(pinned), _) => pinned,
+                // Nobody else is there. What the last one did is passed on as it is.
+                (Err(_), Some(last)) => return Ok(Some(last)),
+                (Err(reason), None) => return Err(reason),
+            };
+        if !silent {
+            return Ok(Some(pinned));
+        }
+        tokio::select! {
+            biased;
+            heard = pinned.endpoint.heard() => match heard {
+                Ok(true) => return Ok(Some(pinned)),
+                Ok(false) | Err(_) => {
+                    tried.add(&pinned.target);
+                    left = Some(pinned);
+                }
+            },
+            spoken = spoken(client) => return Ok(spoken.is_ok().then_some(pinned)),
+        }
+    }
+}
+
+/// Resolves when the client has said something, or ended.
+async fn spoken(client: &Stream) -> io::Result<()> {
+    if client.is_secure() {
+        return client.readable().await;
+    }
+    // A new connection may look as if it had something to read.
+    client.heard().await.map(|_| ())
+}

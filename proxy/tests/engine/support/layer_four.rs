@@ -1,0 +1,95 @@
+//! TCP routers and services of a world.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portolan_config::dynamic::http::RuleSyntax;
+use portolan_config::dynamic::service::WeightedChild;
+use portolan_config::dynamic::tcp::{LayerFourWeighted, TcpRouterTls, TcpTransport};
+use portolan_config::rule::TcpRule;
+use portolan_config::tls::Scheme;
+use portolan_discovery::{LayerFour, Target, TcpRouter, TcpUpstream, Upstream};
+
+use super::World;
+
+/// TLS that is left to the endpoint.
+pub(crate) fn passthrough() -> TcpRouterTls {
+    TcpRouterTls { passthrough: true, ..TcpRouterTls::default() }
+}
+
+impl World {
+    /// From now on, the TCP service `NAME@test` is at these places.
+    pub(crate) fn serve_tcp(&mut self, name: &str, targets: Vec<Target>) {
+        self.serve_tcp_by(name, targets, TcpTransport::default());
+    }
+
+    /// The same, over connections like these.
+    pub(crate) fn serve_tcp_by(&mut self, name: &str, targets: Vec<Target>, transport: TcpTransport) {
+        let mut upstream = Upstream::new(format!("{name}@test/tcp"), targets);
+        upstream.transport = Arc::new(transport.connections.clone());
+        let places = TcpUpstream::Targets {
+            upstream: Arc::new(upstream),
+            balancing: Arc::default(),
+            transport: Arc::new(transport),
+        };
+        self.with_layer_four(|four| {
+            four.tcp_upstreams.insert(format!("{name}@test"), Arc::new(places));
+        });
+    }
+
+    /// From now on, the TCP service `NAME@test` spreads over these by weight.
+    pub(crate) fn weigh_tcp(&mut self, name: &str, children: &[(&str, u32)]) {
+        let child =
+            |(name, weight): &(&str, u32)| WeightedChild { name: format!("{name}@test"), weight: *weight };
+        let services = children.iter().map(child).collect();
+        let weighted = TcpUpstream::Weighted(LayerFourWeighted { services, health_check: None });
+        self.with_layer_four(|four| {
+            four.tcp_upstreams.insert(format!("{name}@test"), Arc::new(weighted));
+        });
+    }
+
+    /// Adds a TCP router that takes no TLS.
+    pub(crate) fn route_tcp(&mut self, rule: &str, service: &str) {
+        self.add_tcp_route(rule, service, None);
+    }
+
+    /// Adds a TCP router that takes TLS.
+    pub(crate) fn route_tcp_by(&mut self, rule: &str, service: &str, tls: TcpRouterTls) {
+        self.add_tcp_route(rule, service, Some(tls));
+    }
+
+    fn add_tcp_route(&mut self, rule: &str, service: &str, tls: Option<TcpRouterTls>) {
+        let read = TcpRule::parse_as(rule, RuleSyntax::V3).expect("a rule");
+        let router = TcpRouter {
+            name: format!("{rule}@test"),
+            priority: if read.is_catch_all() { -1 } else { rule.len() as i64 },
+            rule: read,
+            entry_points: Vec::new(),
+            middlewares: self.snapshot.layer_four.tcp_middlewares.keys().cloned().collect(),
+            tls,
+            upstream: format!("{service}@test"),
+            origin: "a test".to_owned(),
+        };
+        self.with_layer_four(|four| four.tcp_routers.push(Arc::new(router)));
+    }
+
+    /// Changes the TCP side.
+    pub(crate) fn with_layer_four(&mut self, change: impl FnOnce(&mut LayerFour)) {
+        let before = &self.snapshot.layer_four;
+        let mut four = LayerFour {
+            tcp_routers: before.tcp_routers.clone(),
+            tcp_upstreams: before.tcp_upstreams.clone(),
+            tcp_middlewares: before.tcp_middlewares.clone(),
+            udp_routers: Vec::new(),
+            udp_upstreams: BTreeMap::new(),
+        };
+        change(&mut four);
+        self.snapshot.layer_four = Arc::new(four);
+        self.apply();
+    }
+}
+
+/// A place that is spoken to by TLS.
+pub(crate) fn by_tls(target: Target) -> Target {
+    Target { scheme: Scheme::Https, ..target }
+}
