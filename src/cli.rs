@@ -20,6 +20,7 @@ Examples:
   portolan ps      what is known, and why it does or does not get traffic
   portolan resolve web   what the name is answered with, and why
   portolan check   read settings and the labels of running containers, report every fault
+  portolan check compose.yaml    the same with the labels of a Compose file
   portolan --providers.docker --entryPoints.web.address=:80    as Traefik is started; it means `run`
 
 Exit codes: 0 done; 1 a fault, said in one line; 2 a second SIGTERM or SIGINT, which does not wait for anything."
@@ -36,7 +37,7 @@ pub enum Command {
     Run(Box<RunOptions>),
     /// The same over three replicas of a service `whoami` within this process
     Demo(Box<DemoOptions>),
-    /// Check settings, and the labels of running containers, without serving
+    /// Check settings, and the labels of Compose files or of running containers, without serving
     Check(Box<CheckOptions>),
     /// Show services, endpoints, their states and the reasons
     Ps(ReadOptions),
@@ -74,6 +75,9 @@ pub struct DemoOptions {
 /// What `check` takes.
 #[derive(Args, Debug)]
 pub struct CheckOptions {
+    /// Compose files, whose labels are checked instead of those of running containers; later ones add to earlier ones
+    #[arg(value_name = "FILE")]
+    pub compose: Vec<std::path::PathBuf>,
     #[command(flatten)]
     pub settings: SettingsOptions,
     #[command(flatten)]

@@ -177,18 +177,16 @@ fn take_file(written: &mut Written, path: &Path) {
     let Some(format) = Format::of(&name) else {
         return fault("expected a file that ends with .yml, .yaml or .toml".to_owned());
     };
-    // No more is read than can be taken in; a device has no end.
-    let read = || -> std::io::Result<String> {
-        let mut text = String::new();
-        let file = std::fs::File::open(path)?;
-        std::io::Read::read_to_string(
-            &mut std::io::Read::take(file, DOCUMENT_BYTES_MAX as u64 + 1),
-            &mut text,
-        )?;
-        Ok(text)
-    };
-    match read() {
+    match text(path) {
         Ok(text) => written.take_file(&name, &text, format),
         Err(error) => fault(format!("the file can't be read: {error}")),
     }
+}
+
+/// The text of a file. No more is read than can be taken in; a device has no end.
+pub fn text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, DOCUMENT_BYTES_MAX as u64 + 1), &mut text)?;
+    Ok(text)
 }

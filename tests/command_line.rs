@@ -185,3 +185,25 @@ fn every_flag_has_an_environment_twin() {
     }
     UdpSocket::bind("127.0.0.1:1053").expect("no name server took it");
 }
+
+#[test]
+fn check_reads_compose_files_without_an_engine() {
+    let sandbox = Sandbox::enter();
+    let labels = "services:\n  web:\n    labels:\n      - traefik.http.routers.web.rule=Host(`${HOST}`)\n";
+    let file = "/etc/shop/compose.yaml";
+    sandbox.write(file, labels);
+    let fine = portolan(&["check", file]);
+    assert_eq!((fine.code, fine.err.as_str()), (Some(0), ""), "{fine:?}");
+    assert!(fine.out.contains("/etc/shop/compose.yaml: 1 service, 1 label, 0 faults"), "{fine:?}");
+
+    let more = "      - traefik.http.routers.web.entrypoints=wbe\n    deploy:\n      labels:\n        a: b\n        \
+                traefik.http.routers.web.rule: Hots(`a`)\n";
+    sandbox.write(file, &format!("{labels}{more}"));
+    let faulty = portolan(&["check", "--entry-point=web=:80", file]);
+    assert_eq!(faulty.code, Some(1), "{faulty:?}");
+    let faults: Vec<&str> = faulty.out.lines().filter_map(|line| line.strip_prefix("fault: ")).collect();
+    let [entry_point, rule] = faults.as_slice() else { panic!("{faulty:?}") };
+    let web = "service web: traefik.http.routers.web";
+    assert!(entry_point.starts_with(&format!("{file}:5: {web}.entrypoints: ")), "{entry_point}");
+    assert!(rule.starts_with(&format!("{file}:9: {web}.rule: ")), "{rule}");
+}

@@ -8,6 +8,7 @@
 //! they were read.
 
 pub mod address;
+pub mod compose;
 pub mod constraint;
 mod data_path;
 pub mod document;

@@ -1,5 +1,7 @@
 //! `portolan check`: everything that would be at fault in settings, files and labels, without serving.
 
+mod compose;
+
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +9,7 @@ use portolan_config::settings::FileProvider;
 use portolan_config::{Fault, Settings};
 use portolan_discovery::provider::docker::{self, Docker, Swarm};
 use portolan_discovery::provider::file::File;
-use portolan_discovery::{Change, Provider, ProviderName, Registry, Snapshot};
+use portolan_discovery::{Change, Provider, ProviderName, Registry, Snapshot, Update};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -29,11 +31,14 @@ struct Report {
     warnings: Vec<Fault>,
     /// What the engine runs, unless it does not answer or was not asked.
     engine: Option<Result<(String, Snapshot), String>>,
+    /// What Compose files say, if any were named.
+    compose: Option<compose::Read>,
     /// What is wrong with that.
     labels: Vec<Fault>,
 }
 
-/// Checks the settings, then files of dynamic configuration and the labels of what the engine runs, if one answers.
+/// Checks the settings, then files of dynamic configuration and the labels of Compose files; without those, of what the
+/// engine runs, if one answers.
 pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, String> {
     let sources = match &gathered.file {
         Some(file) => format!("flags, environment and {}", file.display()),
@@ -41,9 +46,15 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
     };
     let mut warnings = gathered.written.warnings().to_vec();
     warnings.extend(gathered.written.not_implemented());
-    let mut report = Report { sources, settings: Vec::new(), warnings, engine: None, labels: Vec::new() };
+    let mut report =
+        Report { sources, settings: Vec::new(), warnings, engine: None, compose: None, labels: Vec::new() };
     match gathered.settings() {
         Err(faults) => report.settings = faults,
+        Ok(settings) if !options.compose.is_empty() => {
+            let read = compose::read(&options.compose);
+            report.labels = read.faults(&settings, |update| faults_with(&settings, update))?;
+            report.compose = Some(read);
+        }
         Ok(settings) if settings.docker.enabled => {
             let engine = ask_engine(&settings)?;
             report.labels = match &engine {
@@ -66,7 +77,7 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
 fn ask_engine(settings: &Settings) -> Result<Result<(String, Snapshot), String>, String> {
     let runtime = runtime()?;
     let engine = match runtime.block_on(docker::probe(settings.docker.host.as_deref())) {
-        Ok(engine) => Ok((engine.to_string(), runtime.block_on(list(settings, true))?)),
+        Ok(engine) => Ok((engine.to_string(), runtime.block_on(list(settings, true))?.snapshot())),
         Err(error) => Err(error.to_string()),
     };
     // Provider tasks end with the runtime; nobody waits for them.
@@ -80,11 +91,20 @@ fn faults_of_files(settings: &Settings) -> Result<Vec<Fault>, String> {
         return Ok(Vec::new());
     }
     let runtime = runtime()?;
-    let snapshot = runtime.block_on(list(settings, false))?;
+    let snapshot = runtime.block_on(list(settings, false))?.snapshot();
     runtime.shutdown_background();
     let mut faults = faults(&snapshot, settings);
     faults.retain(|fault| !fault.message.contains("@docker`"));
     Ok(faults)
+}
+
+/// What is wrong in files of dynamic configuration and in what an engine would have told, together.
+fn faults_with(settings: &Settings, update: Update) -> Result<Vec<Fault>, String> {
+    let runtime = runtime()?;
+    let mut registry = runtime.block_on(list(settings, false))?;
+    runtime.shutdown_background();
+    registry.apply(update, SystemTime::now());
+    Ok(faults(&registry.snapshot(), settings))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
@@ -94,8 +114,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
         .map_err(|error| format!("the runtime can't start: {error}"))
 }
 
-/// Everything that files say and, where it is asked, that the engine runs, drawn once.
-async fn list(settings: &Settings, engine: bool) -> Result<Snapshot, String> {
+/// Everything that files say and, where it is asked, that the engine runs.
+async fn list(settings: &Settings, engine: bool) -> Result<Registry, String> {
     let metrics = portolan_discovery::Metrics::register(&prometheus::Registry::new())
         .map_err(|error| format!("metrics can't be registered: {error}"))?;
     let (updates, mut received) = mpsc::channel(64);
@@ -129,7 +149,7 @@ async fn list(settings: &Settings, engine: bool) -> Result<Snapshot, String> {
             }
             registry.apply(update, SystemTime::now());
         }
-        registry.snapshot()
+        registry
     };
     tokio::time::timeout(DEADLINE, complete)
         .await
@@ -160,9 +180,12 @@ impl Report {
         };
         let checked = self.engine.as_ref().and_then(|engine| engine.as_ref().ok());
         let report = json!({
+            "composeFiles": self.compose.as_ref().map(|read| &read.files),
+            "labels": self.compose.as_ref().map(compose::Read::labels),
             "engine": checked.map(|(engine, _)| engine),
             "notChecked": self.engine.as_ref().and_then(|engine| engine.as_ref().err()),
-            "services": checked.map(|(_, snapshot)| snapshot.services.len()),
+            "services": self.compose.as_ref().map(compose::Read::services)
+                .or(checked.map(|(_, snapshot)| snapshot.services.len())),
             "routers": checked.map(|(_, snapshot)| snapshot.routers.len()),
             "publications": checked.map(|(_, snapshot)| snapshot.publications.len()),
             "warnings": shown(&mut self.warnings.iter()),
@@ -177,6 +200,15 @@ impl Report {
             0 => println!("{sources}: fine"),
             faults => println!("{sources}: {}", count(faults, "fault")),
         }
+        if let Some(read) = &self.compose {
+            println!(
+                "{}: {}, {}, {}",
+                read.files.join(", "),
+                count(read.services(), "service"),
+                count(read.labels(), "label"),
+                count(self.labels.len(), "fault")
+            );
+        }
         match &self.engine {
             Some(Ok((engine, snapshot))) => println!(
                 "{engine}: {}, {}, {}, {}",
@@ -186,6 +218,7 @@ impl Report {
                 count(self.labels.len(), "fault")
             ),
             Some(Err(error)) => println!("labels: not checked, as no container engine answers: {error}"),
+            None if self.compose.is_some() => {}
             None if self.settings.is_empty() => {
                 println!("labels: not checked, as these settings ask for no container engine");
             }
