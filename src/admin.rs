@@ -25,6 +25,7 @@ use crate::steer::Status;
 pub mod chart;
 pub mod metrics;
 mod resolve;
+mod traefik;
 
 /// Admin connections at a time; more wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -134,7 +135,7 @@ impl Admin {
             "/api/version" => json(&crate::command::version::as_json()),
             _ => match replica {
                 Some(rest) => self.replica(rest).await,
-                None => text(StatusCode::NOT_FOUND, format!("there is no {path} here\n\n{INDEX}")),
+                None => self.traefik(&path, request.uri().query().unwrap_or_default()),
             },
         }
     }
@@ -187,6 +188,22 @@ impl Admin {
         }
     }
 
+    /// What Traefik's API has besides.
+    fn traefik(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+        let below = path.strip_prefix("/api/").unwrap_or_default();
+        match traefik::answer(&self.status, &self.settings, below, query) {
+            Some(traefik::Answer::Found(value)) => json(&value),
+            Some(traefik::Answer::Page(page, next)) => {
+                let mut response = json(&page);
+                response.headers_mut().insert("x-next-page", next.into());
+                response
+            }
+            Some(traefik::Answer::Missing(message)) => refusal(StatusCode::NOT_FOUND, &message),
+            Some(traefik::Answer::Wrong(message)) => refusal(StatusCode::BAD_REQUEST, &message),
+            None => text(StatusCode::NOT_FOUND, format!("there is no {path} here\n\n{INDEX}")),
+        }
+    }
+
     /// `N/stop` and `N/start`.
     async fn replica(&self, rest: &str) -> Response<Full<Bytes>> {
         let Some(demo) = &self.demo else {
@@ -220,11 +237,19 @@ Portolan admin
   GET  /api/snapshot                      services, endpoints with state and reason, routers, ports, faults
   GET  /api/resolve?name=NAME&type=TYPE   an answer of the name server, explained
   GET  /api/version                       version
+  GET  /api/rawdata, /api/overview, /api/entrypoints, /api/http/routers, services, middlewares; tcp, udp
+                                          the same in Traefik's shapes
   POST /api/demo/replicas/NUMBER/stop     stop a replica of the demo; /start brings it back
 ";
 
 fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
     respond(StatusCode::OK, "application/json", format!("{value:#}\n").into_bytes())
+}
+
+/// As Traefik says no.
+fn refusal(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    let body = serde_json::json!({ "message": message });
+    respond(status, "application/json", format!("{body}\n").into_bytes())
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

@@ -3,6 +3,7 @@
 pub mod harness;
 
 mod access_log;
+mod api;
 mod as_traefik;
 mod beside_traefik;
 mod burst;

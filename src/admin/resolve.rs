@@ -42,7 +42,7 @@ fn address(snapshot: &Snapshot, container: &str) -> Result<IpAddr, String> {
 }
 
 /// `%XX` as the byte it stands for.
-fn decode(value: &str) -> String {
+pub(super) fn decode(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((byte, after)) = rest.split_first() {

@@ -16,7 +16,11 @@ pub fn version(options: &OutputOptions) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The version as `/api/version` gives it.
+/// The version as `/api/version` gives it; the words that begin with a capital are Traefik's.
 pub fn as_json() -> Value {
-    json!({ "version": env!("CARGO_PKG_VERSION") })
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "Version": env!("CARGO_PKG_VERSION"),
+        "Codename": "portolan",
+    })
 }

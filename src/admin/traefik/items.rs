@@ -1,0 +1,232 @@
+//! Routers, services and middlewares of the chart, each as Traefik shows it.
+
+use portolan_config::Protocol;
+use portolan_config::dynamic::tcp::LayerFourWeighted;
+use portolan_config::settings::EntryPoint;
+use portolan_config::tls::Scheme;
+use portolan_discovery::{Snapshot, Target};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{faults, spelling};
+use crate::steer::Status;
+
+/// All of one kind by name: `http`, `tcp` or `udp`, and `routers`, `services` or `middlewares`.
+pub fn all(status: &Status, protocol: &str, kind: &str) -> Vec<Value> {
+    let snapshot = status.snapshot.load();
+    let mut items = match kind {
+        "routers" => routers(&snapshot, &status.entry_points.load(), protocol),
+        "services" => services(&snapshot, protocol),
+        _ => middlewares(&snapshot, protocol),
+    };
+    if kind != "routers" {
+        let key = if kind == "services" { "service" } else { "middlewares" };
+        let routers = routers(&snapshot, &[], protocol);
+        for item in &mut items {
+            let users: Vec<&Value> = routers
+                .iter()
+                .filter(|router| uses(router, key, &item["name"]))
+                .map(|router| &router["name"])
+                .collect();
+            if !users.is_empty() {
+                item["usedBy"] = json!(users);
+            }
+        }
+    }
+    faults::tell(&mut items, &status.faults.load(), protocol, kind);
+    items.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    items
+}
+
+fn uses(router: &Value, key: &str, name: &Value) -> bool {
+    match &router[key] {
+        Value::Array(names) => names.contains(name),
+        Value::String(service) => {
+            let name = name.as_str().unwrap_or_default();
+            let provider = router["provider"].as_str().unwrap_or_default();
+            name == service
+                || name.strip_suffix(provider).and_then(|name| name.strip_suffix('@')) == Some(service)
+        }
+        _ => false,
+    }
+}
+
+fn routers(snapshot: &Snapshot, entry_points: &[EntryPoint], protocol: &str) -> Vec<Value> {
+    let router = |name: &str, named: &[String], upstream: &str, transport| {
+        let on = entry_points_of(entry_points, named, transport);
+        let mut item = item(name, Map::new());
+        let provider = name.rsplit('@').next().unwrap_or_default();
+        // One of the same provider is written without it.
+        let own = upstream.strip_suffix(provider).and_then(|service| service.strip_suffix('@'));
+        item["service"] = json!(own.unwrap_or(upstream));
+        item["entryPoints"] = json!(on);
+        item["using"] = json!(on);
+        item
+    };
+    let prioritized = |item: &mut Value, rule: String, priority: i64, middlewares: &[String]| {
+        item["rule"] = json!(rule);
+        item["priority"] = json!(priority);
+        item["priorityStr"] = json!(priority.to_string());
+        if !middlewares.is_empty() {
+            item["middlewares"] = json!(middlewares);
+        }
+    };
+    let http = snapshot.routers.iter().map(|it| {
+        let mut item = router(&it.name, &it.entry_points, &it.upstream, Protocol::Tcp);
+        prioritized(&mut item, it.rule.to_string(), it.priority, &it.middlewares);
+        if let Some(tls) = &it.tls {
+            let domains = tls.domains.iter().map(|(main, sans)| json!({ "main": main, "sans": sans }));
+            item["tls"] = spelling::as_traefik(json!({
+                "options": tls.options.as_deref().unwrap_or("default"),
+                "certResolver": tls.cert_resolver,
+                "domains": domains.collect::<Vec<_>>(),
+            }));
+        }
+        let told = &it.observability;
+        item["observability"] = json!({
+            "accessLogs": told.access_logs.unwrap_or(true),
+            "metrics": told.metrics.unwrap_or(true),
+            "tracing": told.tracing.unwrap_or(true),
+        });
+        item
+    });
+    let tcp = snapshot.layer_four.tcp_routers.iter().map(|it| {
+        let mut item = router(&it.name, &it.entry_points, &it.upstream, Protocol::Tcp);
+        prioritized(&mut item, it.rule.to_string(), it.priority, &it.middlewares);
+        if let Some(tls) = &it.tls {
+            item["tls"] = options(tls);
+        }
+        item
+    });
+    let udp = snapshot.layer_four.udp_routers.iter();
+    match protocol {
+        "http" => http.collect(),
+        "tcp" => tcp.collect(),
+        _ => udp.map(|it| router(&it.name, &it.entry_points, &it.upstream, Protocol::Udp)).collect(),
+    }
+}
+
+/// Those that are named, or the default ones: those that say so, or all, of the transport.
+fn entry_points_of(all: &[EntryPoint], named: &[String], transport: Protocol) -> Vec<String> {
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let any_default = all.iter().any(|one| one.as_default);
+    let mut names: Vec<String> = all
+        .iter()
+        .filter(|one| one.protocol == transport && (one.as_default || !any_default))
+        .map(|one| one.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
+fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
+    use portolan_discovery::{TcpUpstream, UdpUpstream};
+    match protocol {
+        "http" => {
+            let plain = snapshot.upstreams.iter().map(|upstream| {
+                let mut balancing = options(&*upstream.balancing);
+                balancing["passHostHeader"] = json!(upstream.pass_host_header);
+                balanced(&upstream.name, balancing, &upstream.targets, "url")
+            });
+            let composed = snapshot
+                .composites
+                .iter()
+                .map(|composite| item(&composite.name, typed(options(&composite.kind))));
+            plain.chain(composed).collect()
+        }
+        "tcp" => {
+            let upstreams = snapshot.layer_four.tcp_upstreams.iter();
+            upstreams
+                .map(|(name, upstream)| match &**upstream {
+                    TcpUpstream::Targets { upstream, balancing, .. } => {
+                        balanced(name, options(&**balancing), &upstream.targets, "address")
+                    }
+                    TcpUpstream::Weighted(weighted) => spread(name, weighted),
+                })
+                .collect()
+        }
+        _ => {
+            let upstreams = snapshot.layer_four.udp_upstreams.iter();
+            upstreams
+                .map(|(name, upstream)| match &**upstream {
+                    UdpUpstream::Targets(targets) => balanced(name, json!({}), targets, "address"),
+                    UdpUpstream::Weighted(weighted) => spread(name, weighted),
+                })
+                .collect()
+        }
+    }
+}
+
+fn spread(name: &str, weighted: &LayerFourWeighted) -> Value {
+    item(name, typed(json!({ "weighted": options(weighted) })))
+}
+
+/// A service of servers, by `url` or `address`, and whether each may be given work.
+fn balanced(name: &str, mut balancing: Value, targets: &[Target], key: &str) -> Value {
+    let mut servers = Vec::new();
+    let mut up = Map::new();
+    for target in targets {
+        let Some(place) = place(target, key) else { continue };
+        let mut server = json!({ key: place });
+        if target.weight != 1 {
+            server["weight"] = json!(target.weight);
+        }
+        servers.push(server);
+        up.insert(place, json!(if target.endpoint.is_available() { "UP" } else { "DOWN" }));
+    }
+    balancing["servers"] = json!(servers);
+    let mut item = item(name, typed(json!({ "loadBalancer": balancing })));
+    if !up.is_empty() {
+        item["serverStatus"] = Value::Object(up);
+    }
+    item
+}
+
+/// Where a server is, as it was written or as it was found; `None` where it has no address.
+fn place(target: &Target, key: &str) -> Option<String> {
+    if !target.url.is_empty() {
+        return Some(target.url.to_string());
+    }
+    let address = std::net::SocketAddr::new(target.endpoint.address()?, target.port);
+    if key == "address" {
+        return Some(address.to_string());
+    }
+    let scheme = match target.scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+        Scheme::H2c => "h2c",
+    };
+    Some(format!("{scheme}://{address}"))
+}
+
+fn middlewares(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
+    match protocol {
+        "http" => snapshot.middlewares.iter().map(|(name, it)| item(name, typed(options(&**it)))).collect(),
+        _ => {
+            let all = snapshot.layer_four.tcp_middlewares.iter();
+            all.map(|(name, it)| item(name, typed(options(&**it)))).collect()
+        }
+    }
+}
+
+fn item(name: &str, mut fields: Map<String, Value>) -> Value {
+    fields.insert("name".to_owned(), json!(name));
+    fields.insert("provider".to_owned(), json!(name.rsplit('@').next()));
+    Value::Object(fields)
+}
+
+/// With the name of its only option as its type, in lower case.
+fn typed(options: Value) -> Map<String, Value> {
+    let Value::Object(mut fields) = options else { return Map::new() };
+    if let Some(kind) = fields.keys().next().map(|key| key.to_lowercase()) {
+        fields.insert("type".to_owned(), json!(kind));
+    }
+    fields
+}
+
+/// Options as Traefik writes them.
+fn options(written: &impl Serialize) -> Value {
+    spelling::as_traefik(serde_json::to_value(written).unwrap_or_default())
+}
