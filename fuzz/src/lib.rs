@@ -126,7 +126,8 @@ fn http2_request(bytes: &[u8]) -> Option<http::Request<Vec<u8>>> {
     for line in lines.by_ref().take_while(|line| !line.is_empty()) {
         let at = line.iter().position(|byte| *byte == b':')?;
         let name = http::HeaderName::from_bytes(&line[..at]).ok()?;
-        let about_the_connection = ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"];
+        let about_the_connection =
+            ["connection", "transfer-encoding", "upgrade", "keep-alive", "proxy-connection"];
         if about_the_connection.contains(&name.as_str()) || request.method() == http::Method::CONNECT {
             return None;
         }
