@@ -1,12 +1,12 @@
 //! Routes of one entry point, filed by host: ten thousand host rules cost what one does.
 //!
 //! A rule that can only hold for certain hosts is filed under those hosts; who asks looks at the few routes of its own
-//! host, of its parent domain (for `*.` patterns) and of any host, merged by rank. What a route is and what its rule says
-//! is not known here.
+//! host, of its parent domain (for `*.` patterns) and of any host, merged by rank. What a route is, and which matcher asks
+//! for a host, is not known here.
 
 use std::sync::Arc;
 
-use portolan_config::rule::HostPattern;
+use portolan_config::rule::{Expression, HostPattern};
 
 use super::Map;
 
@@ -74,5 +74,27 @@ impl<R> Filed<R> {
     /// Whether there are routes for any host.
     pub(crate) fn has_any_host(&self) -> bool {
         !self.any_host.is_empty()
+    }
+}
+
+/// The names that a rule can hold for, where `named` gives the one that a matcher asks for; `None` if it can hold for any.
+pub(super) fn hosts<'r, M>(
+    rule: &'r Expression<M>,
+    named: &impl Fn(&'r M) -> Option<&'r HostPattern>,
+) -> Option<Vec<&'r HostPattern>> {
+    match rule {
+        Expression::Is(matcher) => {
+            named(matcher).filter(|pattern| !matches!(pattern, HostPattern::Any)).map(|pattern| vec![pattern])
+        }
+        Expression::Not(_) => None,
+        // Any part's names would do; the shortest list files it in the fewest places.
+        Expression::And(parts) => parts.iter().filter_map(|part| hosts(part, named)).min_by_key(Vec::len),
+        Expression::Or(parts) => {
+            let mut all = Vec::new();
+            for part in parts {
+                all.extend(hosts(part, named)?);
+            }
+            Some(all)
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use portolan_config::Rule;
-use portolan_config::rule::{Expression, HostPattern, Matcher, RequestView};
+use portolan_config::rule::{HostPattern, Matcher, RequestView};
 use portolan_discovery::Router;
 
-use super::{Destination, Filed};
+use super::{Destination, Filed, filed};
 use crate::metrics::Scope;
 use crate::middleware::Chain;
 
@@ -46,20 +46,10 @@ impl Routes {
 
 /// The hosts that a rule can hold for; `None` if it can hold for any.
 pub(super) fn hosts(rule: &Rule) -> Option<Vec<&HostPattern>> {
-    match rule {
-        Expression::Is(Matcher::Host(HostPattern::Any)) | Expression::Not(_) => None,
-        Expression::Is(Matcher::Host(pattern)) => Some(vec![pattern]),
-        Expression::Is(_) => None,
-        // Any part's hosts would do; the shortest list files it in the fewest places.
-        Expression::And(parts) => parts.iter().filter_map(hosts).min_by_key(Vec::len),
-        Expression::Or(parts) => {
-            let mut all = Vec::new();
-            for part in parts {
-                all.extend(hosts(part)?);
-            }
-            Some(all)
-        }
-    }
+    filed::hosts(rule, &|matcher| match matcher {
+        Matcher::Host(pattern) => Some(pattern),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

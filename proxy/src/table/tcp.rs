@@ -9,12 +9,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_config::Fault;
-use portolan_config::rule::{ConnectionView, Expression, HostPattern, TcpMatcher, TcpRule};
+use portolan_config::rule::{ConnectionView, HostPattern, TcpMatcher, TcpRule};
 use portolan_config::settings::EntryPoint;
 use portolan_discovery::{self as discovery, Snapshot};
 
 use super::secure::DEFAULT;
-use super::{Entry, Filed};
+use super::{Entry, Filed, filed};
 use crate::census::Counted;
 use crate::http::Reason;
 use crate::ledger::Ledger;
@@ -206,20 +206,10 @@ fn key(router: &discovery::TcpRouter, option: &str) -> String {
 
 /// The names that a rule can hold for; `None` if it can hold for any, or for none at all.
 fn hosts(rule: &TcpRule) -> Option<Vec<&HostPattern>> {
-    match rule {
-        Expression::Is(TcpMatcher::HostSni(HostPattern::Any)) | Expression::Not(_) => None,
-        Expression::Is(TcpMatcher::HostSni(pattern)) => Some(vec![pattern]),
-        Expression::Is(_) => None,
-        // Any part's names would do; the shortest list files it in the fewest places.
-        Expression::And(parts) => parts.iter().filter_map(hosts).min_by_key(Vec::len),
-        Expression::Or(parts) => {
-            let mut all = Vec::new();
-            for part in parts {
-                all.extend(hosts(part)?);
-            }
-            Some(all)
-        }
-    }
+    filed::hosts(rule, &|matcher| match matcher {
+        TcpMatcher::HostSni(pattern) => Some(pattern),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
