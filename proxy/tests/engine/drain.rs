@@ -1,6 +1,7 @@
 //! Draining: nothing new, and nothing lost.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use portolan_config::Protocol;
 use tokio::net::TcpStream;
@@ -27,8 +28,27 @@ async fn refuses(at: SocketAddr) {
     .await;
 }
 
+/// How long nobody waits who has nothing to say: whoever has said nothing yet is given a second.
+const AT_ONCE: Duration = Duration::from_millis(900);
+
+/// Tries up to three times: the machine may stall once, what waits for a second does so every time.
+async fn at_once(mut attempt: impl AsyncFnMut() -> Duration) {
+    let mut taken = Vec::new();
+    while taken.len() < 3 {
+        taken.push(attempt().await);
+        if taken.last() < Some(&AT_ONCE) {
+            return;
+        }
+    }
+    panic!("{taken:?}");
+}
+
 #[tokio::test]
 async fn connections_between_requests_are_closed_at_once() {
+    at_once(close_between_requests).await;
+}
+
+async fn close_between_requests() -> Duration {
     let origin = Origin::answering(|_| ok("fine")).await;
     let mut world = World::in_front_of(&origin);
     let published = world.publish(Protocol::Tcp);
@@ -39,19 +59,24 @@ async fn connections_between_requests_are_closed_at_once() {
         assert_eq!(client.answer().await.body, "fine");
         clients.push(client);
     }
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let drained = drain(world).await;
     for mut client in clients {
         assert_eq!(client.ends().await, End::Clean);
     }
     soon("draining ends", drained).await.expect("no panic");
-    assert!(begun.elapsed().as_millis() < 900, "{:?}", begun.elapsed());
+    let taken = begun.elapsed();
     refuses(published).await;
+    taken
 }
 
 /// What was read to a buffer's last byte leaves the socket marked as readable.
 #[tokio::test]
 async fn connections_that_uploaded_any_number_of_bytes_are_closed_at_once_too() {
+    at_once(close_after_uploads).await;
+}
+
+async fn close_after_uploads() -> Duration {
     let origin = Origin::answering(|_| ok("fine")).await;
     let mut world = World::in_front_of(&origin);
     let published = world.publish(Protocol::Tcp);
@@ -64,13 +89,13 @@ async fn connections_that_uploaded_any_number_of_bytes_are_closed_at_once_too() 
         assert_eq!(client.answer().await.body, "fine");
         clients.push(client);
     }
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let drained = drain(world).await;
     for mut client in clients {
         assert_eq!(client.ends().await, End::Clean);
     }
     soon("draining ends", drained).await.expect("no panic");
-    assert!(begun.elapsed().as_millis() < 900, "{:?}", begun.elapsed());
+    begun.elapsed()
 }
 
 #[tokio::test]
