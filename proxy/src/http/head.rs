@@ -34,6 +34,8 @@ const fn bad(detail: &'static str) -> Refused {
 pub(crate) struct RequestHead<'h, 'b> {
     /// Bytes it takes.
     pub length: usize,
+    /// What its fields were read from, if that was one text.
+    pub text: &'b [u8],
     /// The method as a word of metrics and rules.
     pub method: Method,
     /// The method as written.
@@ -63,6 +65,8 @@ pub(crate) struct RequestHead<'h, 'b> {
 pub(crate) struct ResponseHead<'h, 'b> {
     /// Bytes it takes.
     pub length: usize,
+    /// What its fields were read from.
+    pub text: &'b [u8],
     /// The status code.
     pub status: u16,
     /// The phrase as written.
@@ -96,7 +100,6 @@ pub(super) fn parse_request_within<'h, 'b>(
     let httparse::Status::Complete(length) = status else {
         return if bytes.len() >= bytes_max { Err(too_large(bytes)) } else { Ok(None) };
     };
-    no_bare_lf(&bytes[..length])?;
     if length > bytes_max {
         return Err(too_large(bytes));
     }
@@ -109,6 +112,9 @@ pub(super) fn parse_request_within<'h, 'b>(
     }
     let fields: &'h [Header<'b>] = parsed.headers;
     let is_http10 = minor == 0;
+    if has_bare_lf(&bytes[..length], method_text, fields) {
+        return Err(bad("bare LF"));
+    }
     let known = Known::collect(fields)?;
     let (target, absolute) = split_target(method_text, raw_target)?;
     let authority = match (absolute, known.host) {
@@ -125,6 +131,7 @@ pub(super) fn parse_request_within<'h, 'b>(
     let framing = known.request_framing(is_http10)?;
     Ok(Some(RequestHead {
         length,
+        text: bytes,
         method: Method::parse(method_text),
         method_text,
         target,
@@ -160,6 +167,7 @@ pub(crate) fn parse_response<'h, 'b>(
     let known = Known::collect(fields).map_err(|refused| unreadable(refused.detail))?;
     Ok(Some(ResponseHead {
         length,
+        text: bytes,
         status,
         phrase: parsed.reason.unwrap_or(""),
         fields,
@@ -206,10 +214,15 @@ fn refused(error: httparse::Error) -> Refused {
     }
 }
 
-/// httparse takes a bare LF for a line end; an endpoint may not (RFC 9112 §2.2).
-fn no_bare_lf(head: &[u8]) -> Result<(), Refused> {
-    let lone = memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r');
-    if lone { Err(bad("bare LF")) } else { Ok(()) }
+/// Whether a line ends with a bare LF: httparse takes it for a line end, an endpoint may not (RFC 9112 §2.2). It takes it
+/// nowhere else, so that looking at where lines begin, and at how the last one ends, finds every one.
+fn has_bare_lf(head: &[u8], method: &str, fields: &[Header]) -> bool {
+    let at = |text: &str| (text.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+    let is_behind_crlf = |at: usize| at >= 2 && head.get(at - 2..at) == Some(b"\r\n");
+    let before = head.get(..at(method)).unwrap_or(b"\n");
+    !(before.chunks(2).all(|end| end == b"\r\n")
+        && fields.iter().all(|field| is_behind_crlf(at(field.name)))
+        && head.ends_with(b"\r\n\r\n"))
 }
 
 /// Whether this is a host, with a port or without one (RFC 3986 §3.2.2): a name, an IPv4 address, or an IPv6 one in
@@ -321,6 +334,11 @@ impl<'b> Known<'b> {
     }
 
     fn connection(&mut self, value: &'b [u8]) {
+        // What nearly every client says.
+        if value == b"keep-alive" {
+            self.connection_keep_alive = true;
+            return;
+        }
         for token in tokens(value) {
             if token.eq_ignore_ascii_case(b"close") {
                 self.connection_close = true;
@@ -384,7 +402,9 @@ fn transfer_encoding(value: &[u8]) -> TransferEncoding {
 }
 
 fn is(field: &Header, name: &str) -> bool {
-    field.name.eq_ignore_ascii_case(name)
+    // Most that are as long as this one are another, and differ in their first letter.
+    let first = |name: &str| name.as_bytes().first().map(u8::to_ascii_lowercase);
+    first(field.name) == first(name) && field.name.eq_ignore_ascii_case(name)
 }
 
 fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {

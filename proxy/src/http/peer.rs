@@ -40,7 +40,12 @@ impl Peer {
 
     /// Its address as text; an IPv4 one as such, also on a socket for both.
     pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.text.bytes[..usize::from(self.text.length)]).unwrap_or_default()
+        std::str::from_utf8(self.text_bytes()).unwrap_or_default()
+    }
+
+    /// The same, as bytes.
+    pub(crate) fn text_bytes(&self) -> &[u8] {
+        &self.text.bytes[..usize::from(self.text.length)]
     }
 
     /// Whether it speaks TLS.

@@ -1,8 +1,10 @@
-//! The head of a request, as it is sent on: written anew from what was understood, never copied as it came.
+//! The head of a request, as it is sent on: written anew from what was understood, or copied where that is the same byte for
+//! byte.
 
+use httparse::Header;
 use portolan_config::rule::{Fields, RequestView};
 
-use super::field::write_field;
+use super::field::{write_field, write_fields};
 use super::forwarded::{self, is_alias};
 use super::head::{RequestHead, is_nominated};
 use super::peer::Peer;
@@ -26,13 +28,12 @@ pub(crate) fn write(
     let host_at = (!keep_host).then(|| out.filled().len() + "Host: ".len());
     write_field("Host", if keep_host { head.authority.as_bytes() } else { b"" }, out);
     let mut claims = false;
-    for field in head.fields {
-        if forwarded::is_forwarding_field(field.name) {
-            claims = true;
-        } else if passes(head, field.name) {
-            write_field(field.name, field.value, out);
-        }
-    }
+    let sent_on = |field: &Header| {
+        let is_claim = forwarded::is_forwarding_field(field.name);
+        claims |= is_claim;
+        !is_claim && passes(head, field.name)
+    };
+    write_fields(head.text, head.fields, sent_on, out);
     if head.upgrade {
         write_field("Connection", b"Upgrade", out);
     }

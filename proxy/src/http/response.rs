@@ -2,7 +2,7 @@
 
 use super::Reason;
 use super::exchange::Cookies;
-use super::field::write_field;
+use super::field::{write_field, write_fields};
 use super::head::{ResponseHead, is_nominated};
 use crate::middleware::{AnswerHead, FieldList, OwnAnswer};
 use crate::worker::Buffer;
@@ -19,11 +19,7 @@ pub(super) struct Manner {
 /// Writes the head for the client.
 pub(super) fn write(head: &ResponseHead, manner: Manner, cookies: &Cookies, out: &mut Buffer) {
     write_status(head.status, head.phrase, out);
-    for field in head.fields {
-        if passes(head, field.name, manner) {
-            write_field(field.name, field.value, out);
-        }
-    }
+    write_fields(head.text, head.fields, |field| passes(head, field.name, manner), out);
     if head.status >= 200 || head.status == 101 {
         cookies.each(|cookie| write_field("Set-Cookie", cookie.as_bytes(), out));
     }

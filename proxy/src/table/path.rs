@@ -98,7 +98,8 @@ fn resolve_dots(path: &str) -> String {
 
 /// The host as rules are compared with it: lower case, without port or trailing dot.
 pub(crate) fn routing_host(authority: &str) -> Cow<'_, str> {
-    let port_at = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    let port_at =
+        authority.bytes().rposition(|byte| byte == b':').filter(|at| !authority[*at..].contains(']'));
     let host = &authority[..port_at.unwrap_or(authority.len())];
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {

@@ -1,5 +1,7 @@
 //! What is read, and what is refused.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn refusal(head: &str) -> Option<Refused> {
@@ -169,5 +171,40 @@ fn an_answers_end_is_where_rfc_9112_has_it() {
     ] {
         let text = format!("HTTP/1.1 {head}\r\n");
         assert!(parse_response(text.as_bytes(), &mut fields(), Method::Get).is_err(), "{head}");
+    }
+}
+
+/// Some text that heads are made of, and what may go wrong with it.
+fn any_piece() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "GET / HTTP/1.1",
+        "POST /a HTTP/1.0",
+        "Host: a",
+        "X:",
+        "X: ",
+        "Y: 1 ",
+        "Y:\t1",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "\n",
+        "\r",
+        " ",
+    ])
+}
+
+proptest! {
+    #[test]
+    fn a_bare_lf_is_seen_wherever_it_is(pieces in prop::collection::vec(any_piece(), 1..12), whole in any::<bool>()) {
+        // Most of what chance makes is refused for other reasons.
+        let text = if whole { format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n", pieces.concat()) } else { pieces.concat() };
+        let mut room = fields();
+        let mut parsed = httparse::Request::new(&mut []);
+        let Ok(httparse::Status::Complete(length)) = parsed.parse_with_uninit_headers(text.as_bytes(), &mut room) else {
+            return Ok(());
+        };
+        let head = &text.as_bytes()[..length];
+        let lone = (0..length).any(|at| head[at] == b'\n' && (at == 0 || head[at - 1] != b'\r'));
+        prop_assert_eq!(has_bare_lf(head, parsed.method.unwrap_or_default(), parsed.headers), lone, "{:?}", text);
     }
 }

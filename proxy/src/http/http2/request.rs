@@ -91,6 +91,7 @@ pub(in crate::http) fn read<'h, 'b: 'h>(
     }
     Ok(RequestHead {
         length: 0,
+        text: &[],
         method: Method::parse(method_text),
         method_text,
         target,
