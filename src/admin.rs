@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::steer::Status;
 
 pub mod chart;
+pub mod explain;
 pub mod metrics;
 mod resolve;
 mod traefik;
@@ -36,6 +37,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Admin {
     pub registry: prometheus::Registry,
     pub status: Arc<Status>,
+    /// What traffic is steered by.
+    pub table: portolan_proxy::SharedTable,
     pub settings: Settings,
     /// What names are answered from, where they are.
     pub zone: Option<portolan_dns::SharedZone>,
@@ -132,6 +135,10 @@ impl Admin {
             "/metrics" => self.metrics(),
             "/api/snapshot" => json(&chart::snapshot(&self.status)),
             "/api/resolve" => self.resolve(request.uri().query().unwrap_or_default()),
+            "/api/explain" => match self.explain(request.uri().query().unwrap_or_default()) {
+                Ok(explained) => json(&explained),
+                Err(fault) => text(StatusCode::BAD_REQUEST, format!("{fault}\n")),
+            },
             "/api/version" => json(&crate::command::version::as_json()),
             _ => match replica {
                 Some(rest) => self.replica(rest).await,
@@ -236,6 +243,7 @@ Portolan admin
   GET  /ping                              OK until told to stop
   GET  /api/snapshot                      services, endpoints with state and reason, routers, ports, faults
   GET  /api/resolve?name=NAME&type=TYPE   an answer of the name server, explained
+  GET  /api/explain?url=URL               who would take a request, and why nobody else; method, header, client, on
   GET  /api/version                       version
   GET  /api/rawdata, /api/overview, /api/entrypoints, /api/http/routers, services, middlewares; tcp, udp
                                           the same in Traefik's shapes

@@ -7,6 +7,7 @@ use portolan_config::{ListenAddress, Protocol, Settings};
 use portolan_discovery::{Router, Snapshot};
 
 use crate::cli::Source;
+use crate::command::say::say;
 use crate::steer::Status;
 
 /// Prints the banner when the first complete snapshot is in place.
@@ -18,7 +19,9 @@ pub async fn show_when_ready(settings: Settings, source: Source, status: Arc<Sta
             return;
         }
     }
-    print!("{}", banner(&settings, source, &status.snapshot.load()));
+    if let Err(error) = say(&banner(&settings, source, &status.snapshot.load())) {
+        tracing::debug!(error, "what to try is not shown");
+    }
 }
 
 fn banner(settings: &Settings, source: Source, snapshot: &Snapshot) -> String {

@@ -18,6 +18,7 @@ Examples:
   portolan demo    three replicas of a service on :8080 and :8000; needs no container engine
   portolan run     watch the Docker Engine
   portolan ps      what is known, and why it does or does not get traffic
+  portolan explain http://shop.example/cart    who would take the request, and why nobody else
   portolan resolve web   what the name is answered with, and why
   portolan check   read settings and the labels of running containers, report every fault
   portolan check compose.yaml    the same with the labels of a Compose file
@@ -43,6 +44,8 @@ pub enum Command {
     Ps(ReadOptions),
     /// Explain what a name is answered with: which containers are given, and why others are not
     Resolve(ResolveOptions),
+    /// Explain who would take a request, and why nobody else: entry point, router, middlewares, service, endpoints
+    Explain(Box<ExplainOptions>),
     /// Ask a running Portolan whether it serves: exit 0 or 1, for Docker's HEALTHCHECK
     Healthcheck(AdminOptions),
     /// Show the version
@@ -203,6 +206,36 @@ pub struct ResolveOptions {
     pub output: OutputOptions,
 }
 
+/// What `explain` takes.
+#[derive(Args, Debug)]
+pub struct ExplainOptions {
+    /// The URL, such as http://shop.example/cart, after a method, which is GET unless written
+    #[arg(value_name = "[METHOD] URL", required = true, num_args = 1..=2)]
+    pub request: Vec<String>,
+    /// A header field of the request, as curl takes it; repeat it for several
+    #[arg(
+        short = 'H',
+        long = "header",
+        value_name = "NAME: VALUE",
+        env = "PORTOLAN_HEADERS",
+        hide_env = true
+    )]
+    pub headers: Vec<String>,
+    /// The client's address [default: 127.0.0.1]
+    #[arg(long, value_name = "IP", env = "PORTOLAN_CLIENT")]
+    pub client: Option<std::net::IpAddr>,
+    /// The entry point that it comes to, where the URL's port does not say
+    #[arg(long, value_name = "ENTRY POINT", env = "PORTOLAN_ON")]
+    pub on: Option<String>,
+    /// Explain by these settings, what files say and what the engine runs, without asking a running Portolan
+    #[arg(long, env = "PORTOLAN_OFFLINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub offline: bool,
+    #[command(flatten)]
+    pub settings: SettingsOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
 /// How a verb that reads shows what it read.
 #[derive(Args, Debug)]
 pub struct OutputOptions {
@@ -253,7 +286,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 39, "{seen:?}");
+        assert_eq!(seen.len(), 43, "{seen:?}");
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Command::Check(options) => command::check::check(&gathered, options),
         Command::Ps(options) => command::ps::ps(&gathered, options),
         Command::Resolve(options) => command::resolve::resolve(&gathered, options),
+        Command::Explain(options) => command::explain::explain(&gathered, options),
         Command::Healthcheck(_) => command::healthcheck::healthcheck(&gathered),
         Command::Version(options) => command::version::version(options),
     };

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::admin::{self, Admin, Shown};
 use crate::banner;
 use crate::cli::Source;
+use crate::command::say::say;
 use crate::gather::{self, Gathered};
 use crate::handover::{self, Takeover};
 use crate::life::Life;
@@ -142,6 +143,7 @@ async fn serve_until_stopped(
         .with_policy(portolan_discovery::ProviderName::new(docker::SWARM), swarm_policy(settings));
     tokio::spawn(registry_of_all.run(received, publisher));
     let zone_in_place = zone.as_ref().map(|(_, shared, _)| shared.clone());
+    let table = proxy.table();
     let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let steered = tokio::spawn(steering.follow(snapshots, ordered));
@@ -162,6 +164,7 @@ async fn serve_until_stopped(
     let admin = Arc::new(Admin {
         registry,
         status: status.clone(),
+        table,
         settings: settings.clone(),
         zone: zone_in_place,
         demo,
@@ -261,7 +264,7 @@ async fn choose(source: Source, settings: &Settings) -> Result<Source, String> {
             | ConnectError::ApiVersion(_)),
         ) => Err(error.to_string()),
         Err(error) if source == Source::Auto => {
-            println!("No container engine, so here is the demo: {error}");
+            say(&format!("No container engine, so here is the demo: {error}\n"))?;
             Ok(Source::Demo)
         }
         Err(error) => {

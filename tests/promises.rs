@@ -12,6 +12,7 @@ mod data_path;
 mod deploys;
 mod draining;
 mod engine_restart;
+mod explain;
 mod files;
 mod harness_works;
 mod health;

@@ -19,8 +19,12 @@ use crate::harness::{
 const README: &str = include_str!("../README.md");
 
 /// The sections with commands, and whether an engine runs there. One that is not listed here fails a test.
-const SECTIONS: [(&str, bool); 3] =
-    [("Two commands", false), ("A tour without Docker", false), ("A tour with Docker", true)];
+const SECTIONS: [(&str, bool); 4] = [
+    ("Two commands", false),
+    ("A tour without Docker", false),
+    ("A tour with Docker", true),
+    ("Who takes a request", false),
+];
 
 /// What is not run as it stands, and why. Everything else is.
 const STAND_INS: [(&str, StandIn); 5] = [
@@ -68,6 +72,11 @@ fn the_tour_without_docker_is_as_it_is_told() {
 #[test]
 fn the_tour_with_docker_is_as_it_is_told() {
     assert_eq!(walk(SECTIONS[2]), 13);
+}
+
+#[test]
+fn who_takes_a_request_is_as_it_is_told() {
+    assert_eq!(walk(SECTIONS[3]), 3);
 }
 
 /// Runs the commands of a section in a sandbox of its own; gives how many those were.

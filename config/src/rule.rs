@@ -69,7 +69,24 @@ impl<M> Expression<M> {
     }
 }
 
+impl<M: fmt::Display> Expression<M> {
+    /// The parts that keep it from holding, as they could be written, where `is` says of each matcher whether that does;
+    /// empty where it holds.
+    fn unmet(&self, is: &impl Fn(&M) -> bool) -> Vec<String> {
+        match self {
+            _ if self.holds(is) => Vec::new(),
+            Self::And(parts) => parts.iter().flat_map(|part| part.unmet(is)).collect(),
+            Self::Is(_) | Self::Or(_) | Self::Not(_) => vec![self.to_string()],
+        }
+    }
+}
+
 impl Rule {
+    /// The parts of it that a request does not fulfil; empty where it [matches](Self::matches).
+    pub fn unmet_by(&self, request: &RequestView<'_>) -> Vec<String> {
+        self.unmet(&|matcher| matcher.matches(request))
+    }
+
     /// Reads a rule.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         parse::parse(text, &http::build)
@@ -111,6 +128,11 @@ impl TcpRule {
             RuleSyntax::V3 => parse::parse(text, &tcp::build),
             RuleSyntax::V2 => parse::parse(text, &v2::tcp),
         }
+    }
+
+    /// The parts of it that a connection does not fulfil; empty where it [matches](Self::matches).
+    pub fn unmet_by(&self, connection: &ConnectionView<'_>) -> Vec<String> {
+        self.unmet(&|matcher| matcher.matches(connection))
     }
 
     /// Whether a connection fulfils it.

@@ -56,3 +56,4 @@ pub(crate) use method::Method;
 pub(crate) use reason::Reason;
 #[cfg(test)]
 pub(crate) use request::write as write_request;
+pub(crate) use request::{path as path_of, view};

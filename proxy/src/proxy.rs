@@ -85,10 +85,13 @@ pub fn tls_faults(snapshot: &Snapshot) -> Vec<Fault> {
     }
 }
 
+/// The table in place, replaced whole.
+pub type SharedTable = Arc<ArcSwap<Table>>;
+
 /// The running data plane.
 #[derive(Debug)]
 pub struct Proxy {
-    table: Arc<ArcSwap<Table>>,
+    table: SharedTable,
     ledger: Ledger,
     metrics: Metrics,
     entry_points: Vec<EntryPoint>,
@@ -173,6 +176,11 @@ impl Proxy {
             stage,
             finished,
         })
+    }
+
+    /// What is steered by, for whoever explains it.
+    pub fn table(&self) -> SharedTable {
+        self.table.clone()
     }
 
     /// Takes connections from now on.

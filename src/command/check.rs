@@ -1,6 +1,7 @@
 //! `portolan check`: everything that would be at fault in settings, files and labels, without serving.
 
 mod compose;
+mod report;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -10,32 +11,17 @@ use portolan_config::{Fault, Settings};
 use portolan_discovery::provider::docker::{self, Docker, Swarm};
 use portolan_discovery::provider::file::File;
 use portolan_discovery::{Change, Provider, ProviderName, Registry, Snapshot, Update};
-use serde_json::json;
+use portolan_proxy::Table;
 use tokio::sync::mpsc;
 
-use crate::banner::count;
+use self::report::Report;
+use super::say::say;
 use crate::cli::{CheckOptions, Output};
 use crate::gather::Gathered;
 use crate::run::{policy, swarm_policy};
 
 /// For the engine's first complete list.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// What was found.
-struct Report {
-    /// What the settings were read from.
-    sources: String,
-    /// What is wrong with them.
-    settings: Vec<Fault>,
-    /// What of them asks for nothing, or for what Portolan can't do.
-    warnings: Vec<Fault>,
-    /// What the engine runs, unless it does not answer or was not asked.
-    engine: Option<Result<(String, Snapshot), String>>,
-    /// What Compose files say, if any were named.
-    compose: Option<compose::Read>,
-    /// What is wrong with that.
-    labels: Vec<Fault>,
-}
 
 /// Checks the settings, then files of dynamic configuration and the labels of Compose files; without those, of what the
 /// engine runs, if one answers.
@@ -65,12 +51,11 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
         }
         Ok(settings) => report.labels = faults_of_files(&settings)?,
     }
-    match options.output.output {
-        Output::Json => report.print_json(),
-        Output::Table => report.print_lines(),
-    }
-    let fine = report.settings.is_empty() && report.labels.is_empty();
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    say(&match options.output.output {
+        Output::Json => format!("{:#}\n", report.as_json()),
+        Output::Table => report.as_lines(),
+    })?;
+    Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What answers, and all that it runs; or why nothing does.
@@ -158,77 +143,34 @@ async fn list(settings: &Settings, engine: bool) -> Result<Registry, String> {
 
 /// What the chart, the table and the zone find wrong.
 fn faults(snapshot: &Snapshot, settings: &Settings) -> Vec<Fault> {
+    compiled(snapshot, settings).1
+}
+
+/// What would be steered by, and what of it can't be done as written.
+fn compiled(snapshot: &Snapshot, settings: &Settings) -> (Table, Vec<Fault>) {
     let mut faults = snapshot.faults.clone();
+    let mut table = Table::default();
     if let Ok(metrics) = portolan_proxy::Metrics::register(&prometheus::Registry::new()) {
         let ledger = portolan_proxy::Ledger::new(metrics);
-        faults.extend(portolan_proxy::compile(snapshot, &settings.entry_points, &ledger).1);
+        let (compiled, found) = portolan_proxy::compile(snapshot, &settings.entry_points, &ledger);
+        table = compiled;
+        faults.extend(found);
         faults.extend(ledger.look());
         faults.extend(portolan_proxy::tls_faults(snapshot));
     }
     if let Some(dns) = &settings.dns {
         faults.extend(portolan_dns::compile(snapshot, dns).1);
     }
-    faults
+    (table, faults)
 }
 
-impl Report {
-    fn print_json(&self) {
-        let shown = |faults: &mut dyn Iterator<Item = &Fault>| {
-            faults
-                .map(|fault| json!({ "origin": fault.origin, "label": fault.key, "message": fault.message }))
-                .collect::<Vec<_>>()
-        };
-        let checked = self.engine.as_ref().and_then(|engine| engine.as_ref().ok());
-        let report = json!({
-            "composeFiles": self.compose.as_ref().map(|read| &read.files),
-            "labels": self.compose.as_ref().map(compose::Read::labels),
-            "engine": checked.map(|(engine, _)| engine),
-            "notChecked": self.engine.as_ref().and_then(|engine| engine.as_ref().err()),
-            "services": self.compose.as_ref().map(compose::Read::services)
-                .or(checked.map(|(_, snapshot)| snapshot.services.len())),
-            "routers": checked.map(|(_, snapshot)| snapshot.routers.len()),
-            "publications": checked.map(|(_, snapshot)| snapshot.publications.len()),
-            "warnings": shown(&mut self.warnings.iter()),
-            "faults": shown(&mut self.settings.iter().chain(&self.labels)),
-        });
-        println!("{report:#}");
-    }
-
-    fn print_lines(&self) {
-        let sources = &self.sources;
-        match self.settings.len() {
-            0 => println!("{sources}: fine"),
-            faults => println!("{sources}: {}", count(faults, "fault")),
-        }
-        if let Some(read) = &self.compose {
-            println!(
-                "{}: {}, {}, {}",
-                read.files.join(", "),
-                count(read.services(), "service"),
-                count(read.labels(), "label"),
-                count(self.labels.len(), "fault")
-            );
-        }
-        match &self.engine {
-            Some(Ok((engine, snapshot))) => println!(
-                "{engine}: {}, {}, {}, {}",
-                count(snapshot.services.len(), "service"),
-                count(snapshot.routers.len(), "router"),
-                count(snapshot.publications.len(), "published port"),
-                count(self.labels.len(), "fault")
-            ),
-            Some(Err(error)) => println!("labels: not checked, as no container engine answers: {error}"),
-            None if self.compose.is_some() => {}
-            None if self.settings.is_empty() => {
-                println!("labels: not checked, as these settings ask for no container engine");
-            }
-            None => println!("labels: not checked, as the settings are at fault"),
-        }
-        for warning in &self.warnings {
-            println!("warning: {warning}");
-        }
-        for fault in self.settings.iter().chain(&self.labels) {
-            println!("fault: {fault}");
-        }
-    }
+/// What would be served by these settings: what files say, and what the engine runs, where the settings ask for one.
+pub(super) fn as_it_would_be(settings: &Settings) -> Result<(Snapshot, Table, Vec<Fault>), String> {
+    let runtime = runtime()?;
+    let engine =
+        settings.docker.enabled && runtime.block_on(docker::probe(settings.docker.host.as_deref())).is_ok();
+    let snapshot = runtime.block_on(list(settings, engine))?.snapshot();
+    runtime.shutdown_background();
+    let (table, faults) = compiled(&snapshot, settings);
+    Ok((snapshot, table, faults))
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::ask;
+use super::say::say;
 use crate::cli::{Output, ReadOptions};
 use crate::gather::Gathered;
 
@@ -18,10 +19,10 @@ pub fn ps(gathered: &Gathered, options: &ReadOptions) -> Result<ExitCode, String
     }
     let snapshot: Value =
         serde_json::from_str(&body).map_err(|error| format!("the snapshot can't be read: {error}"))?;
-    match options.output.output {
-        Output::Json => print!("{body}"),
-        Output::Table => print!("{}", table(&snapshot)),
-    }
+    say(&match options.output.output {
+        Output::Json => body,
+        Output::Table => table(&snapshot),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::ask;
 use super::ps::{columns, list, text};
+use super::say::say;
 use crate::cli::{Output, ResolveOptions};
 use crate::gather::Gathered;
 
@@ -20,10 +21,10 @@ pub fn resolve(gathered: &Gathered, options: &ResolveOptions) -> Result<ExitCode
     }
     let answer: Value =
         serde_json::from_str(&body).map_err(|error| format!("the answer can't be read: {error}"))?;
-    match options.output.output {
-        Output::Json => print!("{body}"),
-        Output::Table => print!("{}", table(&answer)),
-    }
+    say(&match options.output.output {
+        Output::Json => body,
+        Output::Table => table(&answer),
+    })?;
     Ok(if list(&answer, "records").is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -59,7 +60,7 @@ fn table(answer: &Value) -> String {
 }
 
 /// What may not stand in a query is written as `%XX` (RFC 3986 §2.1).
-fn encode(value: &str) -> String {
+pub(super) fn encode(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     value
         .bytes()

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::say::say;
 use crate::cli::{Output, OutputOptions};
 
 /// Shows the version.
-#[allow(clippy::unnecessary_wraps)] // every verb has this shape
 pub fn version(options: &OutputOptions) -> Result<ExitCode, String> {
-    match options.output {
-        Output::Json => println!("{}", as_json()),
-        Output::Table => println!("portolan {}", env!("CARGO_PKG_VERSION")),
-    }
+    say(&match options.output {
+        Output::Json => format!("{}\n", as_json()),
+        Output::Table => format!("portolan {}\n", env!("CARGO_PKG_VERSION")),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

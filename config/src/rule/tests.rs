@@ -193,3 +193,22 @@ fn a_fault_says_where_and_what_was_expected() {
 fn the_hosts_of_a_rule_are_what_certificates_are_for() {
     assert_eq!(parse("(Host(`a`) || Host(`*.b`)) && HostRegexp(`c`) && !Host(`d`)").hosts(), ["a", "*.b"]);
 }
+
+#[test]
+fn what_keeps_a_rule_from_holding_is_named() {
+    let request = RequestView::get("a.test", "/api");
+    for (rule, expected) in [
+        ("Host(`a.test`) && PathPrefix(`/api`)", &[][..]),
+        ("Host(`b.test`) && PathPrefix(`/api`)", &["Host(`b.test`)"]),
+        (
+            "Host(`b.test`) && (Path(`/x`) || Method(`POST`)) && !PathPrefix(`/api`)",
+            &["Host(`b.test`)", "Path(`/x`) || Method(`POST`)", "!PathPrefix(`/api`)"],
+        ),
+        (
+            "(Host(`b.test`) && Path(`/api`)) || Host(`c.test`)",
+            &["Host(`b.test`) && Path(`/api`) || Host(`c.test`)"],
+        ),
+    ] {
+        assert_eq!(Rule::parse(rule).unwrap().unmet_by(&request), expected, "{rule}");
+    }
+}

@@ -43,7 +43,7 @@ pub(crate) fn write(
 }
 
 /// The request as rules see it, with the host and path that routing goes by. It borrows all of it.
-pub(super) fn view<'a>(
+pub(crate) fn view<'a>(
     head: &'a RequestHead<'_, '_>,
     host: &'a str,
     path: &'a str,
@@ -66,7 +66,7 @@ impl Fields for RequestHead<'_, '_> {
 }
 
 /// The path of a target, without its query.
-pub(super) fn path(target: &str) -> &str {
+pub(crate) fn path(target: &str) -> &str {
     memchr::memchr(b'?', target.as_bytes()).map_or(target, |end| &target[..end])
 }
 

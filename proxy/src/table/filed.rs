@@ -4,6 +4,7 @@
 //! host, of its parent domain (for `*.` patterns) and of any host, merged by rank. What a route is, and which matcher asks
 //! for a host, is not known here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan_config::rule::{Expression, HostPattern};
@@ -58,6 +59,13 @@ impl<R> Filed<R> {
             }
             *next = &next[1..];
         }
+    }
+
+    /// All of them in rank, each once, for whoever explains.
+    pub(crate) fn all(&self) -> Vec<&Arc<R>> {
+        let lists = self.by_host.values().chain(self.by_parent.values()).chain([&self.any_host]);
+        let by_rank: BTreeMap<u32, &Arc<R>> = lists.flatten().map(|(rank, route)| (*rank, route)).collect();
+        by_rank.into_values().collect()
     }
 
     /// Whether there are none.

@@ -77,6 +77,11 @@ impl Connections {
         self.plain.is_empty() && self.secure.is_empty()
     }
 
+    /// All of them in rank, those that take TLS and those that do not, for whoever explains.
+    pub(crate) fn all(&self) -> (Vec<&Arc<Route>>, Vec<&Arc<Route>>) {
+        (self.secure.all(), self.plain.all())
+    }
+
     /// Whether any of them takes TLS.
     pub(crate) fn takes_tls(&self) -> bool {
         !self.secure.is_empty()

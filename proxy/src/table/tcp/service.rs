@@ -63,7 +63,7 @@ impl Service {
     }
 
     /// Whether it has an endpoint that may be given work.
-    fn can_serve(&self) -> bool {
+    pub(crate) fn can_serve(&self) -> bool {
         match self {
             Self::Places(places) => !places.upstream.available.is_empty(),
             Self::Weighted { children, turns, .. } => {
