@@ -16,6 +16,7 @@ mod explain;
 mod files;
 mod harness_works;
 mod health;
+mod layer_four;
 mod lifecycle;
 mod metrics;
 mod middlewares;

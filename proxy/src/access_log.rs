@@ -1,4 +1,4 @@
-//! The access log: a line for each request, written without ever making a worker wait.
+//! The access log: a line for each request, connection and UDP session that has ended, written without ever making a worker wait.
 //!
 //! ```text
 //! worker: Record ──format──▶ Lines (its own buffer) ──full, or every 100 ms──▶ writer thread ──▶ file or standard output
@@ -21,8 +21,10 @@ use prometheus::IntCounter;
 
 mod format;
 mod json;
+mod passed;
 mod record;
 
+pub(crate) use passed::Passed;
 pub(crate) use record::{Agreed, Asked, Record};
 
 /// Bytes of lines that a worker gathers before it hands them over.
@@ -122,11 +124,21 @@ impl Lines {
 
     /// Adds a line.
     pub(crate) fn add(&self, record: &Record) {
-        if !record.passes(&self.log.filters) {
-            return;
+        if record.passes(&self.log.filters) {
+            self.gather(|bytes| format::write(self.log.format, record, bytes));
         }
+    }
+
+    /// Adds the line of a connection or a UDP session.
+    pub(crate) fn add_passed(&self, passed: &Passed) {
+        if record::passes(&self.log.filters, passed.status, 0, passed.took) {
+            self.gather(|bytes| passed::write(self.log.format, passed, bytes));
+        }
+    }
+
+    fn gather(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut gathered = self.gathered.borrow_mut();
-        format::write(self.log.format, record, &mut gathered.bytes);
+        write(&mut gathered.bytes);
         gathered.lines += 1;
         let full = gathered.bytes.len() >= LINES_BYTES;
         drop(gathered);

@@ -17,6 +17,7 @@ mod budget;
 mod census;
 mod datapath;
 mod deadline;
+mod ended;
 pub mod explain;
 mod health;
 mod http;

@@ -23,6 +23,10 @@ use crate::udp;
 const DURATION_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
+/// Boundaries in seconds for connections and UDP sessions, which last from a lookup's moment to a day.
+const LASTED_BUCKETS: [f64; 12] =
+    [0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 86_400.0];
+
 /// The metrics of the data plane. Cheap to clone: clones count into the same cells.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -51,6 +55,9 @@ pub struct Metrics {
 struct Family {
     requests: IntCounterVec,
     duration: Option<HistogramVec>,
+    /// How long connections and UDP sessions lasted, and why they ended.
+    lasted: Option<HistogramVec>,
+    ended: Option<IntCounterVec>,
     open: Option<IntGaugeVec>,
     received: Option<IntCounterVec>,
     sent: Option<IntCounterVec>,
@@ -251,7 +258,7 @@ impl Family {
             registered(registry, IntCounterVec::new(opts(what, help), &[kind])?).map(Some)
         };
         let requests = IntCounterVec::new(opts("requests_total", "HTTP requests"), &by_request)?;
-        let (mut duration, mut open) = (None, None);
+        let (mut duration, mut open, mut lasted, mut ended) = (None, None, None, None);
         if extent == Extent::Full {
             let opts = HistogramOpts::new(
                 format!("portolan_{kind}_request_duration_seconds"),
@@ -261,10 +268,26 @@ impl Family {
             duration = Some(registered(registry, histogram)?);
             let gauge = IntGaugeVec::new(opts_open(kind), &[kind])?;
             open = Some(registered(registry, gauge)?);
+            let opts = HistogramOpts::new(
+                format!("portolan_{kind}_connection_duration_seconds"),
+                format!("How long connections and UDP sessions of the {kind} lasted, without those of HTTP"),
+            );
+            let histogram = HistogramVec::new(opts.buckets(LASTED_BUCKETS.to_vec()), &[kind, "protocol"])?;
+            lasted = Some(registered(registry, histogram)?);
+            let counter = IntCounterVec::new(
+                Opts::new(
+                    format!("portolan_{kind}_connections_ended_total"),
+                    format!("Connections and UDP sessions of the {kind} that ended, without those of HTTP"),
+                ),
+                &[kind, "protocol", "reason"],
+            )?;
+            ended = Some(registered(registry, counter)?);
         }
         Ok(Self {
             requests: registered(registry, requests)?,
             duration,
+            lasted,
+            ended,
             open,
             received: counter("received_bytes_total", "Bytes received from clients")?,
             sent: counter("sent_bytes_total", "Bytes sent to clients")?,
@@ -273,22 +296,36 @@ impl Family {
 
     /// Takes every series of `name` out.
     fn forget(&self, name: &str) {
-        for family in self.requests.collect() {
-            for metric in family.get_metric() {
-                let labels: HashMap<&str, &str> =
-                    metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
-                if labels.values().any(|value| *value == name) {
-                    let _ = self.requests.remove(&labels);
-                    if let Some(duration) = &self.duration {
-                        let _ = duration.remove(&labels);
-                    }
-                }
+        each_of(name, &self.requests, |labels| {
+            let _ = self.requests.remove(labels);
+            if let Some(duration) = &self.duration {
+                let _ = duration.remove(labels);
+            }
+        });
+        if let (Some(lasted), Some(ended)) = (&self.lasted, &self.ended) {
+            each_of(name, ended, |labels| drop(ended.remove(labels)));
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                // A series that was never there is as good as removed.
+                let _ = lasted.remove_label_values(&[name, protocol.as_str()]);
             }
         }
         if let (Some(open), Some(received), Some(sent)) = (&self.open, &self.received, &self.sent) {
             let _ = open.remove_label_values(&[name]);
             let _ = received.remove_label_values(&[name]);
             let _ = sent.remove_label_values(&[name]);
+        }
+    }
+}
+
+/// Goes through the labels of every series that has this name among them.
+fn each_of(name: &str, collector: &impl Collector, mut each: impl FnMut(&HashMap<&str, &str>)) {
+    for family in collector.collect() {
+        for metric in family.get_metric() {
+            let labels: HashMap<&str, &str> =
+                metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
+            if labels.values().any(|value| *value == name) {
+                each(&labels);
+            }
         }
     }
 }
@@ -358,13 +395,36 @@ impl Drop for OpenGuard {
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     series: RefCell<HashMap<Key, Series, foldhash::fast::RandomState>>,
+    ended: RefCell<HashMap<EndKey, EndSeries, foldhash::fast::RandomState>>,
 }
 
 /// The scope by its number, the method, the version and the status.
 type Key = (u32, Method, Version, u16);
 type Series = (IntCounter, Option<Histogram>);
 
+/// The scope by its number, the protocol, and why it ended.
+type EndKey = (u32, Protocol, &'static str);
+type EndSeries = (Option<IntCounter>, Option<Histogram>);
+
 impl Recorder {
+    /// Counts a connection or a UDP session that ended.
+    pub(crate) fn ended(&self, scope: &Scope, protocol: Protocol, reason: &'static str, lasted: Duration) {
+        let mut series = self.ended.borrow_mut();
+        if series.len() >= Self::SERIES_MAX {
+            series.clear();
+        }
+        let (ended, histogram) = series.entry((scope.id, protocol, reason)).or_insert_with(|| {
+            let labels = [scope.name.as_str(), protocol.as_str(), reason];
+            let ended = scope.family.ended.as_ref().map(|family| family.with_label_values(&labels));
+            let lasted = scope.family.lasted.as_ref();
+            (ended, lasted.map(|family| family.with_label_values(&labels[..2])))
+        });
+        if let (Some(ended), Some(histogram)) = (ended, histogram) {
+            ended.inc();
+            histogram.observe(lasted.as_secs_f64());
+        }
+    }
+
     /// Series that a worker remembers; then it starts over, so that those of things long gone are let go of.
     const SERIES_MAX: usize = 10_000;
 

@@ -31,7 +31,7 @@ mod secure;
 pub(crate) mod tcp;
 
 pub use compile::compile;
-pub(crate) use datagrams::{Chosen, Datagrams};
+pub(crate) use datagrams::{Chosen, Datagrams, Led};
 pub(crate) use destination::{Ask, Destination, Mirror};
 use filed::Filed;
 pub(crate) use path::{routing_host, routing_path, rule_path, spelled_path};
@@ -55,7 +55,7 @@ pub struct Table {
     /// The published ports, by where they listen.
     pub(crate) publications: BTreeMap<Port, Published>,
     /// Where each UDP entry point leads, by its name.
-    pub(crate) datagrams: Map<String, Arc<Datagrams>>,
+    pub(crate) datagrams: Map<String, Led>,
 }
 
 /// What one entry point takes.

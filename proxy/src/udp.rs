@@ -15,7 +15,7 @@ mod metrics;
 mod session;
 mod wire;
 
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::{End, Metrics};
 pub(crate) use wire::Room;
 
 use std::io;
@@ -35,7 +35,7 @@ use tokio::sync::watch;
 
 use crate::limits::UDP_SESSION_IDLE;
 use crate::metrics::{Scope, published_name};
-use crate::table::{Datagrams, Port, Published, Table};
+use crate::table::{Datagrams, Led, Port, Published, Table};
 use crate::worker::Worker;
 use session::Sessions;
 use wire::Listener;
@@ -49,6 +49,8 @@ pub(crate) struct Front {
     way: Way,
     /// What it counts into.
     scope: Scope,
+    /// Whether its sessions have lines in the log, and are counted.
+    observability: settings::Observability,
     /// How long a session in which nothing moves is kept.
     idle: Duration,
 }
@@ -64,13 +66,19 @@ impl Front {
         Self {
             scope: worker.metrics.entry_point(&settings.name),
             way: Way::EntryPoint(settings.name.clone()),
+            observability: settings.observability,
             idle: settings.udp_timeout.unwrap_or(UDP_SESSION_IDLE),
         }
     }
 
     pub(crate) fn published(port: Port, worker: &Worker) -> Self {
         let name = published_name(port.address.port, port.protocol);
-        Self { scope: worker.metrics.entry_point(&name), way: Way::Published(port), idle: UDP_SESSION_IDLE }
+        Self {
+            scope: worker.metrics.entry_point(&name),
+            way: Way::Published(port),
+            observability: settings::Observability::default(),
+            idle: UDP_SESSION_IDLE,
+        }
     }
 
     /// Whether endpoints are to see the client's own address.
@@ -81,13 +89,16 @@ impl Front {
         }
     }
 
-    /// Where its datagrams go, by this table.
-    fn leads_to(&self, table: &Table) -> Option<Arc<Datagrams>> {
+    /// Where its datagrams go, by this table, and by which router.
+    fn leads_to(&self, table: &Table) -> Option<(Arc<Datagrams>, Option<Arc<str>>)> {
         match &self.way {
-            Way::EntryPoint(name) => table.datagrams.get(name).cloned(),
+            Way::EntryPoint(name) => {
+                let Led { router, to } = table.datagrams.get(name)?.clone();
+                Some((to, Some(router)))
+            }
             Way::Published(port) => {
                 let upstream = table.upstreams.get(&table.publications.get(port)?.upstream)?;
-                Some(Arc::new(Datagrams::Targets(upstream.clone())))
+                Some((Arc::new(Datagrams::Targets(upstream.clone())), None))
             }
         }
     }

@@ -379,8 +379,8 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
         }
         Socket::Tcp(listener, port, first) => {
             let port = Rc::new(published::Listening::new(port, first, worker));
-            let connection = move |worker: Rc<Worker>, client: TcpStream, _peer| {
-                Some(published::serve_tcp(client.into(), port.clone(), worker))
+            let connection = move |worker: Rc<Worker>, client: TcpStream, peer| {
+                Some(published::serve_tcp(client.into(), peer, port.clone(), worker))
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }

@@ -12,7 +12,7 @@ use portolan_config::settings::AccessLogFormat as Format;
 use super::{Asked, Record};
 
 /// `10/Oct/2000:13:55:36 +0000`
-const CLF_TIME: &[BorrowedFormatItem] =
+pub(super) const CLF_TIME: &[BorrowedFormatItem] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
 /// Appends the record's line.
@@ -69,7 +69,7 @@ pub(super) fn host_and_port(authority: &str) -> (&str, &str) {
 }
 
 /// Text that can't end its quotes or its line: what a client sent must not look like another record.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.is_empty() {
         return "-".to_owned();
     }

@@ -113,7 +113,7 @@ pub(super) fn write(record: &Record, line: &mut Vec<u8>) {
     line.extend_from_slice(b"\"}");
 }
 
-fn text_or_null(value: Option<&str>, line: &mut Vec<u8>) {
+pub(super) fn text_or_null(value: Option<&str>, line: &mut Vec<u8>) {
     match value {
         Some(value) => text(value, line),
         None => line.extend_from_slice(b"null"),
@@ -121,7 +121,7 @@ fn text_or_null(value: Option<&str>, line: &mut Vec<u8>) {
 }
 
 /// A string (RFC 8259 §7).
-fn text(value: &str, line: &mut Vec<u8>) {
+pub(super) fn text(value: &str, line: &mut Vec<u8>) {
     line.push(b'"');
     escaped(value, line);
     line.push(b'"');
@@ -142,11 +142,11 @@ fn escaped(value: &str, line: &mut Vec<u8>) {
     line.extend_from_slice(rest);
 }
 
-fn number(value: u64, line: &mut Vec<u8>) {
+pub(super) fn number(value: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn address(address: SocketAddr, line: &mut Vec<u8>) {
+pub(super) fn address(address: SocketAddr, line: &mut Vec<u8>) {
     if address.is_ipv4() {
         ip(address.ip(), line);
         line.push(b':');
@@ -157,7 +157,7 @@ fn address(address: SocketAddr, line: &mut Vec<u8>) {
     }
 }
 
-fn ip(ip: IpAddr, line: &mut Vec<u8>) {
+pub(super) fn ip(ip: IpAddr, line: &mut Vec<u8>) {
     let IpAddr::V4(ip) = ip else {
         let _ = write!(line, "{ip}");
         return;
@@ -171,7 +171,7 @@ fn ip(ip: IpAddr, line: &mut Vec<u8>) {
 }
 
 /// `2000-10-10T13:55:36.123456789Z` (RFC 3339)
-fn utc(at: OffsetDateTime) -> [u8; 30] {
+pub(super) fn utc(at: OffsetDateTime) -> [u8; 30] {
     let mut text = *b"0000-00-00T00:00:00.000000000Z";
     let mut put = |from: usize, digits: usize, mut value: u32| {
         for place in text[from..from + digits].iter_mut().rev() {

@@ -81,14 +81,19 @@ pub(crate) struct Record<'a> {
 impl Record<'_> {
     /// Whether a request has a line: if one of the filters takes it, or if there are none.
     pub(super) fn passes(&self, filters: &Filters) -> bool {
-        let Filters { statuses, retried, min_duration } = filters;
-        if statuses.is_empty() && !retried && min_duration.is_none() {
-            return true;
-        }
-        statuses.iter().any(|(first, last)| (*first..=*last).contains(&self.status))
-            || (*retried && self.retries > 0)
-            || min_duration.is_some_and(|least| self.took >= least)
+        passes(filters, self.status, self.retries, self.took)
     }
+}
+
+/// Whether something with this outcome has a line.
+pub(super) fn passes(filters: &Filters, status: u16, retries: u32, took: Duration) -> bool {
+    let Filters { statuses, retried, min_duration } = filters;
+    if statuses.is_empty() && !retried && min_duration.is_none() {
+        return true;
+    }
+    statuses.iter().any(|(first, last)| (*first..=*last).contains(&status))
+        || (*retried && retries > 0)
+        || min_duration.is_some_and(|least| took >= least)
 }
 
 #[cfg(test)]

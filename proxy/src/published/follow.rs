@@ -9,13 +9,14 @@
 use std::sync::Arc;
 
 use super::Listening;
-use super::tcp::{Early, asker, pass};
+use super::tcp::{Course, Early, asker, pass};
 use crate::deadline::{Moment, sleep_until, timeout};
+use crate::ended::Why;
 use crate::http::{Carrier, Cookies, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
 use crate::stream::Stream;
 use crate::table::Upstream;
-use crate::worker::{Buffer, Worker};
+use crate::worker::{Buffer, End, Worker};
 
 /// What the first bytes of a client are.
 pub(super) enum Recognized {
@@ -48,39 +49,47 @@ pub(super) async fn serve(
     pinned: Pinned,
     mut inbound: Buffer,
     port: &Listening,
-    mut upstream: Arc<Upstream>,
+    upstream: Arc<Upstream>,
     worker: &Worker,
-) {
+) -> Course {
+    let target = Some(pinned.target.clone());
     let mut slot = Some(pinned);
+    let mut course = Course { upstream, target, received: 0, sent: 0, why: Why::Passed(End::Done) };
     loop {
         let request = match next_request(&mut client, &mut inbound, port, worker).await {
             Next::Request(request) => request,
             Next::NotHttp => {
-                let Some(pinned) = slot else { return };
+                let Some(pinned) = slot else { return course };
                 let early = Early { to_client: None, to_endpoint: inbound };
-                return pass(client, pinned.endpoint, early, port, &upstream, worker).await;
+                return course.then(pass(client, pinned, early, port, course.upstream.clone(), worker).await);
             }
-            Next::Gone => return,
+            Next::Gone => return course,
         };
-        upstream = request.upstream.clone();
+        let upstream = request.upstream.clone();
         let received = request.head.filled().len() as u64;
         let mut carrier = Carrier::Pinned(&mut slot);
         let outcome = exchange(&mut client, &mut inbound, request, &mut carrier, worker).await;
-        port.scope.count_bytes(received + outcome.received, outcome.sent);
-        upstream.scope.count_bytes(received + outcome.received, outcome.sent);
+        let received = received + outcome.received;
+        port.scope.count_bytes(received, outcome.sent);
+        upstream.scope.count_bytes(received, outcome.sent);
+        let why = outcome.failure.map_or(Why::Passed(End::Done), Why::Refused);
+        course = course.then(Course { upstream, target: outcome.target, received, sent: outcome.sent, why });
         if let Some(reason) = outcome.failure {
             worker.metrics.refused(port.scope.name(), reason);
             tracing::debug!(reason = reason.as_str(), port = port.scope.name(), "connection closed");
         }
         if let Some(tunnel) = outcome.tunnel {
             let early = Early { to_client: Some(tunnel.early), to_endpoint: inbound };
-            return pass(client, tunnel.endpoint, early, port, &upstream, worker).await;
+            let Some(target) = course.target.clone() else { return course };
+            let pinned = Pinned { target, endpoint: tunnel.endpoint };
+            return course.then(pass(client, pinned, early, port, course.upstream.clone(), worker).await);
         }
         if outcome.still_sending && outcome.failure.is_none() {
-            return linger(&mut client, &worker.buffers).await;
+            linger(&mut client, &worker.buffers).await;
+            return course;
         }
         if !outcome.keep_alive || !wait_for_next(&mut client, &mut inbound, &mut slot, worker).await {
-            return;
+            return course;
         }
     }
 }

@@ -4,67 +4,122 @@
 //! the client speaks first and it is HTTP/1, the connection is followed request by request instead ([`super::follow`]):
 //! still the same bytes to the same endpoint, but when that endpoint leaves, the connection survives it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
+use portolan_config::Protocol;
+use portolan_config::settings::Observability;
 use tokio::io::AsyncWriteExt;
 
 use super::{Listening, follow};
 use crate::balancer::{Asker, Tried};
 use crate::deadline::{Moment, sleep_until};
+use crate::ended::{Ended, Why};
 use crate::http::{Pinned, Reason};
 use crate::limits::RECOGNITION_TIMEOUT;
 use crate::stream::Stream;
-use crate::table::Upstream;
+use crate::table::{Target, Upstream};
 use crate::tcp::establish;
 use crate::worker::{Buffer, End, Pace, Worker, relay};
 
 /// Serves a client for as long as it stays.
-pub(crate) async fn serve(mut client: Stream, port: Rc<Listening>, worker: Rc<Worker>) {
+pub(crate) async fn serve(client: Stream, peer: SocketAddr, port: Rc<Listening>, worker: Rc<Worker>) {
+    let began = Instant::now();
     let _open = port.scope.open();
-    let Some(mut upstream) = port.upstream_of_new(&worker) else { return };
+    let Some(upstream) = port.upstream_of_new(&worker) else { return };
     let _open_at_service = upstream.scope.open();
+    let course = lead(client, &port, upstream, &worker).await;
+    let ended = Ended {
+        protocol: Protocol::Tcp,
+        entry_point: &port.scope,
+        observability: Observability::default(),
+        client: peer,
+        tls: None,
+        server_name: "",
+        router: None,
+        service: Some(&course.upstream.scope),
+        target: course.target.as_deref(),
+        received: course.received,
+        sent: course.sent,
+        took: began.elapsed(),
+        why: course.why,
+    };
+    ended.note(&worker);
+}
+
+/// What became of a connection.
+pub(super) struct Course {
+    pub(super) upstream: Arc<Upstream>,
+    /// The endpoint that had it last.
+    pub(super) target: Option<Arc<Target>>,
+    /// Bytes from the client, and to it.
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) why: Why,
+}
+
+impl Course {
+    /// One of which nothing was passed on.
+    fn silent(upstream: Arc<Upstream>, target: Option<Arc<Target>>, why: Why) -> Self {
+        Self { upstream, target, received: 0, sent: 0, why }
+    }
+
+    /// The same and what came after it, as one.
+    pub(super) fn then(&self, next: Self) -> Self {
+        Self {
+            target: next.target.or_else(|| self.target.clone()),
+            received: self.received + next.received,
+            sent: self.sent + next.sent,
+            ..next
+        }
+    }
+}
+
+/// Leads a client to an endpoint, and passes on what they say.
+async fn lead(mut client: Stream, port: &Listening, mut upstream: Arc<Upstream>, worker: &Worker) -> Course {
     let mut tried = Tried::default();
     let mut silent: Option<Pinned> = None;
-    let opening = port.opening(&client, &worker);
+    let opening = port.opening(&client, worker);
     loop {
         let asker = asker(&client, &upstream);
-        let established = establish(&upstream, asker, &opening, &mut tried, &worker).await;
+        let established = establish(&upstream, asker, &opening, &mut tried, worker).await;
         let pinned = match (established, silent.take()) {
             (Ok(pinned), _) => pinned,
             // Nobody else is there. What the last one did is passed on as it is, be it a close or half of one.
             (Err(_), Some(last)) => {
-                let early = Early::none(&worker);
-                return pass(client, last.endpoint, early, &port, &upstream, &worker).await;
+                return pass(client, last, Early::none(worker), port, upstream, worker).await;
             }
             (Err(reason), None) => {
                 worker.metrics.refused(port.scope.name(), reason);
                 let why =
                     if reason == Reason::NoEndpoint { upstream.why_unavailable() } else { String::new() };
                 tracing::debug!(reason = reason.as_str(), why, port = port.scope.name(), "connection closed");
-                return;
+                return Course::silent(upstream, None, Why::Refused(reason));
             }
         };
-        match first_words(&mut client, &pinned, &worker).await {
+        match first_words(&mut client, &pinned, worker).await {
             // A replica that was told who the client is was told it for the connection, which it then stays with; and
             // requests of several clients would share connections, which leave with one address each.
             Speaker::Http(inbound) if opening.introduction.is_none() && opening.from.is_none() => {
-                return follow::serve(client, pinned, inbound, &port, upstream, &worker).await;
+                return follow::serve(client, pinned, inbound, port, upstream, worker).await;
             }
             Speaker::Http(inbound) | Speaker::Client(inbound) => {
                 let early = Early { to_client: None, to_endpoint: inbound };
-                return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
+                return pass(client, pinned, early, port, upstream, worker).await;
             }
             Speaker::Endpoint => {
-                let early = Early::none(&worker);
-                return pass(client, pinned.endpoint, early, &port, &upstream, &worker).await;
+                return pass(client, pinned, Early::none(worker), port, upstream, worker).await;
             }
-            Speaker::Nobody => return,
+            Speaker::Nobody => {
+                return Course::silent(upstream, Some(pinned.target), Why::Passed(End::ClientReset));
+            }
             // It left before anything was said, say because it stops. The client need not know: it is given to another.
             Speaker::EndpointLeft => {
                 tried.add(&pinned.target);
                 silent = Some(pinned);
-                upstream = port.upstream(&worker).unwrap_or(upstream);
+                upstream = port.upstream(worker).unwrap_or(upstream);
             }
         }
     }
@@ -147,28 +202,32 @@ impl Early {
 /// Passes everything on, unread.
 pub(super) async fn pass(
     mut client: Stream,
-    mut endpoint: Stream,
+    Pinned { target, mut endpoint }: Pinned,
     early: Early,
     port: &Listening,
-    upstream: &Upstream,
+    upstream: Arc<Upstream>,
     worker: &Worker,
-) {
-    let mut counts = (early.to_endpoint.filled().len() as u64, 0);
+) -> Course {
+    let received = early.to_endpoint.filled().len() as u64;
+    let mut sent = 0;
+    let broken = |upstream, end| Course::silent(upstream, Some(target.clone()), Why::Passed(end));
     if let Some(words) = &early.to_client {
-        counts.1 = words.filled().len() as u64;
+        sent = words.filled().len() as u64;
         if client.write_all(words.filled()).await.is_err() {
-            return;
+            return broken(upstream, End::ClientReset);
         }
     }
     if endpoint.write_all(early.to_endpoint.filled()).await.is_err() {
-        return;
+        return broken(upstream, End::EndpointReset);
     }
     drop(early);
     let relayed = relay(&mut client, &mut endpoint, Pace::default(), worker).await;
+    let (received, sent) = (received + relayed.received, sent + relayed.sent);
     if relayed.end != End::Done {
         tracing::debug!(end = ?relayed.end, port = port.scope.name(), service = upstream.name, "connection broken off");
     }
     for scope in [&port.scope, &upstream.scope] {
-        scope.count_bytes(counts.0 + relayed.received, counts.1 + relayed.sent);
+        scope.count_bytes(received, sent);
     }
+    Course { upstream, target: Some(target), received, sent, why: Why::Passed(relayed.end) }
 }

@@ -23,6 +23,14 @@ pub(crate) enum Datagrams {
     Weighted(Vec<Share>),
 }
 
+/// Where an entry point leads, and by which router.
+#[derive(Clone, Debug)]
+pub(crate) struct Led {
+    /// The router's qualified name.
+    pub(crate) router: Arc<str>,
+    pub(crate) to: Arc<Datagrams>,
+}
+
 /// One of the services that others are spread over.
 #[derive(Debug)]
 pub(crate) struct Share {
@@ -104,9 +112,9 @@ pub(super) fn compile(
     entry_points: &[EntryPoint],
     mut upstream: impl FnMut(discovery::Upstream) -> Arc<Upstream>,
     faults: &mut Vec<Fault>,
-) -> Map<String, Arc<Datagrams>> {
+) -> Map<String, Led> {
     let mut services = Services { drawn, done: BTreeMap::new(), upstream: &mut upstream };
-    let mut led: Map<String, (String, Arc<Datagrams>)> = Map::default();
+    let mut led: Map<String, Led> = Map::default();
     for router in &drawn.udp_routers {
         let key = |option: &str| {
             format!("udp.routers.{}.{option}", router.name.split('@').next().unwrap_or_default())
@@ -128,9 +136,10 @@ pub(super) fn compile(
             };
             match led.get(name) {
                 None => {
-                    led.insert(name.to_owned(), (router.name.clone(), to.clone()));
+                    let router = Arc::from(router.name.as_str());
+                    led.insert(name.to_owned(), Led { router, to: to.clone() });
                 }
-                Some((first, _)) => {
+                Some(Led { router: first, .. }) => {
                     let message = format!(
                         "entry point `{name}` leads to one router only, and {first} has it: datagrams have no \
                          name that could tell them apart"
@@ -140,7 +149,7 @@ pub(super) fn compile(
             }
         }
     }
-    led.into_iter().map(|(name, (_, to))| (name, to)).collect()
+    led
 }
 
 /// The entry points that a router asks for; where it names none, the default ones.
@@ -246,6 +255,7 @@ mod tests {
         let mut faults = Vec::new();
         let one = |drawn: discovery::Upstream| Arc::new(Upstream { name: drawn.name, ..upstream(&[true]) });
         let led = compile(drawn, entry_points, one, &mut faults);
+        let led = led.into_iter().map(|(name, led)| (name, led.to)).collect();
         (led, faults.into_iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect())
     }
 

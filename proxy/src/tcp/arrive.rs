@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
+use portolan_config::Protocol;
 use portolan_config::rule::ConnectionView;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -16,6 +18,7 @@ use super::postgres::{self, Asked};
 use super::session::Session;
 use crate::census::Counted;
 use crate::deadline::{Moment, sleep_until, timeout_at};
+use crate::ended::{Ended, Why};
 use crate::http::{self, EntryPoint, Reason};
 use crate::limits::{DRAIN_FIRST_REQUEST, PROXY_HEADER_TIMEOUT, RECOGNITION_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 use crate::proxy_protocol::{self, Found};
@@ -103,6 +106,7 @@ pub(super) struct Taken {
 }
 
 async fn arrive(mut client: Client, worker: Rc<Worker>) {
+    let began = Instant::now();
     let _open = client.entry_point.scope.open();
     let arrived = if client.speaks_for_others() {
         match introduced(&mut client, &worker).await {
@@ -130,6 +134,22 @@ async fn arrive(mut client: Client, worker: Rc<Worker>) {
             let name = &entry_point.settings.name;
             worker.metrics.refused(name, reason);
             tracing::debug!(reason = reason.as_str(), client = %peer, entry_point = name, "connection closed");
+            let ended = Ended {
+                protocol: Protocol::Tcp,
+                entry_point: &entry_point.scope,
+                observability: entry_point.settings.observability,
+                client: peer,
+                tls: None,
+                server_name: "",
+                router: None,
+                service: None,
+                target: None,
+                received: 0,
+                sent: 0,
+                took: began.elapsed(),
+                why: Why::Refused(reason),
+            };
+            ended.note(&worker);
         }
     }
 }

@@ -4,20 +4,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
+use portolan_config::Protocol;
 use tokio::io::AsyncWriteExt;
 
 use super::arrive::{Client, Taken};
 use super::terminate::terminate;
 use super::{Opening, establish};
+use crate::access_log::Agreed;
 use crate::balancer::{Asker, Tried};
 use crate::census::Counted;
-use crate::http::{Pinned, Reason};
+use crate::ended::{Ended, Why};
+use crate::http::{EntryPoint, Pinned, Reason};
 use crate::proxy_protocol::Introduction;
 use crate::stream::Stream;
-use crate::table::Upstream;
 use crate::table::tcp::{By, Places};
-use crate::worker::{Pace, Worker, relay};
+use crate::table::{Target, Upstream};
+use crate::worker::{End, Pace, Worker, relay};
 
 /// A connection that was taken.
 #[derive(Debug)]
@@ -45,30 +49,70 @@ impl Session {
 
     /// Serves the client for as long as it stays.
     pub(super) async fn serve(self, worker: Rc<Worker>) {
+        let began = Instant::now();
         let (entry_point, peer) = (self.client.entry_point.clone(), self.client.peer);
         let route = self.taken.route.clone();
+        let server_name =
+            self.taken.hello.as_ref().map_or_else(String::new, |hello| hello.server_name.clone());
         let _open = entry_point.scope.open();
+        let mut course = Course::default();
         let Client { tcp, counted: _counted, .. } = self.client;
         let name = &entry_point.settings.name;
         // What comes before the first byte is on the heap only for as long as it takes.
-        let begun = Box::pin(begin(tcp, peer, self.taken, name, &worker)).await;
-        let mut pair = match begun {
-            Ok(Some(pair)) => pair,
-            Ok(None) => return,
+        let begun = Box::pin(begin(tcp, peer, self.taken, name, &mut course.upstream, &worker)).await;
+        let why = match begun {
+            Ok(Some(pair)) => course.run(pair, &entry_point, &worker).await,
+            Ok(None) => Why::Passed(End::ClientReset),
             Err(reason) => {
                 worker.metrics.refused(name, reason);
                 tracing::debug!(
                     reason = reason.as_str(), router = route.router.name, client = %peer, "connection closed"
                 );
-                return;
+                Why::Refused(reason)
             }
         };
-        let _open_at_service = pair.upstream.scope.open();
-        let relayed = relay(&mut pair.client, &mut pair.pinned.endpoint, pair.pace, &worker).await;
-        for scope in [&entry_point.scope, &*pair.upstream.scope] {
-            scope.count_bytes(pair.received + relayed.received, relayed.sent);
+        let ended = Ended {
+            protocol: Protocol::Tcp,
+            entry_point: &entry_point.scope,
+            observability: entry_point.settings.observability,
+            client: peer,
+            tls: course.tls,
+            server_name: &server_name,
+            router: Some(&route.router.name),
+            service: course.upstream.as_ref().map(|upstream| &*upstream.scope),
+            target: course.target.as_deref(),
+            received: course.received,
+            sent: course.sent,
+            took: began.elapsed(),
+            why,
+        };
+        ended.note(&worker);
+    }
+}
+
+/// What became of a connection.
+#[derive(Default)]
+struct Course {
+    upstream: Option<Arc<Upstream>>,
+    target: Option<Arc<Target>>,
+    tls: Option<Agreed>,
+    received: u64,
+    sent: u64,
+}
+
+impl Course {
+    /// Passes on what both sides say, until they are done. Gives why that ended.
+    async fn run(&mut self, mut pair: Pair, entry_point: &EntryPoint, worker: &Worker) -> Why {
+        let scope = pair.upstream.scope.clone();
+        let _open_at_service = scope.open();
+        let relayed = relay(&mut pair.client, &mut pair.pinned.endpoint, pair.pace, worker).await;
+        (self.received, self.sent) = (pair.received + relayed.received, relayed.sent);
+        for scope in [&entry_point.scope, &*scope] {
+            scope.count_bytes(self.received, self.sent);
         }
-        tracing::trace!(end = ?relayed.end, router = route.router.name, client = %peer, "connection ended");
+        self.tls = worker.log.as_ref().and_then(|_| pair.client.agreed());
+        self.target = Some(pair.pinned.target);
+        Why::Passed(relayed.end)
     }
 }
 
@@ -78,6 +122,7 @@ async fn begin(
     peer: SocketAddr,
     taken: Taken,
     entry_point: &str,
+    led_to: &mut Option<Arc<Upstream>>,
     worker: &Rc<Worker>,
 ) -> Result<Option<Pair>, Reason> {
     let Taken { route, mut early, hello, start_tls } = taken;
@@ -94,6 +139,7 @@ async fn begin(
         _ => tcp.into(),
     };
     let Some(places) = route.service.next() else { return Err(Reason::NoEndpoint) };
+    *led_to = Some(places.upstream.clone());
     let asker = Asker::at(peer.ip());
     opening.keep_alive = places.keep_alive;
     opening.introduction = places.proxy_protocol.map(|version| {

@@ -7,8 +7,10 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::errno::Errno;
+use portolan_config::Protocol;
 use rustix::event::epoll;
 use socket2::{Domain, Socket, Type};
 use tokio::net::UdpSocket;
@@ -18,6 +20,7 @@ use super::book::Book;
 use super::metrics::{Counters, End};
 use super::wire::{BATCH, Listener, Peer, Taken};
 use crate::deadline::Moment;
+use crate::ended::{Ended, Why};
 use crate::http::Reason;
 use crate::limits::{UDP_LINGER, UDP_SESSIONS_MAX};
 use crate::metrics::{OpenGuard, Scope};
@@ -38,6 +41,14 @@ struct Session {
     /// The table by which the target was last seen to be available.
     seen: u64,
     moved: Moment,
+    /// Who led it there.
+    router: Option<Arc<str>>,
+    began: Instant,
+    /// Bytes from the client, and to it.
+    received: u64,
+    sent: u64,
+    /// Why it is only kept for the last answers, if it is.
+    over: Option<End>,
     _open: [OpenGuard; 2],
 }
 
@@ -53,6 +64,7 @@ pub(super) struct Sessions {
     /// By which table `leads_to` is.
     generation: Option<u64>,
     leads_to: Option<Arc<Datagrams>>,
+    router: Option<Arc<str>>,
     /// Whether endpoints are to see the client's own address.
     transparent: bool,
     /// Those whose clients were given others, until they are closed.
@@ -73,6 +85,7 @@ impl Sessions {
             most: UDP_SESSIONS_MAX,
             generation: None,
             leads_to: None,
+            router: None,
             transparent: false,
             leaving: VecDeque::new(),
             taken: Vec::with_capacity(BATCH),
@@ -107,6 +120,7 @@ impl Sessions {
             let Some(session) = self.book.get(same[0].0) else { continue };
             let sent = room.send(&session.socket, &ranges);
             session.service.count_bytes(sent.bytes, 0);
+            session.received += sent.bytes;
             bytes += sent.bytes;
             self.counters.received.inc_by(sent.datagrams);
             self.counters.lost_to_endpoints.inc_by(sent.lost);
@@ -146,6 +160,7 @@ impl Sessions {
                     all_taken &= count < TURN;
                     session.moved = now;
                     session.service.count_bytes(0, bytes);
+                    session.sent += bytes;
                     self.book.touch(place);
                 }
                 Err(Errno::ECONNREFUSED) => self.refused(place, now),
@@ -173,8 +188,11 @@ impl Sessions {
         while let Some((until, place)) = self.leaving.front()
             && *until <= now
         {
-            self.book.remove(*place);
+            let place = *place;
             self.leaving.pop_front();
+            if let Some(session) = self.book.remove(place) {
+                self.note(&session, session.over.unwrap_or(End::Closed));
+            }
         }
         while let Some(oldest) = self.book.oldest()
             && self.book.get(oldest).is_none_or(|session| now.since(session.moved) >= self.front.idle)
@@ -186,7 +204,10 @@ impl Sessions {
     fn follow_table(&mut self) {
         let table = self.worker.table();
         if self.generation != Some(table.generation) {
-            self.leads_to = self.front.leads_to(&table);
+            (self.leads_to, self.router) = match self.front.leads_to(&table) {
+                Some((to, router)) => (Some(to), router),
+                None => (None, None),
+            };
             self.transparent = self.front.is_transparent(&table);
             self.generation = Some(table.generation);
         }
@@ -239,6 +260,11 @@ impl Sessions {
             service: upstream.scope.clone(),
             seen: self.generation.unwrap_or_default(),
             moved: now,
+            router: self.router.clone(),
+            began: Instant::now(),
+            received: 0,
+            sent: 0,
+            over: None,
             _open: [self.front.scope.open(), upstream.scope.open()],
         };
         Some(self.book.add(peer, session))
@@ -259,21 +285,50 @@ impl Sessions {
     /// Leads the client away. What the endpoint has sent already still arrives.
     fn leave(&mut self, place: u32, end: End, now: Moment) {
         self.counters.ended(end);
+        if let Some(session) = self.book.get(place) {
+            session.over = Some(end);
+        }
         self.book.detach(place);
         self.leaving.push_back((now + UDP_LINGER, place));
     }
 
     fn end(&mut self, place: u32, end: End) {
-        if self.book.remove(place).is_some() {
+        if let Some(session) = self.book.remove(place) {
             self.counters.ended(end);
+            self.note(&session, end);
         }
+    }
+
+    /// Keeps account of a session that is over.
+    fn note(&self, session: &Session, end: End) {
+        let ended = Ended {
+            protocol: Protocol::Udp,
+            entry_point: &self.front.scope,
+            observability: self.front.observability,
+            client: session.peer.address,
+            tls: None,
+            server_name: "",
+            router: session.router.as_deref(),
+            service: Some(&session.service),
+            target: Some(&session.target),
+            received: session.received,
+            sent: session.sent,
+            took: session.began.elapsed(),
+            why: Why::Session(end),
+        };
+        ended.note(&self.worker);
     }
 }
 
 impl Drop for Sessions {
     fn drop(&mut self) {
-        for _ in 0..self.book.len() {
-            self.counters.ended(End::Closed);
+        while let Some(oldest) = self.book.oldest() {
+            self.end(oldest, End::Closed);
+        }
+        for (_, place) in std::mem::take(&mut self.leaving) {
+            if let Some(session) = self.book.remove(place) {
+                self.note(&session, session.over.unwrap_or(End::Closed));
+            }
         }
     }
 }

@@ -39,6 +39,19 @@ pub(crate) enum End {
     HalfClosed,
 }
 
+impl End {
+    /// The word in metrics and in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::ClientReset => "client_reset",
+            Self::EndpointReset => "endpoint_reset",
+            Self::Idle => "idle",
+            Self::HalfClosed => "half_closed",
+        }
+    }
+}
+
 /// How long nothing may move.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {

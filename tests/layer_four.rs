@@ -1,0 +1,152 @@
+//! What is told of connections and datagrams once they are over: a line each, how long they lasted, and why they ended.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+use serde_json::Value;
+
+use crate::harness::{PATIENCE, Portolan, Sandbox, eventually};
+
+const ROUTES: &str = "
+tcp:
+  routers:
+    db: {entryPoints: [db], rule: HostSNI(`*`), service: db}
+    down: {entryPoints: [down], rule: HostSNI(`*`), service: down}
+  services:
+    db: {loadBalancer: {servers: [{address: '127.0.0.1:7001'}]}}
+    down: {loadBalancer: {servers: [{address: '127.0.0.1:7002'}]}}
+udp:
+  routers:
+    game: {entryPoints: [game], service: game}
+  services:
+    game: {loadBalancer: {servers: [{address: '127.0.0.1:7003'}]}}
+";
+
+/// Answers `ping` with `pong!`, and breaks off whoever says anything else.
+fn serve_tcp() {
+    let listener = TcpListener::bind("127.0.0.1:7001").expect("a socket");
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut word = [0; 4];
+            while client.read_exact(&mut word).is_ok() {
+                if &word != b"ping" {
+                    // Closed so, it is reset.
+                    let _ = set_socket_linger(&client, Some(Duration::ZERO));
+                    break;
+                }
+                let _ = client.write_all(b"pong!");
+            }
+        }
+    });
+}
+
+fn serve_udp() {
+    let socket = UdpSocket::bind("127.0.0.1:7003").expect("a socket");
+    thread::spawn(move || {
+        let mut datagram = [0; 100];
+        while let Ok((_, client)) = socket.recv_from(&mut datagram) {
+            let _ = socket.send_to(b"pong!", client);
+        }
+    });
+}
+
+fn connect(port: u16) -> TcpStream {
+    let client = TcpStream::connect(("127.0.0.1", port)).expect("an entry point");
+    client.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    client
+}
+
+/// The line of this entry point that says this of its end.
+fn line(sandbox: &Sandbox, entry_point: &str, reason: &str) -> Value {
+    eventually(PATIENCE, "the line", || {
+        let text = fs::read_to_string(sandbox.path("/run/access.log")).unwrap_or_default();
+        let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("an object"));
+        lines
+            .find(|line| line["entryPointName"] == entry_point && line["Reason"] == reason)
+            .ok_or_else(|| format!("no {reason} of {entry_point}: {text}"))
+    })
+}
+
+#[test]
+fn a_connection_that_ended_has_a_line_and_is_counted_with_why() {
+    let sandbox = Sandbox::enter();
+    serve_tcp();
+    serve_udp();
+    sandbox.write("/etc/dynamic.yml", ROUTES);
+    let flags = "--source demo --file /etc/dynamic.yml --dns-address off --entryPoints.db.address=:9001 \
+                 --entryPoints.down.address=:9002 --entryPoints.game.address=:9003/udp \
+                 --entryPoints.game.udp.timeout=1s --access-log /run/access.log --access-log-format json";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let portolan = Portolan::start(None, &flags);
+
+    let mut answer = [0; 5];
+    let mut client = connect(9001);
+    client.write_all(b"ping").expect("it reads");
+    client.read_exact(&mut answer).expect("an answer");
+    client.shutdown(Shutdown::Both).expect("a connection");
+    let done = line(&sandbox, "db", "done");
+    assert_eq!((&done["RequestContentSize"], &done["DownstreamContentSize"]), (&4.into(), &5.into()));
+    for (field, expected) in [
+        ("RouterName", "db@file"),
+        ("ServiceName", "db@file"),
+        ("ServiceURL", "tcp://127.0.0.1:7001"),
+        ("RequestProtocol", "TCP"),
+        ("ClientHost", "127.0.0.1"),
+    ] {
+        assert_eq!(done[field], expected, "{field} of {done}");
+    }
+    assert_eq!(done["DownstreamStatus"], 200);
+
+    let mut client = connect(9001);
+    client.write_all(b"quit").expect("it reads");
+    assert!(client.read(&mut answer).is_err(), "a reset is passed on");
+    assert_eq!(line(&sandbox, "db", "endpoint_reset")["DownstreamStatus"], 502);
+
+    // One that reads nothing and goes is the client's doing.
+    let client = connect(9001);
+    set_socket_linger(&client, Some(Duration::ZERO)).expect("a socket");
+    (&client).write_all(b"pi").expect("it reads");
+    eventually(PATIENCE, "the connection to be passed on", || {
+        let open = portolan.metric("portolan_service_connections_open{service=\"db@file/tcp\"}");
+        if open >= 1.0 { Ok(()) } else { Err(open) }
+    });
+    drop(client);
+    assert_eq!(line(&sandbox, "db", "client_reset")["DownstreamStatus"], 499);
+
+    drop(connect(9002).read(&mut answer));
+    let refused = line(&sandbox, "down", "connect_refused");
+    assert_eq!((&refused["ServiceName"], &refused["EndpointName"]), (&"down@file".into(), &Value::Null));
+
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    client.send_to(b"ping", "127.0.0.1:9003").expect("it is sent");
+    client.recv(&mut answer).expect("an answer");
+    let idle = line(&sandbox, "game", "idle");
+    assert_eq!((&idle["RouterName"], &idle["RequestProtocol"]), (&"game@file".into(), &"UDP".into()));
+    assert_eq!((&idle["RequestContentSize"], &idle["DownstreamContentSize"]), (&4.into(), &5.into()));
+
+    for (selector, expected) in [
+        (
+            "portolan_entrypoint_connections_ended_total{entrypoint=\"db\",protocol=\"tcp\",reason=\"done\"}",
+            1.0,
+        ),
+        (
+            "portolan_service_connections_ended_total{protocol=\"tcp\",reason=\"endpoint_reset\",service=\"db@file/tcp\"}",
+            1.0,
+        ),
+        (
+            "portolan_entrypoint_connections_ended_total{entrypoint=\"down\",protocol=\"tcp\",reason=\"connect_refused\"}",
+            1.0,
+        ),
+        ("portolan_entrypoint_connection_duration_seconds_count{entrypoint=\"db\",protocol=\"tcp\"}", 3.0),
+        (
+            "portolan_service_connection_duration_seconds_count{protocol=\"udp\",service=\"game@file/udp\"}",
+            1.0,
+        ),
+    ] {
+        assert!((portolan.metric(selector) - expected).abs() < 0.5, "{selector}\n{}", portolan.metrics());
+    }
+}
