@@ -28,7 +28,7 @@ pub(crate) use passed::Passed;
 pub(crate) use record::{Agreed, Asked, Record};
 
 /// Bytes of lines that a worker gathers before it hands them over.
-const LINES_BYTES: usize = 32 * 1024;
+const LINES_BYTES: usize = 64 * 1024;
 /// Pieces of that size that wait for the writer; then lines are lost.
 const PIECES_MAX: usize = 256;
 /// For the last lines, when the process ends.

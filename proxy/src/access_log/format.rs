@@ -46,8 +46,8 @@ fn common(record: &Record, line: &mut Vec<u8>) {
         quoted(&request),
         record.status,
         record.sent,
-        quoted(&asked.referer),
-        quoted(&asked.user_agent),
+        quoted(asked.referer()),
+        quoted(asked.user_agent()),
     );
 }
 
@@ -57,7 +57,7 @@ fn user(name: &str) -> String {
 }
 
 fn request_line(asked: &Asked) -> String {
-    format!("{} {} {}", asked.method, asked.target, asked.protocol)
+    format!("{} {} {}", asked.method(), asked.target(), asked.protocol)
 }
 
 /// The host and the port that were asked for; `-` where no port was.
@@ -117,15 +117,7 @@ mod tests {
     }
 
     fn asked(user_agent: &str) -> Asked {
-        Asked {
-            method: "GET".to_owned(),
-            target: "/a?b".to_owned(),
-            protocol: "HTTP/1.1",
-            host: "app.test".to_owned(),
-            referer: String::new(),
-            user_agent: user_agent.to_owned(),
-            ..Asked::default()
-        }
+        Asked::new("HTTP/1.1", ["GET", "/a?b", "app.test", "", user_agent])
     }
 
     #[test]

@@ -7,35 +7,84 @@ use portolan_config::settings::Filters;
 
 use crate::http::{Reason, RequestHead};
 
-/// What the client asked. Copied only where there is a log.
+/// What the client asked. Copied only where there is a log, and into one piece of memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
-    pub(crate) method: String,
-    /// Path and query, as sent.
-    pub(crate) target: String,
+    /// The parts, one behind the other.
+    text: String,
+    /// Where each of them ends.
+    ends: [u32; 5],
     pub(crate) protocol: &'static str,
-    pub(crate) host: String,
-    pub(crate) referer: String,
-    pub(crate) user_agent: String,
     /// Who says to ask, where a middleware wants to know.
     pub(crate) user: String,
 }
 
 impl Asked {
+    /// In this protocol: method, target, host, referrer and user agent.
+    pub(crate) fn new(protocol: &'static str, parts: [&str; 5]) -> Self {
+        let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        // No head is as long as that.
+        let ends = parts.map(|part| {
+            text.push_str(part);
+            text.len() as u32
+        });
+        Self { text, ends, protocol, user: String::new() }
+    }
+
+    /// What a head says, of which nothing tells that it is one of HTTP/2.
     pub(crate) fn of(head: &RequestHead) -> Self {
-        let field = |name: &str| {
-            let found = head.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-            found.map_or_else(String::new, |field| String::from_utf8_lossy(field.value).into_owned())
-        };
-        Self {
-            method: head.method_text.to_owned(),
-            target: head.target.to_owned(),
-            protocol: if head.is_http10 { "HTTP/1.0" } else { "HTTP/1.1" },
-            host: head.authority.to_owned(),
-            referer: field("referer"),
-            user_agent: field("user-agent"),
-            user: String::new(),
+        let protocol = if head.is_http10 { "HTTP/1.0" } else { "HTTP/1.1" };
+        let (mut referer, mut user_agent) = (None, None);
+        for field in head.fields {
+            let found = match field.name.len() {
+                7 if field.name.eq_ignore_ascii_case("referer") => &mut referer,
+                10 if field.name.eq_ignore_ascii_case("user-agent") => &mut user_agent,
+                _ => continue,
+            };
+            // The first, where there are several.
+            if found.is_none() {
+                *found = Some(String::from_utf8_lossy(field.value));
+            }
         }
+        let parts = [
+            head.method_text,
+            head.target,
+            head.authority,
+            referer.as_deref().unwrap_or_default(),
+            user_agent.as_deref().unwrap_or_default(),
+        ];
+        Self::new(protocol, parts)
+    }
+
+    /// The same in another protocol.
+    pub(crate) fn by(self, protocol: &'static str) -> Self {
+        Self { protocol, ..self }
+    }
+
+    fn part(&self, part: usize) -> &str {
+        let start = part.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start as usize..self.ends[part] as usize]
+    }
+
+    pub(super) fn method(&self) -> &str {
+        self.part(0)
+    }
+
+    /// Path and query, as sent.
+    pub(super) fn target(&self) -> &str {
+        self.part(1)
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.part(2)
+    }
+
+    pub(super) fn referer(&self) -> &str {
+        self.part(3)
+    }
+
+    pub(super) fn user_agent(&self) -> &str {
+        self.part(4)
     }
 }
 
