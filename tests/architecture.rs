@@ -345,6 +345,7 @@ fn metrics_are_documented_and_exist() {
     let mut parts = BTreeSet::new();
     let sources = [
         "proxy/src/metrics.rs",
+        "proxy/src/metrics/tally.rs",
         "proxy/src/access_log.rs",
         "proxy/src/tls/metrics.rs",
         "proxy/src/udp/metrics.rs",

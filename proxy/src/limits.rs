@@ -104,6 +104,9 @@ pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Buffers that a worker keeps for later.
 pub const BUFFERS_KEPT: usize = 256;
 
+/// Places to serve a request in that a worker keeps for later; each takes some KiB.
+pub const SEATS_KEPT: usize = 256;
+
 /// Bytes read at a time of a body, once a read has filled a whole buffer: fewer, larger reads cost less.
 pub const BULK_BYTES: usize = 64 * 1024;
 

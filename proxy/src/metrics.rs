@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ use crate::http::{Method, Reason};
 use crate::tls;
 use crate::udp;
 
-/// Boundaries in seconds, those of OpenTelemetry's `http.server.request.duration`.
-const DURATION_BUCKETS: [f64; 14] =
-    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+mod tally;
+
+use tally::{Cells, Tally};
 
 /// Boundaries in seconds for connections and UDP sessions, which last from a lookup's moment to a day.
 const LASTED_BUCKETS: [f64; 12] =
@@ -53,14 +54,11 @@ pub struct Metrics {
 /// The same set of series for each kind of thing that a request passes.
 #[derive(Clone, Debug)]
 struct Family {
-    requests: IntCounterVec,
-    duration: Option<HistogramVec>,
+    tally: Tally,
     /// How long connections and UDP sessions lasted, and why they ended.
     lasted: Option<HistogramVec>,
     ended: Option<IntCounterVec>,
     open: Option<IntGaugeVec>,
-    received: Option<IntCounterVec>,
-    sent: Option<IntCounterVec>,
 }
 
 /// One entry point, router or service, as far as it is counted.
@@ -70,8 +68,8 @@ pub struct Scope {
     name: String,
     family: Family,
     open: Option<IntGauge>,
-    received: Option<IntCounter>,
-    sent: Option<IntCounter>,
+    /// Bytes received and sent, where they are counted without a recorder.
+    bytes: Option<[IntCounter; 2]>,
 }
 
 /// The counters of one endpoint within one upstream.
@@ -246,28 +244,12 @@ enum Extent {
 }
 
 impl Family {
-    fn register(registry: &Registry, kind: &str, extent: Extent) -> prometheus::Result<Self> {
-        let by_request = [kind, "code", "method", "protocol"];
-        let opts = |what: &str, help: &str| {
-            Opts::new(format!("portolan_{kind}_{what}"), format!("{help} of the {kind}"))
-        };
-        let counter = |what: &str, help: &str| -> prometheus::Result<Option<IntCounterVec>> {
-            if extent == Extent::Requests {
-                return Ok(None);
-            }
-            registered(registry, IntCounterVec::new(opts(what, help), &[kind])?).map(Some)
-        };
-        let requests = IntCounterVec::new(opts("requests_total", "HTTP requests"), &by_request)?;
-        let (mut duration, mut open, mut lasted, mut ended) = (None, None, None, None);
-        if extent == Extent::Full {
-            let opts = HistogramOpts::new(
-                format!("portolan_{kind}_request_duration_seconds"),
-                format!("Time from a request's head to the end of its answer, of the {kind}"),
-            );
-            let histogram = HistogramVec::new(opts.buckets(DURATION_BUCKETS.to_vec()), &by_request)?;
-            duration = Some(registered(registry, histogram)?);
-            let gauge = IntGaugeVec::new(opts_open(kind), &[kind])?;
-            open = Some(registered(registry, gauge)?);
+    fn register(registry: &Registry, kind: &'static str, extent: Extent) -> prometheus::Result<Self> {
+        let is_full = extent == Extent::Full;
+        let tally = registered(registry, Tally::new(kind, is_full)?)?;
+        let (mut open, mut lasted, mut ended) = (None, None, None);
+        if is_full {
+            open = Some(registered(registry, IntGaugeVec::new(opts_open(kind), &[kind])?)?);
             let opts = HistogramOpts::new(
                 format!("portolan_{kind}_connection_duration_seconds"),
                 format!("How long connections and UDP sessions of the {kind} lasted, without those of HTTP"),
@@ -283,25 +265,12 @@ impl Family {
             )?;
             ended = Some(registered(registry, counter)?);
         }
-        Ok(Self {
-            requests: registered(registry, requests)?,
-            duration,
-            lasted,
-            ended,
-            open,
-            received: counter("received_bytes_total", "Bytes received from clients")?,
-            sent: counter("sent_bytes_total", "Bytes sent to clients")?,
-        })
+        Ok(Self { tally, lasted, ended, open })
     }
 
     /// Takes every series of `name` out.
     fn forget(&self, name: &str) {
-        each_of(name, &self.requests, |labels| {
-            let _ = self.requests.remove(labels);
-            if let Some(duration) = &self.duration {
-                let _ = duration.remove(labels);
-            }
-        });
+        self.tally.forget(name);
         if let (Some(lasted), Some(ended)) = (&self.lasted, &self.ended) {
             each_of(name, ended, |labels| drop(ended.remove(labels)));
             for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -309,10 +278,8 @@ impl Family {
                 let _ = lasted.remove_label_values(&[name, protocol.as_str()]);
             }
         }
-        if let (Some(open), Some(received), Some(sent)) = (&self.open, &self.received, &self.sent) {
+        if let Some(open) = &self.open {
             let _ = open.remove_label_values(&[name]);
-            let _ = received.remove_label_values(&[name]);
-            let _ = sent.remove_label_values(&[name]);
         }
     }
 }
@@ -346,8 +313,7 @@ impl Scope {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.to_owned(),
             open: family.open.as_ref().map(|open| open.with_label_values(&[name])),
-            received: family.received.as_ref().map(|received| received.with_label_values(&[name])),
-            sent: family.sent.as_ref().map(|sent| sent.with_label_values(&[name])),
+            bytes: family.tally.bytes(name),
             family: family.clone(),
         }
     }
@@ -361,9 +327,9 @@ impl Scope {
         self.family.forget(&self.name);
     }
 
-    /// Counts bytes from and to clients.
+    /// Counts bytes from and to clients that are not counted with a request.
     pub(crate) fn count_bytes(&self, received: u64, sent: u64) {
-        if let (Some(received_total), Some(sent_total)) = (&self.received, &self.sent) {
+        if let Some([received_total, sent_total]) = &self.bytes {
             received_total.inc_by(received);
             sent_total.inc_by(sent);
         }
@@ -391,16 +357,12 @@ impl Drop for OpenGuard {
     }
 }
 
-/// A worker's own index of the series it counts into, so that counting a request takes no lock and builds no string.
+/// A worker's own index of the cells it counts into, so that counting a request takes no lock and builds no string.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    series: RefCell<HashMap<Key, Series, foldhash::fast::RandomState>>,
+    series: RefCell<HashMap<u64, Arc<Cells>, foldhash::fast::RandomState>>,
     ended: RefCell<HashMap<EndKey, EndSeries, foldhash::fast::RandomState>>,
 }
-
-/// The scope by its number, the method, the version and the status.
-type Key = (u32, Method, Version, u16);
-type Series = (IntCounter, Option<Histogram>);
 
 /// The scope by its number, the protocol, and why it ended.
 type EndKey = (u32, Protocol, &'static str);
@@ -428,7 +390,7 @@ impl Recorder {
     /// Series that a worker remembers; then it starts over, so that those of things long gone are let go of.
     const SERIES_MAX: usize = 10_000;
 
-    /// Counts one request.
+    /// Counts one request, with its bytes received and sent.
     pub(crate) fn count(
         &self,
         scope: &Scope,
@@ -436,21 +398,19 @@ impl Recorder {
         version: Version,
         code: u16,
         duration: Duration,
+        (received, sent): (u64, u64),
     ) {
+        // All of it in one number: there is less to hash.
+        let key = u64::from(scope.id) << 32 | u64::from(code) << 16 | (method as u64) << 8 | version as u64;
         let mut series = self.series.borrow_mut();
         if series.len() >= Self::SERIES_MAX {
             series.clear();
         }
-        let (requests, histogram) = series.entry((scope.id, method, version, code)).or_insert_with(|| {
+        let cells = series.entry(key).or_insert_with(|| {
             let code = code.to_string();
-            let labels = [scope.name.as_str(), code.as_str(), method.as_str(), version.as_str()];
-            let histogram = scope.family.duration.as_ref().map(|family| family.with_label_values(&labels));
-            (scope.family.requests.with_label_values(&labels), histogram)
+            scope.family.tally.cells([&scope.name, &code, method.as_str(), version.as_str()])
         });
-        requests.inc();
-        if let Some(histogram) = histogram {
-            histogram.observe(duration.as_secs_f64());
-        }
+        cells.count(duration, received, sent);
     }
 }
 

@@ -44,11 +44,13 @@ mod buffer;
 mod parking;
 mod pipe;
 mod relay;
+mod seats;
 
 pub(crate) use buffer::{Buffer, Buffers};
 use parking::Parking;
 pub(crate) use pipe::{Pipe, Pipes};
 pub(crate) use relay::{End, Pace, relay};
+pub(crate) use seats::Seats;
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ pub(crate) struct Worker {
     pub(crate) roads: Roads,
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) pipes: Pipes,
+    /// What requests of HTTP/1.1 are served in.
+    pub(crate) seats: http::Seats,
     /// Client connections that have nothing to say at present.
     pub(crate) parking: Parking<http::Waiting>,
     /// Room for datagrams on their way.
@@ -151,6 +155,7 @@ impl Worker {
             roads: Roads::default(),
             buffers: Rc::default(),
             pipes: Pipes::default(),
+            seats: http::Seats::default(),
             parking: Parking::new().unwrap(),
             room: RefCell::default(),
             stage,
@@ -228,6 +233,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         roads: Roads::default(),
         buffers: Rc::default(),
         pipes: Pipes::default(),
+        seats: http::Seats::default(),
         parking: Parking::new()?,
         room: RefCell::default(),
         stage: parts.stage,
@@ -304,6 +310,7 @@ fn sweep(worker: &Worker) {
     worker.roads.sweep(&worker.table());
     worker.buffers.sweep();
     worker.pipes.sweep();
+    worker.seats.sweep();
 }
 
 /// Serves parked connections again that have something to say, and closes those that waited too long.

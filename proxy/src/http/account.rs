@@ -24,12 +24,20 @@ pub(super) struct Account<'a> {
 }
 
 impl Account<'_> {
-    /// Counts an answer for the entry point.
-    pub(super) fn count_answer(&self, route: Option<&Route>, method: Method, status: u16, took: Duration) {
-        if !self.counts(route) {
-            return;
+    /// Counts an answer for the entry point, with its bytes received and sent.
+    pub(super) fn count_answer(
+        &self,
+        route: Option<&Route>,
+        method: Method,
+        status: u16,
+        took: Duration,
+        bytes: (u64, u64),
+    ) {
+        if self.counts(route) {
+            self.worker.recorder.count(&self.entry_point.scope, method, self.version, status, took, bytes);
+        } else {
+            self.entry_point.scope.count_bytes(bytes.0, bytes.1);
         }
-        self.worker.recorder.count(&self.entry_point.scope, method, self.version, status, took);
     }
 
     /// Counts a request for its router and service.
@@ -44,10 +52,10 @@ impl Account<'_> {
         if !self.counts(Some(route)) {
             return;
         }
-        self.worker.recorder.count(&route.scope, method, self.version, status, took);
+        self.worker.recorder.count(&route.scope, method, self.version, status, took, (0, 0));
         if let Some(upstream) = &outcome.upstream {
-            self.worker.recorder.count(&upstream.scope, method, self.version, status, took);
-            upstream.scope.count_bytes(outcome.received, outcome.sent);
+            let bytes = (outcome.received, outcome.sent);
+            self.worker.recorder.count(&upstream.scope, method, self.version, status, took, bytes);
         }
     }
 
@@ -68,10 +76,9 @@ impl Account<'_> {
                 reason = reason.as_str(), router = route.router.name, client = %self.peer, "turned away"
             );
         }
-        self.count_answer(Some(route), method, status, took);
-        self.entry_point.scope.count_bytes(0, sent);
+        self.count_answer(Some(route), method, status, took, (0, sent));
         if self.counts(Some(route)) {
-            self.worker.recorder.count(&route.scope, method, self.version, status, took);
+            self.worker.recorder.count(&route.scope, method, self.version, status, took, (0, 0));
         }
         let outcome = Outcome { status: Some(status), sent, ..Outcome::default() };
         self.log(asked, status, answer.reason, started, Some((route, &outcome)));

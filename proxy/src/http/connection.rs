@@ -30,7 +30,7 @@ use crate::metrics::{OpenGuard, Version};
 use crate::middleware::{self, OwnAnswer, Passage};
 use crate::stream::Stream;
 use crate::table::{Route, Upstream, routing_host, routing_path, rule_path, spelled_path};
-use crate::worker::{Buffer, Buffers, End, Pace, Worker, relay};
+use crate::worker::{self, Buffer, Buffers, End, Pace, Worker, relay};
 
 mod enter;
 
@@ -57,12 +57,9 @@ pub(crate) async fn serve_begun(
     counted: Option<Counted>,
 ) {
     let mut connection = begin(client, peer, entry_point, worker, counted);
-    loop {
-        match Box::pin(connection.take_up(inbound)).await {
-            Some((next, Some(more))) => (connection, inbound) = (next, more),
-            Some((next, None)) => return next.go_on().await,
-            None => return,
-        }
+    while let Some((next, rest)) = connection.serve(inbound).await {
+        let Some(more) = rest else { return next.go_on().await };
+        (connection, inbound) = (next, more);
     }
 }
 
@@ -81,7 +78,12 @@ fn begin(
     Box::new(Connection { client, history, worker })
 }
 
-struct Connection {
+/// What requests are served in.
+pub(crate) type Seats = worker::Seats<(Box<Connection>, Buffer), Served>;
+/// The connection, where it goes on by HTTP/1, with what the client sent of the next request.
+type Served = Option<(Box<Connection>, Option<Buffer>)>;
+
+pub(crate) struct Connection {
     client: Stream,
     history: History,
     worker: Rc<Worker>,
@@ -89,7 +91,7 @@ struct Connection {
 
 /// What is known of a connection between its requests.
 #[derive(Debug)]
-struct History {
+pub(crate) struct History {
     peer: Peer,
     entry_point: Rc<EntryPoint>,
     /// How many requests came.
@@ -180,8 +182,7 @@ impl Connection {
                 Waited::Ended => break,
                 Waited::Silent(until) => return (*self).park(until),
             };
-            // On the heap only for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
-            match Box::pin(self.take_up(inbound)).await {
+            match self.serve(inbound).await {
                 Some(next) => (self, rest) = next,
                 None => return,
             }
@@ -189,9 +190,8 @@ impl Connection {
         handshake::part(&mut self.client).await;
     }
 
-    /// Makes of the client's first bytes, or the next, what they are. Gives the connection back where it goes on by
-    /// HTTP/1, with what the client sent of the next request.
-    async fn take_up(mut self: Box<Self>, mut inbound: Buffer) -> Option<(Box<Self>, Option<Buffer>)> {
+    /// Makes of the client's first bytes, or the next, what they are.
+    async fn take_up(mut self: Box<Self>, mut inbound: Buffer) -> Served {
         if self.begins_tls(&inbound) {
             return Box::pin(self.secure(inbound)).await.map(|secured| (secured, None));
         }
@@ -205,6 +205,12 @@ impl Connection {
         }
         handshake::part(&mut self.client).await;
         None
+    }
+
+    /// The same in a seat, for as long as it takes: an idle connection keeps what waiting takes, and nothing else.
+    async fn serve(self: Box<Self>, inbound: Buffer) -> Served {
+        let worker = self.worker.clone();
+        worker.seats.serve((self, inbound), |(connection, inbound)| connection.take_up(inbound)).await
     }
 
     /// Lets the worker wait for the next request. Where that can't be had, the connection is closed, as may happen to
@@ -304,17 +310,11 @@ impl Connection {
         if let Some(reason) = outcome.failure {
             self.account().refused(reason);
         }
-        let status = outcome.status.unwrap_or(0);
-        self.account().count_answer(Some(&route), method, status, started.elapsed());
-        self.entry_point.scope.count_bytes(outcome.received, outcome.sent);
-        self.account().count(&route, method, &outcome, status, started.elapsed());
-        self.account().log(
-            turned.asked.as_deref(),
-            status,
-            outcome.failure,
-            started,
-            Some((&route, &outcome)),
-        );
+        let (status, took) = (outcome.status.unwrap_or(0), started.elapsed());
+        let account = self.account();
+        account.count_answer(Some(&route), method, status, took, (outcome.received, outcome.sent));
+        account.count(&route, method, &outcome, status, took);
+        account.log(turned.asked.as_deref(), status, outcome.failure, started, Some((&route, &outcome)));
         if let Some(tunnel) = outcome.tunnel.take() {
             self.pass_through(tunnel, inbound, outcome.upstream.as_deref()).await;
         } else if outcome.still_sending && outcome.failure.is_none() {
@@ -477,7 +477,7 @@ impl Connection {
             entry_point = self.entry_point.settings.name, "turned away"
         );
         let route = tried.map(|(route, _)| route);
-        self.account().count_answer(route, turned.method, status, started.elapsed());
+        self.account().count_answer(route, turned.method, status, started.elapsed(), (0, 0));
         // After a failure on the way nobody can tell how much of the request was read.
         let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint | Reason::Misdirected);
         let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_leaving();

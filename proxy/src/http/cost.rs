@@ -80,7 +80,7 @@ impl Way {
         let mut out = self.buffers.take();
         response::write(&head, Manner { close: false, is_http10: false }, &self.cookies, &mut out);
         let took = std::time::Duration::from_millis(1);
-        self.recorder.count(&self.entry_point, Method::Get, Version::Http1, head.status, took);
+        self.recorder.count(&self.entry_point, Method::Get, Version::Http1, head.status, took, (0, 0));
         out.filled().len()
     }
 }

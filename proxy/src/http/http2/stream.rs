@@ -205,7 +205,7 @@ impl Stream {
         let head = request::read(parts, known, handshake, &mut text, &mut room)?;
         let worker = &self.shared.worker;
         if worker.log.is_some() {
-            self.asked = Some(Box::new(Asked { protocol: "HTTP/2.0", ..Asked::of(&head) }));
+            self.asked = Some(Box::new(Asked::of(&head).by("HTTP/2.0")));
         }
         let table = worker.table();
         let host = routing_host(head.authority);
@@ -321,8 +321,7 @@ impl Stream {
         if let Some(reason) = outcome.failure {
             account.refused(reason);
         }
-        account.count_answer(Some(route), self.method, status, took);
-        account.entry_point.scope.count_bytes(outcome.received, outcome.sent);
+        account.count_answer(Some(route), self.method, status, took, (outcome.received, outcome.sent));
         account.count(route, self.method, outcome, status, took);
         self.log(status, outcome.failure, Some((route, outcome)));
         match outcome.failure {
@@ -345,7 +344,7 @@ impl Stream {
             entry_point = self.shared.entry_point.settings.name, "turned away"
         );
         let route = tried.map(|(route, _)| route);
-        self.shared.account().count_answer(route, self.method, status, self.started.elapsed());
+        self.shared.account().count_answer(route, self.method, status, self.started.elapsed(), (0, 0));
         let sent = if self.grpc { self.refuse_grpc(reason, detail) } else { self.refuse(reason, detail) };
         match sent {
             Ok(bytes) => self.shared.account().entry_point.scope.count_bytes(0, bytes),
