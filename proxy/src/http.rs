@@ -48,6 +48,7 @@ pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect_tcp, excha
 pub(crate) use field::write_field;
 pub(crate) use forwarded::{is_alias, is_forwarding_field};
 pub(crate) use head::{RequestHead, fields, parse_request, parse_response};
+pub(crate) use http2::Streams;
 pub(crate) use peer::Peer;
 pub(crate) use pool::Pool;
 pub(crate) use roads::{Lane, Roads};

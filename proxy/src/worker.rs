@@ -100,6 +100,8 @@ pub(crate) struct Worker {
     pub(crate) pipes: Pipes,
     /// What requests of HTTP/1.1 are served in.
     pub(crate) seats: http::Seats,
+    /// The same for those of HTTP/2.
+    pub(crate) streams: http::Streams,
     /// Client connections that have nothing to say at present.
     pub(crate) parking: Parking<http::Waiting>,
     /// Room for datagrams on their way.
@@ -156,6 +158,7 @@ impl Worker {
             buffers: Rc::default(),
             pipes: Pipes::default(),
             seats: http::Seats::default(),
+            streams: http::Streams::default(),
             parking: Parking::new().unwrap(),
             room: RefCell::default(),
             stage,
@@ -234,6 +237,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         buffers: Rc::default(),
         pipes: Pipes::default(),
         seats: http::Seats::default(),
+        streams: http::Streams::default(),
         parking: Parking::new()?,
         room: RefCell::default(),
         stage: parts.stage,
@@ -311,6 +315,7 @@ fn sweep(worker: &Worker) {
     worker.buffers.sweep();
     worker.pipes.sweep();
     worker.seats.sweep();
+    worker.streams.sweep();
 }
 
 /// Serves parked connections again that have something to say, and closes those that waited too long.

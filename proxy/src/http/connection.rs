@@ -3,14 +3,12 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::account::Account;
 use super::arrive::speaks_http2;
@@ -33,8 +31,10 @@ use crate::table::{Route, Upstream, routing_host, routing_path, rule_path, spell
 use crate::worker::{self, Buffer, Buffers, End, Pace, Worker, relay};
 
 mod enter;
+mod waiting;
 
 use enter::{Entered, take_body};
+pub(crate) use waiting::Waiting;
 
 /// Serves a client for as long as it stays.
 pub(crate) fn serve(
@@ -112,34 +112,6 @@ impl Deref for Connection {
     }
 }
 
-/// A connection that waits for its next request, and is watched by nobody.
-#[derive(Debug)]
-pub(crate) struct Waiting {
-    socket: std::net::TcpStream,
-    history: History,
-}
-
-impl AsFd for Waiting {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl Waiting {
-    /// Serves the client on.
-    pub(crate) async fn go_on(self, worker: Rc<Worker>) {
-        let Self { socket, history } = self;
-        if let Ok(client) = TcpStream::from_std(socket) {
-            Box::new(Connection { client: client.into(), history, worker }).go_on().await;
-        }
-    }
-
-    /// Closes it: it waited too long.
-    pub(crate) fn let_go(self, worker: &Worker) {
-        worker.metrics.refused(&self.history.entry_point.settings.name, Reason::ClientIdle);
-    }
-}
-
 /// How a wait ended.
 enum Waited {
     Spoke(Buffer),
@@ -211,15 +183,6 @@ impl Connection {
     async fn serve(self: Box<Self>, inbound: Buffer) -> Served {
         let worker = self.worker.clone();
         worker.seats.serve((self, inbound), |(connection, inbound)| connection.take_up(inbound)).await
-    }
-
-    /// Lets the worker wait for the next request. Where that can't be had, the connection is closed, as may happen to
-    /// any that waits.
-    fn park(self, until: Moment) {
-        let Self { client: Stream::Tcp(client), history, worker } = self else { return };
-        if let Ok(socket) = client.into_std() {
-            let _ = worker.parking.park(Waiting { socket, history }, until);
-        }
     }
 
     fn begins_tls(&self, first: &Buffer) -> bool {

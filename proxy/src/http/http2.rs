@@ -41,7 +41,7 @@ use crate::limits::{
     HTTP2_SEND_BUFFER, HTTP2_STREAM_WINDOW, HTTP2_STREAMS_MAX, LINGER,
 };
 use crate::metrics::Version;
-use crate::worker::{Buffer, Worker, spawn_counted};
+use crate::worker::{self, Buffer, Worker, spawn_counted};
 
 mod altered;
 mod answer;
@@ -139,8 +139,14 @@ impl Drop for Unfinished {
     }
 }
 
+/// What requests are served in.
+pub(crate) type Streams = worker::Seats<(Open, Request<RecvStream>, SendResponse<Bytes>), ()>;
+
 /// A request in progress, counted as such.
-struct Open(Rc<Shared>, #[expect(dead_code, reason = "it counts for as long as it is there")] memory::Held);
+pub(crate) struct Open(
+    Rc<Shared>,
+    #[expect(dead_code, reason = "it counts for as long as it is there")] memory::Held,
+);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -309,8 +315,10 @@ impl<D: Future<Output = ()>> Driver<'_, D> {
         let head: usize =
             request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let open = Open(self.shared.clone(), self.shared.memory.hold(head * 2));
-        // A task is moved more than once before it runs, and this one is large.
-        spawn_counted(&self.shared.worker, Box::pin(stream::serve(open, request, respond)));
+        let worker = self.shared.worker.clone();
+        spawn_counted(&self.shared.worker, async move {
+            worker.streams.serve((open, request, respond), stream::serve).await;
+        });
     }
 
     /// Sends the client away if there is a reason. Gives whether there is news for the stack.

@@ -181,7 +181,7 @@ async fn a_client_that_waits_is_parked_and_keeps_little() {
     serve(accepted.into(), peer, entry_point, worker.clone(), None).await;
     assert!((PARK_AFTER..PARK_AFTER * 4).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert_eq!(worker.parking.len(), 1);
-    assert!(size_of::<Waiting>() <= 208, "{} bytes", size_of::<Waiting>());
+    assert!(size_of::<Waiting>() <= 112, "{} bytes", size_of::<Waiting>());
 }
 
 #[tokio::test(start_paused = true)]

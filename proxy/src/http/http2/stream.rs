@@ -41,7 +41,7 @@ struct Admitted {
 }
 
 /// Serves one request.
-pub(super) async fn serve(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+pub(super) async fn serve((open, request, respond): (Open, Request<RecvStream>, SendResponse<Bytes>)) {
     let shared = open.0.clone();
     let mut stream = Stream {
         reply: Reply::new(respond, shared.memory.clone()),
