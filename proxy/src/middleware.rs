@@ -26,6 +26,7 @@ mod auth;
 mod buffering;
 mod circuit_breaker;
 mod cleaning;
+mod client_certificate;
 mod compress;
 mod content_type;
 mod draft;

@@ -8,7 +8,8 @@
 //!  ├ selfmade      the one that is there always          └ connect  a handshake with an endpoint
 //!  ├ store         which is shown for which name
 //!  ├ options       versions, suites, curves
-//!  ├ clients       certificates of clients
+//!  ├ clients       certificates of clients: who is let in
+//!  ├ client_chain  what is written in one that was shown
 //!  └ servers       certificates of endpoints
 //! ```
 //!
@@ -22,6 +23,7 @@ use rustls::ServerConfig;
 
 mod accept;
 mod certificate;
+pub(crate) mod client_chain;
 pub(crate) mod client_hello;
 mod clients;
 mod connect;
@@ -33,7 +35,8 @@ mod selfmade;
 mod servers;
 mod store;
 
-pub(crate) use accept::{Failure, begins_handshake, hello, kind, version};
+pub(crate) use accept::{Failure, begins_handshake, client_chain, hello, kind, version};
+pub(crate) use client_chain::{ClientChain, Name, Written};
 pub(crate) use files::Files;
 pub(crate) use keeper::Keeper;
 pub(crate) use metrics::Metrics;

@@ -197,7 +197,8 @@ impl Connection {
         let address = history.peer.address();
         let (client, secured) =
             handshake::secure(client, first, address, &history.entry_point, &worker).await?;
-        let peer = Peer::new(address, true, &history.entry_point.settings.forwarded);
+        let peer =
+            Peer::new(address, true, &history.entry_point.settings.forwarded).showing(secured.client_chain());
         let history = History { peer, secured: Some(Box::new(secured)), ..history };
         Some(Box::new(Self { client, history, worker }))
     }

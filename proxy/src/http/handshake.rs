@@ -14,7 +14,7 @@ use super::entry_point::EntryPoint;
 use crate::limits::{LINGER, TLS_HANDSHAKE_TIMEOUT};
 use crate::stream::Stream;
 use crate::table::Choice;
-use crate::tls::{self, Failure};
+use crate::tls::{self, ClientChain, Failure};
 use crate::worker::{Buffer, Worker};
 
 pub(super) use crate::tls::begins_handshake;
@@ -26,9 +26,16 @@ pub(super) struct Secured {
     server_name: Option<String>,
     /// The name of the options that counted.
     options: Arc<str>,
+    /// The certificates that the client showed.
+    client_chain: Option<Arc<ClientChain>>,
 }
 
 impl Secured {
+    /// The certificates that the client showed.
+    pub(super) fn client_chain(&self) -> Option<Arc<ClientChain>> {
+        self.client_chain.clone()
+    }
+
     /// Whether a request for this host may come here: its options are those of this connection. Otherwise, who has no
     /// certificate to show would ask for one name, and then for what is behind another.
     pub(super) fn may_ask_for(&self, host: &str, choice: &Choice) -> bool {
@@ -79,7 +86,8 @@ async fn shake_hands(
     };
     let session = hello.accept(config).await?;
     worker.metrics.tls.shook_hands(entry_point, tls::version(&session), tls::kind(&session));
-    Ok((Stream::tls(session), Secured { server_name, options }))
+    let client_chain = tls::client_chain(&session);
+    Ok((Stream::tls(session), Secured { server_name, options, client_chain }))
 }
 
 /// Says goodbye where that means something: without it, the other side can't tell an end from a break (RFC 8446 §6.1).

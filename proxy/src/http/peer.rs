@@ -2,8 +2,11 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use portolan_config::settings::Forwarded;
+
+use crate::tls::ClientChain;
 
 /// Bytes of the longest address as text: IPv6 with every digit.
 const TEXT_MAX: usize = 39;
@@ -16,6 +19,8 @@ pub(crate) struct Peer {
     secure: bool,
     trusted: bool,
     told: bool,
+    /// The certificates that it showed.
+    client_chain: Option<Arc<ClientChain>>,
 }
 
 /// An IP address as text.
@@ -30,7 +35,18 @@ impl Peer {
     /// before it is taken.
     pub(crate) fn new(address: SocketAddr, secure: bool, trust: &Forwarded) -> Self {
         let ip = address.ip().to_canonical();
-        Self { address, text: Text::of(ip), secure, trusted: trust.trusts(ip), told: !trust.not_append }
+        let (trusted, told) = (trust.trusts(ip), !trust.not_append);
+        Self { address, text: Text::of(ip), secure, trusted, told, client_chain: None }
+    }
+
+    /// The same, having shown these certificates.
+    pub(crate) fn showing(self, client_chain: Option<Arc<ClientChain>>) -> Self {
+        Self { client_chain, ..self }
+    }
+
+    /// The certificates that it showed.
+    pub(crate) fn client_chain(&self) -> Option<&Arc<ClientChain>> {
+        self.client_chain.as_ref()
     }
 
     /// Its address and port.

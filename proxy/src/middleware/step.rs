@@ -8,6 +8,7 @@ use portolan_config::settings::Cleaning;
 use super::allow_list::AllowList;
 use super::auth::{BasicStep, Cookies, DigestStep, ForwardStep};
 use super::cleaning::CleaningStep;
+use super::client_certificate::ClientCertificateStep;
 use super::encoded_characters::EncodedStep;
 use super::headers::HeadersStep;
 use super::limits::{InFlightStep, RateStep};
@@ -31,6 +32,8 @@ pub(crate) enum Step {
     Headers(Box<HeadersStep>),
     /// `encodedCharacters`
     Encoded(EncodedStep),
+    /// `passTLSClientCert`
+    ClientCertificate(ClientCertificateStep),
     /// `basicAuth`
     Basic(Box<BasicStep>),
     /// `digestAuth`
@@ -78,6 +81,9 @@ impl Step {
             }
             Middleware::Headers(written) => Self::Headers(Box::new(HeadersStep::compile(written)?)),
             Middleware::EncodedCharacters(written) => Self::Encoded(EncodedStep::compile(*written)),
+            Middleware::PassTlsClientCert(written) => {
+                Self::ClientCertificate(ClientCertificateStep::compile(*written))
+            }
             Middleware::BasicAuth(written) => Self::Basic(Box::new(BasicStep::compile(written)?)),
             Middleware::DigestAuth(written) => {
                 let before = before
@@ -139,6 +145,7 @@ impl Step {
             Self::Headers(step) => step.request(draft)?,
             Self::Encoded(step) => step.request(draft)?,
             Self::Cleaning(step) => step.request(draft)?,
+            Self::ClientCertificate(step) => step.request(draft),
             Self::Nothing => return Err(OwnAnswer::new(418).into()),
             Self::Basic(step) => step.request(draft).await?,
             Self::Digest(step) => step.request(draft)?,
@@ -181,6 +188,7 @@ impl Step {
             | Self::AllowList(_)
             | Self::Encoded(_)
             | Self::Cleaning(_)
+            | Self::ClientCertificate(_)
             | Self::Nothing
             | Self::Basic(_)
             | Self::Digest(_)

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
+use super::client_chain::ClientChain;
 use crate::worker::Buffer;
 
 /// The first byte of a TLS record that begins a handshake (RFC 8446 §5.1). No request begins with it.
@@ -146,6 +147,11 @@ pub(crate) fn version(session: &TlsStream<TcpStream>) -> &'static str {
         Some(ProtocolVersion::TLSv1_2) => "1.2",
         _ => "1.3",
     }
+}
+
+/// The certificates that the client showed.
+pub(crate) fn client_chain(session: &TlsStream<TcpStream>) -> Option<Arc<ClientChain>> {
+    ClientChain::of(session.get_ref().1.peer_certificates()).map(Arc::new)
 }
 
 /// Whether an earlier session was taken up again, as a label.

@@ -99,6 +99,44 @@ async fn clients_show_certificates_as_they_are_asked_to() {
 }
 
 #[tokio::test]
+async fn servers_are_told_of_the_certificate_that_a_client_showed() {
+    let signer = Authority::new("signer of clients");
+    let client_auth = ClientAuth { authorities: vec![signer.pem()], kind: ClientAuthKind::VerifyIfGiven };
+    let options = TlsOptions { client_auth, ..TlsOptions::default() };
+    let (mut world, authority, mut origin) = world(options).await;
+    world.define("told", "passTLSClientCert: {pem: true, info: {sans: true, issuer: {commonName: true}}}");
+    assert_eq!(world.put_before("a", &["told"]), []);
+    let papers = signer.sign(&["client.test", "www.client.test"]);
+    let body: String = papers.certificate.lines().filter(|line| !line.starts_with('-')).collect();
+    let whole = format!("\r\nX-Forwarded-Tls-Client-Cert: {body}\r\n");
+    let parts = "\r\nX-Forwarded-Tls-Client-Cert-Info: Issuer%3D%22CN%3Dsigner+of+clients%22%3B\
+                 SAN%3D%22client.test%2Cwww.client.test%22\r\n";
+    for protocol in ["http/1.1", "h2"] {
+        let config = authority.client_of(rustls::DEFAULT_VERSIONS);
+        let mut client = config.with_client_auth_cert(papers.chain(), papers.private_key()).unwrap();
+        client.alpn_protocols = vec![protocol.into()];
+        let link = Link::connect(world.http, "a.test", Arc::new(client)).await.unwrap();
+        if protocol == "h2" {
+            let mut client = crate::support::http2::Http2::over(link).await;
+            assert_eq!(client.get("https://a.test/").await.status, 200);
+        } else {
+            let mut client = Wire::by(link);
+            client.send("GET / HTTP/1.1\r\nHost: a.test\r\nX_Forwarded_Tls_Client_Cert: mine\r\n\r\n").await;
+            assert_eq!(client.answer().await.status, 200);
+        }
+        let seen = origin.seen().await.head;
+        assert!(seen.contains(&whole) && seen.contains(parts), "{seen}");
+        assert!(!seen.contains("mine"), "{seen}");
+    }
+    // Who shows none is told of by nothing, whatever it says of itself.
+    let mut client = Wire::by(Link::connect(world.http, "a.test", authority.client()).await.unwrap());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-Tls-Client-Cert: mine\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200);
+    let seen = origin.seen().await.head;
+    assert!(!seen.to_lowercase().contains("client-cert"), "{seen}");
+}
+
+#[tokio::test]
 async fn another_name_is_no_way_around_a_client_certificate() {
     let signer = Authority::new("signer of clients");
     let client_auth = ClientAuth { authorities: vec![signer.pem()], kind: ClientAuthKind::RequireAndVerify };

@@ -244,6 +244,15 @@ impl World {
         self.proxy.apply(&self.snapshot)
     }
 
+    /// Puts these middlewares before a router that is there already. Gives what can't be done.
+    pub(crate) fn put_before(&mut self, router: &str, middlewares: &[&str]) -> Vec<Fault> {
+        let name = format!("{router}@test");
+        let router = self.snapshot.routers.iter_mut().find(|router| router.name == name).expect("a router");
+        Arc::make_mut(router).middlewares = middlewares.iter().map(|name| format!("{name}@test")).collect();
+        self.snapshot.generation += 1;
+        self.proxy.apply(&self.snapshot)
+    }
+
     /// Adds a router for `host` whose requests are counted or not.
     pub(crate) fn observe(&mut self, host: &str, metrics: bool) {
         self.add_route(host, &format!("Host(`{host}`)"), "app@test", None);
