@@ -62,10 +62,10 @@ fn parts_of(written: &Written, wanted: &ClientCertificateInfo) -> String {
             parts.push(format!("{name}=\"{value}\""));
         }
     };
-    if let Some(wanted) = &wanted.subject {
+    if let Some(wanted) = wanted.subject {
         tell("Subject", &name(&written.subject, wanted, true));
     }
-    if let Some(wanted) = &wanted.issuer {
+    if let Some(wanted) = wanted.issuer {
         tell("Issuer", &name(&written.issuer, wanted, false));
     }
     if wanted.serial_number {
@@ -84,7 +84,7 @@ fn parts_of(written: &Written, wanted: &ClientCertificateInfo) -> String {
 }
 
 /// What is wanted of a name. An issuer's unit is not told.
-fn name(written: &Name, wanted: &NameInfo, is_subject: bool) -> String {
+fn name(written: &Name, wanted: NameInfo, is_subject: bool) -> String {
     let mut text = String::new();
     let mut tell = |is_wanted: bool, name: &str, values: &[String]| {
         for value in values.iter().filter(|value| is_wanted && !value.is_empty()) {
@@ -99,7 +99,7 @@ fn name(written: &Name, wanted: &NameInfo, is_subject: bool) -> String {
     tell(wanted.organization, "O", &written.organization);
     tell(wanted.organizational_unit && is_subject, "OU", &written.organizational_unit);
     tell(wanted.serial_number, "SN", std::slice::from_ref(&written.serial_number));
-    tell(wanted.common_name, "CN", std::slice::from_ref(&written.common_name));
+    tell(wanted.common_name, "CN", std::slice::from_ref(&written.common));
     text.pop();
     text
 }

@@ -42,7 +42,8 @@ pub(crate) struct Name {
     pub(crate) organization: Vec<String>,
     pub(crate) organizational_unit: Vec<String>,
     pub(crate) serial_number: String,
-    pub(crate) common_name: String,
+    /// `CN`
+    pub(crate) common: String,
 }
 
 impl ClientChain {
@@ -84,7 +85,7 @@ impl Name {
             let Some(value) = text(attribute) else { continue };
             match attribute.attr_type().to_id_string().as_str() {
                 "0.9.2342.19200300.100.1.25" => name.domain_component.push(value),
-                "2.5.4.3" => name.common_name = value,
+                "2.5.4.3" => name.common = value,
                 "2.5.4.5" => name.serial_number = value,
                 "2.5.4.6" => name.country.push(value),
                 "2.5.4.7" => name.locality.push(value),
@@ -185,7 +186,7 @@ pub(crate) mod tests {
         for name in [&written.subject, &written.issuer] {
             assert_eq!(name.organization, ["Käse, GmbH"]);
             assert_eq!(name.domain_component, ["example"]);
-            assert_eq!((name.serial_number.as_str(), name.common_name.as_str()), ("42", "*.cheese.example"));
+            assert_eq!((name.serial_number.as_str(), name.common.as_str()), ("42", "*.cheese.example"));
         }
     }
 
