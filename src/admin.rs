@@ -114,7 +114,7 @@ impl Admin {
     async fn answer(&self, request: Request<Incoming>, shown: Shown) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         if matches!(shown, Shown::AsTraefik) && !self.is_shown_as_traefik(&path) {
-            return text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
+            return not_found();
         }
         let replica = path.strip_prefix("/api/demo/replicas/");
         let allowed = if replica.is_some() { "POST" } else { "GET, HEAD" };
@@ -142,7 +142,7 @@ impl Admin {
             "/api/version" => json(&crate::command::version::as_json()),
             _ => match replica {
                 Some(rest) => self.replica(rest).await,
-                None => self.traefik(&path, request.uri().query().unwrap_or_default()),
+                None => self.traefik(&path, request.uri().query().unwrap_or_default(), shown),
             },
         }
     }
@@ -196,7 +196,7 @@ impl Admin {
     }
 
     /// What Traefik's API has besides.
-    fn traefik(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+    fn traefik(&self, path: &str, query: &str, shown: Shown) -> Response<Full<Bytes>> {
         let below = path.strip_prefix("/api/").unwrap_or_default();
         match traefik::answer(&self.status, &self.settings, below, query) {
             Some(traefik::Answer::Found(value)) => json(&value),
@@ -207,6 +207,7 @@ impl Admin {
             }
             Some(traefik::Answer::Missing(message)) => refusal(StatusCode::NOT_FOUND, &message),
             Some(traefik::Answer::Wrong(message)) => refusal(StatusCode::BAD_REQUEST, &message),
+            None if matches!(shown, Shown::AsTraefik) => not_found(),
             None => text(StatusCode::NOT_FOUND, format!("there is no {path} here\n\n{INDEX}")),
         }
     }
@@ -254,10 +255,15 @@ fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
     respond(StatusCode::OK, "application/json", format!("{value:#}\n").into_bytes())
 }
 
-/// As Traefik says no.
+/// As Traefik answers where there is nothing.
+fn not_found() -> Response<Full<Bytes>> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned())
+}
+
+/// As Traefik says no: JSON, but not by its type.
 fn refusal(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({ "message": message });
-    respond(status, "application/json", format!("{body}\n").into_bytes())
+    respond(status, "text/plain; charset=utf-8", format!("{body}\n").into_bytes())
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {

@@ -66,7 +66,7 @@ fn tools_made_for_traefik_find_what_they_know() {
             "rule": "Host(`a.test`)",
             "priority": 14,
             "priorityStr": "14",
-            "observability": { "accessLogs": true, "metrics": true, "tracing": true },
+            "observability": { "accessLogs": true, "metrics": true, "tracing": true, "traceVerbosity": "minimal" },
             "status": "enabled",
             "using": ["web"],
             "name": "web@file",
@@ -99,12 +99,19 @@ fn tools_made_for_traefik_find_what_they_know() {
     assert_eq!(raw["tcpRouters"]["db@file"]["using"], json!(["db"]), "{raw:#}");
     assert_eq!(raw["tcpServices"]["db@file"]["serverStatus"], json!({ "127.0.0.1:9": "UP" }), "{raw:#}");
     assert_eq!(raw["udpRouters"]["dns@file"]["service"], "dns", "{raw:#}");
+    assert_eq!(raw["routers"]["api@internal"]["entryPoints"], json!(["traefik"]), "{raw:#}");
+    assert_eq!(raw["routers"]["api@internal"]["rule"], "PathPrefix(`/api`)", "{raw:#}");
+    assert_eq!(raw["services"]["api@internal"]["usedBy"], json!(["api@internal"]), "{raw:#}");
     assert_eq!(raw["udpServices"]["dns@file"]["usedBy"], json!(["dns@file"]), "{raw:#}");
 
     let overview = get("/api/overview").2;
     assert_eq!(overview["http"]["routers"]["errors"], 1, "{overview:#}");
     assert_eq!(overview["udp"]["services"]["total"], 1, "{overview:#}");
     assert_eq!(get("/api/entrypoints/dns").2["address"], ":8002/udp");
+    let own = get("/api/entrypoints/traefik").2;
+    assert_eq!((&own["address"], &own["http"]["sanitizePath"]), (&json!(":8080"), &json!(true)), "{own:#}");
+    assert_eq!(own["transport"]["respondingTimeouts"]["idleTimeout"], "1m15s", "{own:#}");
+    assert_eq!(own["forwardedHeaders"], json!({}), "{own:#}");
     assert!(get("/api/version").2["Version"].is_string());
 
     let (_, next, page) = get("/api/http/routers?per_page=1&search=FILE");

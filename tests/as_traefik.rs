@@ -3,7 +3,136 @@
 
 use std::process::Command;
 
-use crate::harness::{Portolan, python};
+use crate::harness::{Container, Engine, Portolan, python};
+
+/// Containers as Traefik's users label them: a name, and labels that follow `traefik.`.
+const CONTAINERS: &[(&str, &[&str])] = &[
+    ("plain", &[]),
+    ("under_score.dot", &[]),
+    ("disabled", &["enable=false", "http.routers.off.rule=Host(`off.test`)"]),
+    (
+        "shop",
+        &[
+            "http.routers.shop.rule=Host(`shop.test`) && PathPrefix(`/cart`)",
+            "http.routers.shop.entrypoints=web",
+            "http.routers.shop.priority=42",
+            "http.routers.shop.middlewares=strip,auth@docker",
+            "HTTP.Routers.admin.Rule=Host(`admin.test`) || ClientIP(`10.0.0.0/8`)",
+            "http.routers.admin.service=shop",
+            "http.services.shop.loadbalancer.server.port=8080",
+            "http.services.shop.loadbalancer.passhostheader=false",
+            "http.services.shop.loadbalancer.sticky.cookie.name=crumb",
+            "http.services.shop.loadbalancer.sticky.cookie.secure=true",
+            "http.services.shop.loadbalancer.strategy=p2c",
+            "http.middlewares.strip.stripprefix.prefixes=/a, /b",
+            "http.middlewares.auth.basicauth.users=joe:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/",
+            "http.middlewares.auth.basicauth.realm=shop",
+            "http.middlewares.unused.headers.customrequestheaders.X-One=1",
+            "http.middlewares.unused.headers.stsSeconds=10",
+            "http.middlewares.limit.ratelimit.average=10",
+            "http.middlewares.limit.ratelimit.sourcecriterion.requestheadername=X-Key",
+            "http.middlewares.all.chain.middlewares=strip,auth",
+            "http.middlewares.secure.redirectscheme.scheme=https",
+            "http.middlewares.secure.redirectscheme.permanent=true",
+            "http.middlewares.small.compress=true",
+            "http.middlewares.again.retry.attempts=3",
+            "http.middlewares.pages.errors.status=500-599",
+            "http.middlewares.pages.errors.service=shop",
+            "http.middlewares.pages.errors.query=/{status}",
+            "http.middlewares.break.circuitbreaker.expression=NetworkErrorRatio() > 0.5",
+            "http.middlewares.only.ipallowlist.sourcerange=10.0.0.0/8, 127.0.0.1",
+            "http.middlewares.ask.forwardauth.address=http://auth.test/",
+            "http.middlewares.ask.forwardauth.authresponseheaders=X-User",
+        ],
+    ),
+    (
+        "replicas-1",
+        &[
+            "http.routers.replicas.rule=Host(`replicas.test`)",
+            "http.routers.replicas.tls=true",
+            "http.services.replicas.loadbalancer.server.port=80",
+            "http.services.replicas.loadbalancer.server.scheme=https",
+        ],
+    ),
+    (
+        "replicas-2",
+        &[
+            "http.routers.replicas.rule=Host(`replicas.test`)",
+            "http.routers.replicas.tls=true",
+            "http.services.replicas.loadbalancer.server.port=80",
+            "http.services.replicas.loadbalancer.server.scheme=https",
+        ],
+    ),
+    (
+        "db",
+        &[
+            "tcp.routers.db.rule=HostSNI(`db.test`)",
+            "tcp.routers.db.tls.passthrough=true",
+            "tcp.routers.db.middlewares=near",
+            "tcp.services.db.loadbalancer.server.port=5432",
+            "tcp.middlewares.near.ipallowlist.sourcerange=10.0.0.0/8",
+            "udp.routers.dns.entrypoints=dns",
+            "udp.services.dns.loadbalancer.server.port=53",
+        ],
+    ),
+    ("broken", &["http.routers.broken.rule=Hots(`broken.test`)"]),
+    ("unknown", &["http.routers.unknown.rule=Host(`unknown.test`)", "http.routers.unknown.nosuch=1"]),
+    ("ready", &["http.routers.ready.rule=Host(`ready.test`)"]),
+];
+
+/// One engine, and both beside it.
+#[test]
+fn traefik_shows_the_same_containers_but_for_what_is_meant() {
+    let traefik = python().with_file_name("traefik");
+    assert!(traefik.is_file(), "this test needs {}: run ./test, which gets it", traefik.display());
+    let engine = Engine::start();
+    let mut stopped = false;
+    for (name, labels) in
+        [("stopped", &["http.routers.stopped.rule=Host(`stopped.test`)"][..])].iter().chain(CONTAINERS)
+    {
+        let container = labels.iter().fold(Container::new(name), |container, label| {
+            let (label, value) = label.split_once('=').expect("a label has a value");
+            container.label(&format!("traefik.{label}"), value)
+        });
+        engine.run(&container);
+        if !stopped {
+            engine.docker(&["kill", name]);
+            stopped = true;
+        }
+    }
+    let flags = [
+        "--api.insecure=true",
+        "--ping=true",
+        "--providers.docker=true",
+        "--providers.docker.endpoint=unix:///run/docker.sock",
+    ];
+    let _portolan = Portolan::start(
+        &engine,
+        &[
+            &flags[..],
+            &[
+                "--entryPoints.web.address=:8000",
+                "--entryPoints.dns.address=:8053/udp",
+                "--entryPoints.traefik.address=:8081",
+            ],
+        ]
+        .concat(),
+    );
+    let mut command = engine.sandbox().command(traefik);
+    command.args(flags).args([
+        "--entryPoints.web.address=:8001",
+        "--entryPoints.dns.address=:8054/udp",
+        "--global.checkNewVersion=false",
+        "--global.sendAnonymousUsage=false",
+    ]);
+    let _traefik = engine.sandbox().spawn("traefik", command);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traefik/shapes");
+    let mut command = Command::new(python());
+    let output =
+        command.args([script, "http://127.0.0.1:8081", "http://127.0.0.1:8080"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+}
 
 #[test]
 fn traefik_answers_the_same_but_for_what_is_meant() {

@@ -4,13 +4,14 @@
 //! It knows paths and how they are answered; what an item looks like is in `items`. It changes nothing.
 
 use portolan_config::Settings;
-use portolan_config::settings::EntryPoint;
 use serde_json::{Map, Value, json};
 
 use self::page::Query;
 use crate::steer::Status;
 
+mod entry_points;
 mod faults;
+mod internal;
 mod items;
 mod page;
 mod spelling;
@@ -46,15 +47,20 @@ pub enum Answer {
 pub fn answer(status: &Status, settings: &Settings, path: &str, query: &str) -> Option<Answer> {
     let mut parts = path.splitn(3, '/');
     match (parts.next()?, parts.next(), parts.next()) {
-        ("rawdata", None, None) => Some(Answer::Found(raw_data(status))),
+        ("rawdata", None, None) => Some(Answer::Found(raw_data(status, settings))),
         ("overview", None, None) => Some(Answer::Found(overview(status, settings))),
-        ("entrypoints", None, None) => Some(listed(entry_points(&status.entry_points.load()), query)),
-        ("entrypoints", Some(name), None) => {
-            Some(named(entry_points(&status.entry_points.load()), "entry point", name))
+        ("entrypoints", None, None) => {
+            Some(listed(entry_points::all(settings, &status.entry_points.load()), query))
         }
+        ("entrypoints", Some(name), None) => {
+            Some(named(entry_points::all(settings, &status.entry_points.load()), "entry point", name))
+        }
+        // Which certificate is whose is decided when a client asks; none is listed.
+        ("certificates", None, None) => Some(listed(Vec::new(), query)),
+        ("certificates", Some(name), None) => Some(named(Vec::new(), "certificate", name)),
         (protocol, Some(kind), name) => {
             let (protocol, kind, _) = *LISTS.iter().find(|list| (list.0, list.1) == (protocol, kind))?;
-            let items = items::all(status, protocol, kind);
+            let items = items::all(status, settings, protocol, kind);
             let singular = kind.trim_end_matches('s');
             Some(
                 name.map_or_else(
@@ -81,11 +87,11 @@ fn named(items: Vec<Value>, what: &str, name: &str) -> Answer {
 }
 
 /// Everything by name. A list that is empty is left out.
-fn raw_data(status: &Status) -> Value {
+fn raw_data(status: &Status, settings: &Settings) -> Value {
     let mut all = Map::new();
     for (protocol, kind, key) in LISTS {
         let mut by_name = Map::new();
-        for mut item in items::all(status, protocol, kind) {
+        for mut item in items::all(status, settings, protocol, kind) {
             let Some(fields) = item.as_object_mut() else { continue };
             for only_listed in ["provider", "type", "priorityStr"] {
                 fields.remove(only_listed);
@@ -104,6 +110,7 @@ fn raw_data(status: &Status) -> Value {
 /// How many there are of each, and how many of them have something wrong.
 fn overview(status: &Status, settings: &Settings) -> Value {
     let mut all = json!({
+        "certificates": { "total": 0, "warnings": 0, "errors": 0 },
         "features": {
             "tracing": "",
             "metrics": if settings.internal.has_metrics() { "Prometheus" } else { "" },
@@ -115,43 +122,10 @@ fn overview(status: &Status, settings: &Settings) -> Value {
         }).collect::<Vec<_>>(),
     });
     for (protocol, kind, _) in LISTS {
-        let items = items::all(status, protocol, kind);
+        let items = items::all(status, settings, protocol, kind);
         let count = |status: &str| items.iter().filter(|item| item["status"] == status).count();
         all[protocol][kind] =
             json!({ "total": items.len(), "warnings": count("warning"), "errors": count("disabled") });
     }
     all
-}
-
-/// The entry points by name, with what is asked of every router on them.
-fn entry_points(all: &[EntryPoint]) -> Vec<Value> {
-    let mut shown: Vec<Value> = all
-        .iter()
-        .map(|entry_point| {
-            let mut http = Map::new();
-            if !entry_point.middlewares.is_empty() {
-                http.insert("middlewares".to_owned(), json!(entry_point.middlewares));
-            }
-            if let Some(tls) = &entry_point.tls {
-                let tls = json!({ "options": tls.options, "certResolver": tls.resolver });
-                http.insert("tls".to_owned(), spelling::as_traefik(tls));
-            }
-            let udp = if entry_point.protocol == portolan_config::Protocol::Udp { "/udp" } else { "" };
-            let mut shown = json!({
-                "name": entry_point.name,
-                "address": format!("{}{udp}", entry_point.address),
-                "http": http,
-            });
-            for (key, is_set) in
-                [("asDefault", entry_point.as_default), ("reusePort", entry_point.reuse_port)]
-            {
-                if is_set {
-                    shown[key] = json!(true);
-                }
-            }
-            shown
-        })
-        .collect();
-    shown.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
-    shown
 }

@@ -1,27 +1,35 @@
 //! Routers, services and middlewares of the chart, each as Traefik shows it.
 
-use portolan_config::Protocol;
 use portolan_config::dynamic::tcp::LayerFourWeighted;
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::Scheme;
+use portolan_config::{Protocol, Settings};
 use portolan_discovery::{Snapshot, Target};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{faults, spelling};
+use super::{faults, internal, spelling};
 use crate::steer::Status;
 
 /// All of one kind by name: `http`, `tcp` or `udp`, and `routers`, `services` or `middlewares`.
-pub fn all(status: &Status, protocol: &str, kind: &str) -> Vec<Value> {
+pub fn all(status: &Status, settings: &Settings, protocol: &str, kind: &str) -> Vec<Value> {
     let snapshot = status.snapshot.load();
-    let mut items = match kind {
-        "routers" => routers(&snapshot, &status.entry_points.load(), protocol),
-        "services" => services(&snapshot, protocol),
-        _ => middlewares(&snapshot, protocol),
+    let entry_points = status.entry_points.load();
+    let of_kind = |kind: &str| {
+        let mut items = match kind {
+            "routers" => routers(&snapshot, &entry_points, protocol),
+            "services" => services(&snapshot, protocol),
+            _ => middlewares(&snapshot, protocol),
+        };
+        if protocol == "http" {
+            items.extend(internal::items(settings, &entry_points, kind));
+        }
+        items
     };
+    let mut items = of_kind(kind);
     if kind != "routers" {
         let key = if kind == "services" { "service" } else { "middlewares" };
-        let routers = routers(&snapshot, &[], protocol);
+        let routers = of_kind("routers");
         for item in &mut items {
             let users: Vec<&Value> = routers
                 .iter()
@@ -34,6 +42,13 @@ pub fn all(status: &Status, protocol: &str, kind: &str) -> Vec<Value> {
         }
     }
     faults::tell(&mut items, &status.faults.load(), protocol, kind);
+    for item in &mut items {
+        // A router on no entry point takes nothing.
+        if kind == "routers" && item["using"].as_array().is_some_and(Vec::is_empty) {
+            item["status"] = json!("disabled");
+            item.as_object_mut().map(|fields| fields.remove("using"));
+        }
+    }
     items.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     items
 }
@@ -54,13 +69,17 @@ fn uses(router: &Value, key: &str, name: &Value) -> bool {
 fn routers(snapshot: &Snapshot, entry_points: &[EntryPoint], protocol: &str) -> Vec<Value> {
     let router = |name: &str, named: &[String], upstream: &str, transport| {
         let on = entry_points_of(entry_points, named, transport);
+        let is_there = |name: &&String| entry_points.iter().any(|one| one.name == **name);
+        let using: Vec<&String> = on.iter().filter(is_there).collect();
         let mut item = item(name, Map::new());
         let provider = name.rsplit('@').next().unwrap_or_default();
         // One of the same provider is written without it.
         let own = upstream.strip_suffix(provider).and_then(|service| service.strip_suffix('@'));
-        item["service"] = json!(own.unwrap_or(upstream));
+        // What is Portolan's own is one service here, and one for each path in Traefik.
+        let is_internal = provider == "internal";
+        item["service"] = if is_internal { json!(name) } else { json!(own.unwrap_or(upstream)) };
         item["entryPoints"] = json!(on);
-        item["using"] = json!(on);
+        item["using"] = json!(using);
         item
     };
     let prioritized = |item: &mut Value, rule: String, priority: i64, middlewares: &[String]| {
@@ -83,11 +102,11 @@ fn routers(snapshot: &Snapshot, entry_points: &[EntryPoint], protocol: &str) -> 
             }));
         }
         let told = &it.observability;
-        item["observability"] = json!({
-            "accessLogs": told.access_logs.unwrap_or(true),
-            "metrics": told.metrics.unwrap_or(true),
-            "tracing": told.tracing.unwrap_or(true),
-        });
+        item["observability"] = observability(told.access_logs, told.metrics, told.tracing);
+        spelling::without_provider(&mut item["tls"], provider_of(&it.name));
+        if item["tls"].is_null() {
+            item.as_object_mut().map(|fields| fields.remove("tls"));
+        }
         item
     });
     let tcp = snapshot.layer_four.tcp_routers.iter().map(|it| {
@@ -125,7 +144,8 @@ fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
     use portolan_discovery::{TcpUpstream, UdpUpstream};
     match protocol {
         "http" => {
-            let plain = snapshot.upstreams.iter().map(|upstream| {
+            let shown = |name: &str| provider_of(name) != "internal";
+            let plain = snapshot.upstreams.iter().filter(|upstream| shown(&upstream.name)).map(|upstream| {
                 let mut balancing = options(&*upstream.balancing);
                 balancing["passHostHeader"] = json!(upstream.pass_host_header);
                 balanced(&upstream.name, balancing, &upstream.targets, "url")
@@ -133,7 +153,7 @@ fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
             let composed = snapshot
                 .composites
                 .iter()
-                .map(|composite| item(&composite.name, typed(options(&composite.kind))));
+                .map(|composite| item(&composite.name, named_in(&composite.name, &composite.kind)));
             plain.chain(composed).collect()
         }
         "tcp" => {
@@ -151,7 +171,12 @@ fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
             let upstreams = snapshot.layer_four.udp_upstreams.iter();
             upstreams
                 .map(|(name, upstream)| match &**upstream {
-                    UdpUpstream::Targets(targets) => balanced(name, json!({}), targets, "address"),
+                    UdpUpstream::Targets(targets) => {
+                        let mut item = balanced(name, json!({}), targets, "address");
+                        // Nobody asks a server of UDP how it is.
+                        item.as_object_mut().map(|fields| fields.remove("serverStatus"));
+                        item
+                    }
                     UdpUpstream::Weighted(weighted) => spread(name, weighted),
                 })
                 .collect()
@@ -160,7 +185,7 @@ fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
 }
 
 fn spread(name: &str, weighted: &LayerFourWeighted) -> Value {
-    item(name, typed(json!({ "weighted": options(weighted) })))
+    item(name, named_in(name, &json!({ "weighted": options(weighted) })))
 }
 
 /// A service of servers, by `url` or `address`, and whether each may be given work.
@@ -203,7 +228,7 @@ fn place(target: &Target, key: &str) -> Option<String> {
 
 fn middlewares(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
     match protocol {
-        "http" => snapshot.middlewares.iter().map(|(name, it)| item(name, typed(options(&**it)))).collect(),
+        "http" => snapshot.middlewares.iter().map(|(name, it)| item(name, named_in(name, &**it))).collect(),
         _ => {
             let all = snapshot.layer_four.tcp_middlewares.iter();
             all.map(|(name, it)| item(name, typed(options(&**it)))).collect()
@@ -215,6 +240,27 @@ fn item(name: &str, mut fields: Map<String, Value>) -> Value {
     fields.insert("name".to_owned(), json!(name));
     fields.insert("provider".to_owned(), json!(name.rsplit('@').next()));
     Value::Object(fields)
+}
+
+/// What is told of a router's requests.
+pub(super) fn observability(logs: Option<bool>, metrics: Option<bool>, tracing: Option<bool>) -> Value {
+    json!({
+        "accessLogs": logs.unwrap_or(true),
+        "metrics": metrics.unwrap_or(true),
+        "tracing": tracing.unwrap_or(true),
+        "traceVerbosity": "minimal",
+    })
+}
+
+fn provider_of(name: &str) -> &str {
+    name.rsplit('@').next().unwrap_or_default()
+}
+
+/// Options in which others of the same provider are named.
+fn named_in(name: &str, written: &impl Serialize) -> Map<String, Value> {
+    let mut options = options(written);
+    spelling::without_provider(&mut options, provider_of(name));
+    typed(options)
 }
 
 /// With the name of its only option as its type, in lower case.

@@ -1,4 +1,4 @@
-//! Which part of a list is asked for: `search`, `status`, `serviceName`, `middlewareName`, `page` and `per_page`.
+//! Which part of a list is asked for, and in which order: `sortBy`, `direction`, `search`, `status`, `serviceName`, `middlewareName`, `page` and `per_page`.
 
 use serde_json::Value;
 
@@ -14,6 +14,9 @@ pub struct Query {
     middleware: String,
     page: usize,
     per_page: usize,
+    /// What is gone by; the name unless written.
+    sort_by: String,
+    descending: bool,
 }
 
 impl Query {
@@ -26,6 +29,8 @@ impl Query {
             match key {
                 "search" => read.search = value.to_lowercase(),
                 "status" => read.status = value.to_lowercase(),
+                "sortBy" => read.sort_by = value,
+                "direction" => read.descending = value == "desc",
                 "serviceName" => read.service = value,
                 "middlewareName" => read.middleware = value,
                 "page" if !value.is_empty() => read.page = number(key, &value)?,
@@ -39,12 +44,35 @@ impl Query {
     /// The items of the page, and the number of the next page; 1 after the last. There is always a first page.
     pub fn page(&self, mut items: Vec<Value>) -> Result<(Vec<Value>, usize), String> {
         items.retain(|item| self.takes(item));
+        items.sort_by(|a, b| {
+            let by_name = || a["name"].as_str().cmp(&b["name"].as_str());
+            let order = self.key(a).cmp(&self.key(b)).then_with(by_name);
+            if self.descending { order.reverse() } else { order }
+        });
         let start = (self.page - 1).saturating_mul(self.per_page);
         if start > 0 && start >= items.len() {
             return Err(format!("invalid request: page: {}, per_page: {}", self.page, self.per_page));
         }
         let next = if items.len() - start > self.per_page { self.page + 1 } else { 1 };
         Ok((items.into_iter().skip(start).take(self.per_page).collect(), next))
+    }
+
+    /// What an item is sorted by: a number, then a text. What is no such column is no order.
+    fn key(&self, item: &Value) -> (i64, String) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match self.sort_by.as_str() {
+            "priority" => (item["priority"].as_i64().unwrap_or_default(), String::new()),
+            "servers" => {
+                let servers = item["loadBalancer"]["servers"].as_array().map_or(0, Vec::len);
+                (i64::try_from(servers).unwrap_or(i64::MAX), String::new())
+            }
+            "entryPoints" => {
+                let names = item["entryPoints"].as_array().into_iter().flatten();
+                (0, names.filter_map(Value::as_str).collect())
+            }
+            column @ ("provider" | "status" | "rule" | "service" | "type") => (0, text(&item[column])),
+            _ => (0, String::new()),
+        }
     }
 
     fn takes(&self, item: &Value) -> bool {

@@ -27,6 +27,9 @@ fn a_query_chooses_and_pages() {
         ("per_page=2", "a@file b@file", 2),
         ("per_page=2&page=2", "c@docker", 1),
         ("per_page=3", "a@file b@file c@docker", 1),
+        ("direction=desc", "c@docker b@file a@file", 1),
+        ("sortBy=provider&direction=asc", "c@docker a@file b@file", 1),
+        ("sortBy=service", "b@file a@file c@docker", 1),
         ("search=DOCKER", "c@docker", 1),
         ("search=one.test", "a@file", 1),
         ("status=Disabled", "b@file", 1),
@@ -67,14 +70,21 @@ fn a_fault_warns_of_what_is_there_and_shows_what_is_not() {
 #[test]
 fn what_is_not_set_and_what_is_secret_is_not_shown() {
     let written = json!({
-        "a": null, "b": [], "c": "", "d": {}, "e": false,
+        "a": null, "b": [], "c": "", "d": {}, "e": false, "f": 0, "g": "0s", "realm": "traefik",
+        "passHostHeader": false, "services": [{ "name": "b@file", "weight": 0 }], "statusRewrites": {},
         "users": ["joe:$2y$05$secret"], "redis": { "password": "secret" },
         "customRequestHeaders": { "X-Gone": "" },
     });
     let shown = json!({
-        "d": {}, "e": false,
+        "d": {}, "passHostHeader": false, "services": [{ "name": "b@file", "weight": 0 }],
         "users": ["joe:xxxx"], "redis": { "password": "xxxx" },
         "customRequestHeaders": { "X-Gone": "" },
     });
-    assert_eq!(spelling::as_traefik(written), shown);
+    let mut found = spelling::as_traefik(written);
+    assert_eq!(found, shown);
+    spelling::without_provider(&mut found, "file");
+    assert_eq!(found["services"], json!([{ "name": "b", "weight": 0 }]));
+    let mut of_another = shown;
+    spelling::without_provider(&mut of_another, "docker");
+    assert_eq!(of_another["services"], json!([{ "name": "b@file", "weight": 0 }]));
 }
