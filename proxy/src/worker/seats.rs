@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -78,7 +78,10 @@ impl<J: 'static, D: 'static> Seat<J, D> {
             loop {
                 // Whoever puts a job there polls this next.
                 let job = poll_fn(|_| own.job.take().map_or(Poll::Pending, Poll::Ready)).await;
-                own.done.set(Some(serve(job).await));
+                // Made where it stays: a future that is awaited as it comes is moved there whole, KiB of it.
+                let mut served = pin!(serve(job));
+                let done = poll_fn(|context| served.as_mut().poll(context)).await;
+                own.done.set(Some(done));
             }
         });
         Self { desk, serving }
