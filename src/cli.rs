@@ -147,6 +147,9 @@ pub struct SettingsOptions {
     /// How long connections may go on after another process has taken over [default: 1h]
     #[arg(long, value_name = "DURATION", env = "PORTOLAN_TAKEOVER_TIMEOUT")]
     pub takeover_timeout: Option<String>,
+    /// Where what is known is kept, so that a restart serves it while the engine is away [default: nowhere]
+    #[arg(long, value_name = "DIRECTORY", env = "PORTOLAN_STATE_DIR")]
+    pub state_dir: Option<String>,
     /// Where requests to entry points are logged: `stdout`, a file, or `off` [default: off]
     #[arg(long, value_name = "TARGET", env = "PORTOLAN_ACCESS_LOG")]
     pub access_log: Option<String>,

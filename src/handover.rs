@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! new   "portolan 1"                              to the process that has the name
-//! old   sockets …, "end"                          it goes on as before
+//! old   sockets …, "end"                          it goes on as before; among them is what it knows, in memory
 //! new                                             follows the engine, compiles its tables
 //! new   "ready"
 //! old   sockets …, "end"                          again, as ports may have been opened meanwhile
@@ -19,6 +19,7 @@
 use std::time::Duration;
 
 mod give;
+pub mod memory;
 mod take;
 mod upgrade;
 mod wire;

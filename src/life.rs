@@ -8,13 +8,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portolan_config::Settings;
+use portolan_discovery::registry::KeptAsk;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::handover::{Ask, Upgrade};
+use crate::handover::{self, Ask, Upgrade};
 use crate::manager;
 use crate::reload;
 use crate::signals::{Asked, Signals};
+use crate::state;
 use crate::steer::{Order, Status};
 
 /// A process that serves.
@@ -30,7 +32,9 @@ pub struct Life {
     pub asks: mpsc::Receiver<Ask>,
     /// The sockets that are not the proxy's.
     pub sockets: Vec<OwnedFd>,
-    /// What serves them, besides the name server.
+    /// To who knows what there is.
+    pub kept: mpsc::Sender<KeptAsk>,
+    /// What serves them, besides the name server; and what writes to disk.
     pub servers: Vec<AbortHandle>,
     /// Ends the name server when it is dropped.
     pub name_server: oneshot::Sender<()>,
@@ -93,6 +97,14 @@ impl Life {
         let mut sockets = answered.await.map_err(io::Error::other)??;
         for socket in &self.sockets {
             sockets.push(socket.try_clone()?);
+        }
+        if let Some(kept) = state::ask(&self.kept).await {
+            // It may be large, and others wait for this thread.
+            let put = tokio::task::spawn_blocking(move || handover::memory::put(&kept)).await;
+            match put.map_err(io::Error::other).flatten() {
+                Ok(memory) => sockets.push(memory),
+                Err(error) => tracing::warn!(%error, "what is known can't be handed over"),
+            }
         }
         Ok(sockets)
     }

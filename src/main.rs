@@ -23,6 +23,7 @@ mod manager;
 mod reload;
 mod run;
 mod signals;
+mod state;
 mod steer;
 
 use cli::{Command, Source};

@@ -30,6 +30,8 @@ fn reread(now: &Settings, wanted: Settings) -> Reread {
         ("providers.file", now.file != wanted.file),
         ("serversTransport", now.servers_transport != wanted.servers_transport),
         ("tcpServersTransport", now.tcp_servers_transport != wanted.tcp_servers_transport),
+        ("stateDirectory", now.state_directory != wanted.state_directory),
+        ("dataPath", now.data_path != wanted.data_path),
         ("workers", now.workers != wanted.workers),
         ("accessLog", now.access_log != wanted.access_log),
         ("log", now.log != wanted.log),

@@ -13,7 +13,7 @@ use portolan_discovery::provider::demo::{Demo, DemoControl};
 use portolan_discovery::provider::docker::{self, ConnectError, Docker, Swarm};
 use portolan_discovery::provider::file::File;
 use portolan_discovery::provider::internal::{Internal, InternalPath};
-use portolan_discovery::{Provider, Registry, Snapshot, Update};
+use portolan_discovery::{Kept, Provider, ProviderName, Registry, Snapshot, Update};
 use portolan_dns as dns;
 use portolan_proxy::access_log::{AccessLog, Writer};
 use portolan_proxy::{Inherited, Proxy, ProxySettings};
@@ -30,6 +30,7 @@ use crate::limits;
 use crate::logging;
 use crate::manager;
 use crate::signals::Signals;
+use crate::state::{self, StateDirectory};
 use crate::steer::{Order, Status, Steering};
 
 /// Updates that may wait for the registry; a provider that is faster than that waits.
@@ -38,6 +39,8 @@ const UPDATES_MAX: usize = 4096;
 const ORDERS_MAX: usize = 16;
 /// How long a process that was started by the service manager for a client lets that wait for the first complete list.
 const ACTIVATED_WAIT: Duration = Duration::from_secs(10);
+/// How long what an earlier process kept lets clients wait until it is known whether it is needed.
+const KEPT_WAIT: Duration = Duration::from_secs(3);
 /// Replicas of the demo's service.
 const DEMO_REPLICAS: usize = 3;
 
@@ -98,7 +101,7 @@ async fn serve_until_stopped(
     admin::metrics::register(&registry, &status).map_err(fault)?;
 
     let is_awaited = !given.is_empty();
-    let (takeover, mut inherited) = inherit(settings, given, takeover)?;
+    let Inheritance { takeover, mut inherited, kept } = inherit(settings, given, takeover)?;
     // Every socket is had before anything is served: nothing is left half started.
     let admin_listener = admin::bind(settings.admin, "--admin-address", &mut inherited)
         .map_err(|error| format!("the admin address can't be had: {}: {error}", settings.admin))?;
@@ -110,6 +113,11 @@ async fn serve_until_stopped(
         .map(handle)
         .collect::<io::Result<Vec<OwnedFd>>>()
         .map_err(|error| error.to_string())?;
+    let directory = settings.state_directory.as_deref();
+    let directory = directory.map(|path| StateDirectory::open(path, &registry)).transpose()?;
+    // What a process knows that runs is newer than what it last wrote.
+    let kept = kept.or_else(|| directory.as_ref()?.read()).filter(|_| source != Source::Demo);
+    let is_kept = kept.is_some();
     let (zone, name_server) = match &settings.dns {
         None => (None, None),
         Some(dns_settings) => {
@@ -136,12 +144,17 @@ async fn serve_until_stopped(
     let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
     tokio::spawn(proxy.checker().follow(snapshots.clone(), updates.clone()));
     // Whether it manages a Swarm is asked at once: nothing is served before its services are known, too.
-    let swarm = wanted_swarm(source, settings).await;
+    let swarm = wanted_swarm(source, settings, kept.as_ref()).await;
     let (providers, demo) = observe(source, settings, swarm, &discovery_metrics, &updates);
     drop(updates);
     let registry_of_all = Registry::new(policy(settings), providers)
-        .with_policy(portolan_discovery::ProviderName::new(docker::SWARM), swarm_policy(settings));
+        .with_policy(ProviderName::new(docker::SWARM), swarm_policy(settings));
+    let (ask_kept, kept_asks) = mpsc::channel(ORDERS_MAX);
+    let kept = Kept { boot: state::boot(), ..kept.unwrap_or_default() };
+    let registry_of_all = registry_of_all.keeping(docker::names(), kept, kept_asks);
     tokio::spawn(registry_of_all.run(received, publisher));
+    let keeping = directory.map(|directory| directory.keep(ask_kept.clone(), snapshots.clone()));
+    let keeping = keeping.map(|keeping| tokio::spawn(keeping).abort_handle());
     let zone_in_place = zone.as_ref().map(|(_, shared, _)| shared.clone());
     let table = proxy.table();
     let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };
@@ -155,6 +168,8 @@ async fn serve_until_stopped(
     } else if is_awaited {
         // A client may have been the reason to start this process; it waits in the socket's queue.
         let _ = tokio::time::timeout(ACTIVATED_WAIT, ready(&status)).await;
+    } else if is_kept {
+        let _ = tokio::time::timeout(KEPT_WAIT, ready(&status)).await;
     }
     let _ = orders.send(Order::Serve).await;
     let (name_server_ends, stop) = oneshot::channel();
@@ -169,7 +184,8 @@ async fn serve_until_stopped(
         zone: zone_in_place,
         demo,
     });
-    let mut servers = Vec::new();
+    // A process that was taken over has nothing more to say, on disk neither.
+    let mut servers: Vec<_> = keeping.into_iter().collect();
     if let Some(listener) = traefik_listener {
         servers.push(tokio::spawn(admin.clone().serve(listener, Shown::AsTraefik)).abort_handle());
     }
@@ -191,6 +207,7 @@ async fn serve_until_stopped(
         steered,
         asks,
         sockets,
+        kept: ask_kept,
         servers,
         name_server: name_server_ends,
         reporting: reporting.abort_handle(),
@@ -204,30 +221,36 @@ async fn serve_until_stopped(
     Ok(code)
 }
 
-/// What is there already: sockets of the service manager, and those of a process that this one takes over from.
-fn inherit(
-    settings: &Settings,
-    given: Vec<OwnedFd>,
-    takeover: bool,
-) -> Result<(Option<Takeover>, Inherited), String> {
-    let mut inherited = Inherited::default();
+/// What is there already.
+#[derive(Default)]
+struct Inheritance {
+    /// The process that this one takes over from.
+    takeover: Option<Takeover>,
+    /// Its sockets, and those of the service manager.
+    inherited: Inherited,
+    /// What it knows.
+    kept: Option<Kept>,
+}
+
+fn inherit(settings: &Settings, given: Vec<OwnedFd>, takeover: bool) -> Result<Inheritance, String> {
+    let mut found = Inheritance::default();
     let mut sockets = given;
-    let mut from = None;
     if takeover {
         match Takeover::begin(settings.admin)? {
-            Some((process, theirs)) => {
+            Some((process, mut theirs)) => {
+                found.kept = handover::memory::take(&mut theirs);
                 sockets.extend(theirs);
-                from = Some(process);
+                found.takeover = Some(process);
             }
             None => tracing::info!(admin = %settings.admin, "no Portolan runs that could be taken over"),
         }
     }
     for socket in sockets {
-        if let Err(error) = inherited.add(socket) {
+        if let Err(error) = found.inherited.add(socket) {
             tracing::warn!(%error, "an inherited socket is of no use");
         }
     }
-    Ok((from, inherited))
+    Ok(found)
 }
 
 /// Waits until everything that is to be served is known.
@@ -281,9 +304,15 @@ struct WantedSwarm<'a> {
     awaited: bool,
 }
 
-async fn wanted_swarm(source: Source, settings: &Settings) -> Option<WantedSwarm<'_>> {
+async fn wanted_swarm<'a>(
+    source: Source,
+    settings: &'a Settings,
+    kept: Option<&Kept>,
+) -> Option<WantedSwarm<'a>> {
     let swarm = settings.swarm.as_ref().filter(|_| source != Source::Demo)?;
-    let awaited = !swarm.auto || docker::is_manager(swarm.host.as_deref()).await;
+    // An engine that does not answer manages what it did.
+    let was = || kept.is_some_and(|kept| kept.has(docker::SWARM));
+    let awaited = !swarm.auto || docker::is_manager(swarm.host.as_deref()).await || was();
     Some(WantedSwarm { settings: swarm, awaited })
 }
 
@@ -294,7 +323,7 @@ fn observe(
     swarm: Option<WantedSwarm<'_>>,
     metrics: &portolan_discovery::Metrics,
     updates: &mpsc::Sender<Update>,
-) -> (Vec<portolan_discovery::ProviderName>, Option<DemoControl>) {
+) -> (Vec<ProviderName>, Option<DemoControl>) {
     let mut names = Vec::new();
     let mut control = None;
     if let Some(source) = &settings.file {
@@ -314,7 +343,7 @@ fn observe(
             let swarm = start_swarm(&wanted, metrics, updates);
             docker = docker.map(|docker| docker.yielding_tasks(swarm));
             if wanted.awaited {
-                names.push(portolan_discovery::ProviderName::new(docker::SWARM));
+                names.push(ProviderName::new(docker::SWARM));
             }
         }
         if let Some(docker) = docker {

@@ -32,6 +32,7 @@ mod resolvers;
 mod routes;
 mod secondaries;
 mod settings;
+mod state;
 mod stopping;
 mod swarm;
 mod swarm_nodes;

@@ -4,6 +4,7 @@
 //! What is written goes through one table of options ([`known`]); [`Written`] keeps what counts most of each. The files
 //! below have one part of the settings each, as meant, and read it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::dynamic::tcp::TcpTransport;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub data_path: DataPath,
     /// How long running requests and connections may go on after another process has taken over.
     pub takeover_timeout: Duration,
+    /// Where what is known is kept for the next process; `None` where it is not.
+    pub state_directory: Option<PathBuf>,
     /// Data-plane threads; one for each core unless written.
     pub workers: usize,
     /// Where requests are logged; `None` when they are not.
@@ -122,6 +125,7 @@ impl Settings {
                 .choice("dataPath", &DataPath::ALL.map(|path| (path.as_str(), path)))
                 .unwrap_or_default(),
             takeover_timeout: reader.duration("takeoverTimeout").unwrap_or(Duration::from_secs(3600)),
+            state_directory: reader.text("stateDirectory").map(PathBuf::from),
             workers: reader.number("workers", "1 to 1024").unwrap_or(cores),
             access_log: access_log::read(reader),
             log: log::read(reader),

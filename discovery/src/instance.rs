@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use portolan_config::Protocol;
+use serde::{Deserialize, Serialize};
+
+use crate::kept::nanoseconds;
 
 /// An instance's identity within its provider, for as long as it exists: a container's full id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct InstanceId(pub Arc<str>);
 
 impl InstanceId {
@@ -24,6 +28,18 @@ impl InstanceId {
     }
 }
 
+impl From<String> for InstanceId {
+    fn from(id: String) -> Self {
+        Self(id.into())
+    }
+}
+
+impl From<InstanceId> for String {
+    fn from(id: InstanceId) -> Self {
+        (*id.0).to_owned()
+    }
+}
+
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -31,7 +47,7 @@ impl fmt::Display for InstanceId {
 }
 
 /// What an instance is a replica of. Two instances of one provider with equal keys are replicas of one service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServiceKey {
     /// A Swarm service, by name.
     Swarm(String),
@@ -83,7 +99,7 @@ pub fn normalize(name: &str) -> String {
 ///
 /// Presence and health are two facts: an instance in any of these states is in the chart; only [`State::Ready`] is
 /// given work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Runs, and is healthy as far as its provider knows.
     Ready,
@@ -124,7 +140,7 @@ impl fmt::Display for State {
 }
 
 /// Where an instance is reached on one network.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NetworkAddress {
     /// The network's name.
     pub network: String,
@@ -142,7 +158,7 @@ pub struct NetworkAddress {
 }
 
 /// A port that an instance says it listens on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// The number.
     pub number: u16,
@@ -151,7 +167,7 @@ pub struct Port {
 }
 
 /// A port of the host that leads to a port of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Binding {
     /// The instance's port.
     pub port: Port,
@@ -162,7 +178,7 @@ pub struct Binding {
 }
 
 /// One instance as its provider saw it last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// Its identity within the provider.
     pub id: InstanceId,
@@ -185,7 +201,9 @@ pub struct Instance {
     /// Why it is in that state, in a few words: `running`, `kill signal 15`, `exited (137)`, `health check failed`.
     pub reason: String,
     /// When it entered that state.
+    #[serde(with = "nanoseconds")]
     pub since: SystemTime,
     /// When it was created: of two instances that claim the same thing, the elder keeps it.
+    #[serde(with = "nanoseconds")]
     pub created: SystemTime,
 }

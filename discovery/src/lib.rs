@@ -10,6 +10,7 @@
 
 pub mod chart;
 pub mod instance;
+pub mod kept;
 pub mod metrics;
 pub mod provider;
 pub mod registry;
@@ -18,6 +19,7 @@ pub mod snapshot;
 mod verdict;
 
 pub use instance::{Binding, Instance, InstanceId, NetworkAddress, ServiceKey, State};
+pub use kept::Kept;
 pub use metrics::Metrics;
 pub use provider::{Change, Configured, Provider, ProviderName, Update};
 pub use registry::Registry;

@@ -4,15 +4,17 @@
 //! updates wait together, so that a burst of a thousand events publishes few snapshots, and a single event is
 //! published at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use portolan_config::Labels;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::chart::{self, Chart, Document, Policy, Sketch};
 use crate::instance::{Instance, InstanceId};
+use crate::kept::{Kept, KeptSource};
 use crate::provider::{Change, ProviderName, Update};
 use crate::snapshot::{Applied, Snapshot, SourceStatus};
 use crate::verdict::Verdicts;
@@ -21,6 +23,11 @@ use crate::verdict::Verdicts;
 const BATCH_MAX: usize = 1024;
 /// Measurements kept for a reader that skips snapshots, at most.
 const APPLIED_MAX: usize = 4096;
+/// How long a source that does not even fail may say nothing, until what an earlier process kept of it counts.
+const KEPT_WAIT: Duration = Duration::from_secs(1);
+
+/// Answers with what is to be kept.
+pub type KeptAsk = oneshot::Sender<Kept>;
 
 /// Everything observed so far.
 #[derive(Debug)]
@@ -34,6 +41,17 @@ pub struct Registry {
     chart: Chart,
     verdicts: Verdicts,
     applied: VecDeque<Applied>,
+    keeping: Keeping,
+}
+
+/// What is kept for later, and was.
+#[derive(Debug, Default)]
+struct Keeping {
+    providers: BTreeSet<ProviderName>,
+    boot: String,
+    /// What an earlier process kept of sources that have said nothing yet.
+    before: BTreeMap<ProviderName, KeptSource>,
+    asks: Option<mpsc::Receiver<KeptAsk>>,
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +60,10 @@ struct Source {
     document: Option<Document>,
     last_sync: Option<SystemTime>,
     lost: Option<String>,
+    /// When what it said was last known to be true; `None` while it answers.
+    as_of: Option<SystemTime>,
+    /// Whether that is what an earlier process kept.
+    is_kept: bool,
 }
 
 impl Registry {
@@ -56,7 +78,26 @@ impl Registry {
             chart: Chart::default(),
             verdicts: Verdicts::default(),
             applied: VecDeque::new(),
+            keeping: Keeping::default(),
         }
+    }
+
+    /// Answers `asks` with what `providers` said last. What an earlier process kept of them counts where one is lost before
+    /// it gave a list, or gives none for a second: an engine that answers is believed alone.
+    #[must_use]
+    pub fn keeping(
+        mut self,
+        providers: impl IntoIterator<Item = ProviderName>,
+        kept: Kept,
+        asks: mpsc::Receiver<KeptAsk>,
+    ) -> Self {
+        let providers: BTreeSet<_> = providers.into_iter().collect();
+        let before = kept.sources.into_iter().filter(|source| {
+            providers.contains(&source.provider) && self.sources.contains_key(&source.provider)
+        });
+        let before = before.map(|source| (source.provider.clone(), source)).collect();
+        self.keeping = Keeping { before, providers, boot: kept.boot, asks: Some(asks) };
+        self
     }
 
     /// Judges what `provider` observes by a policy of its own.
@@ -69,9 +110,29 @@ impl Registry {
     /// Takes updates and publishes snapshots until every sender is gone.
     pub async fn run(mut self, mut updates: mpsc::Receiver<Update>, snapshots: watch::Sender<Arc<Snapshot>>) {
         let mut batch = Vec::new();
-        while updates.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            for update in batch.drain(..) {
-                self.apply(update, SystemTime::now());
+        let mut asks = self.keeping.asks.take();
+        let mut patience = (!self.keeping.before.is_empty()).then(|| Instant::now() + KEPT_WAIT);
+        loop {
+            tokio::select! {
+                taken = updates.recv_many(&mut batch, BATCH_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    for update in batch.drain(..) {
+                        self.apply(update, SystemTime::now());
+                    }
+                }
+                () = until(patience), if patience.is_some() => {
+                    patience = None;
+                    let silent: Vec<_> = self.keeping.before.keys().cloned().collect();
+                    for provider in &silent {
+                        self.recall(provider);
+                    }
+                }
+                Some(ask) = next(&mut asks) => {
+                    drop(ask.send(self.kept(SystemTime::now())));
+                    continue;
+                }
             }
             snapshots.send_replace(Arc::new(self.snapshot()));
         }
@@ -106,6 +167,8 @@ impl Registry {
                 }
                 source.last_sync = Some(now);
                 source.lost = None;
+                (source.as_of, source.is_kept) = (None, false);
+                self.keeping.before.remove(provider);
             }
             Change::Upsert(instance) => {
                 let sketch = sketch(provider, *instance, &mut source.sketches, policy);
@@ -120,10 +183,52 @@ impl Registry {
                 source.lost = None;
             }
             // Its last word stands: an engine that restarts does not empty the table.
-            Change::Lost(reason) => source.lost = Some(reason),
+            Change::Lost(reason) => {
+                source.lost = Some(reason);
+                source.as_of.get_or_insert(now);
+                self.recall(provider);
+            }
             // Of no source.
             Change::Judged(_) => {}
         }
+    }
+
+    /// Takes what an earlier process kept of a source that has given no list, where there is any.
+    fn recall(&mut self, provider: &ProviderName) {
+        let Some(kept) = self.keeping.before.remove(provider) else { return };
+        let Some(source) = self.sources.get_mut(provider) else { return };
+        let policy = self.policies.get(provider).unwrap_or(&self.policy);
+        let instances = kept.instances.len();
+        for instance in kept.instances {
+            if !source.sketches.contains_key(&instance.id) {
+                let sketch = sketch(provider, Arc::unwrap_or_clone(instance), &mut source.sketches, policy);
+                source.sketches.insert(sketch.instance.id.clone(), sketch);
+            }
+        }
+        source.last_sync = Some(kept.as_of);
+        (source.as_of, source.is_kept) = (Some(kept.as_of), true);
+        let age = SystemTime::now().duration_since(kept.as_of).unwrap_or_default();
+        tracing::warn!(
+            %provider, instances, age_seconds = age.as_secs(),
+            "the source does not answer; what was kept of it is served until it does"
+        );
+    }
+
+    /// What is to be kept, where it is true at `now` what sources that answer have said.
+    pub fn kept(&self, now: SystemTime) -> Kept {
+        let synced = self.sources.iter().filter(|(provider, source)| {
+            self.keeping.providers.contains(provider) && source.last_sync.is_some()
+        });
+        let mut sources: Vec<KeptSource> = synced
+            .map(|(provider, source)| KeptSource {
+                provider: provider.clone(),
+                as_of: source.as_of.unwrap_or(now),
+                instances: source.sketches.values().map(|sketch| sketch.instance.clone()).collect(),
+            })
+            .collect();
+        // What has not been needed yet is not lost by that.
+        sources.extend(self.keeping.before.values().cloned());
+        Kept { boot: self.keeping.boot.clone(), sources }
     }
 
     /// Draws what is known now.
@@ -156,7 +261,26 @@ impl Registry {
 
 impl Source {
     fn status(&self, provider: &ProviderName) -> SourceStatus {
-        SourceStatus { provider: provider.clone(), last_sync: self.last_sync, lost: self.lost.clone() }
+        SourceStatus {
+            provider: provider.clone(),
+            last_sync: self.last_sync,
+            lost: self.lost.clone(),
+            kept: self.as_of.filter(|_| self.is_kept),
+        }
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(asks: &mut Option<mpsc::Receiver<KeptAsk>>) -> Option<KeptAsk> {
+    match asks {
+        Some(asks) => asks.recv().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -177,8 +301,6 @@ fn sketch(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::instance::{ServiceKey, State};
 
@@ -200,7 +322,7 @@ mod tests {
     }
 
     fn update(change: Change) -> Update {
-        Update { provider: ProviderName::new("docker"), observed_at: Instant::now(), change }
+        Update { provider: ProviderName::new("docker"), observed_at: std::time::Instant::now(), change }
     }
 
     fn registry() -> Registry {
@@ -251,5 +373,67 @@ mod tests {
         assert_eq!(last.services.len(), 1000);
         assert!(last.generation <= 2, "{} snapshots for 1001 updates", last.generation);
         assert_eq!(last.applied.len(), 1001);
+    }
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn keeping(kept: Kept) -> (Registry, mpsc::Sender<KeptAsk>) {
+        let (asks, asked) = mpsc::channel(1);
+        (registry().keeping([ProviderName::new("docker")], kept, asked), asks)
+    }
+
+    /// What a process knew that saw `a` and `b` at 100 s.
+    fn kept_of_both() -> Kept {
+        let (mut registry, _asks) = keeping(Kept::default());
+        assert!(registry.kept(at(1)).sources.is_empty(), "nothing is known, so nothing is kept");
+        let both = vec![instance("a", State::Ready), instance("b", State::Ready)];
+        registry.apply(update(Change::Reset(both)), at(50));
+        registry.kept(at(100))
+    }
+
+    #[test]
+    fn what_was_kept_counts_only_where_the_source_is_lost_and_until_it_answers() {
+        let kept = kept_of_both();
+        assert_eq!(kept.sources[0].as_of, at(100), "a source that answers stands by its word");
+        let (mut registry, _asks) = keeping(kept.clone());
+        assert!(names(&registry.snapshot()).is_empty());
+        assert_eq!(registry.kept(at(150)), kept, "what is not needed yet is not lost");
+        registry.apply(update(Change::Lost("connection refused".into())), at(200));
+        let served = registry.snapshot();
+        assert_eq!(names(&served), ["a@docker", "b@docker"]);
+        assert!(served.is_complete());
+        assert_eq!((served.sources[0].kept, served.sources[0].last_sync), (Some(at(100)), Some(at(100))));
+        // It grows no younger by being handed on.
+        assert_eq!(registry.kept(at(300)), kept);
+        registry.apply(update(Change::Reset(vec![instance("b", State::Ready)])), at(400));
+        let found = registry.snapshot();
+        assert_eq!(names(&found), ["b@docker"]);
+        assert_eq!(found.sources[0].kept, None);
+        registry.apply(update(Change::Lost("again".into())), at(500));
+        assert_eq!(registry.snapshot().sources[0].kept, None, "it is this process that heard it");
+        assert_eq!(registry.kept(at(600)).sources[0].as_of, at(500));
+    }
+
+    #[test]
+    fn a_source_that_answers_is_believed_alone() {
+        let (mut registry, _asks) = keeping(kept_of_both());
+        registry.apply(update(Change::Reset(vec![])), at(200));
+        registry.apply(update(Change::Lost("gone".into())), at(300));
+        assert!(names(&registry.snapshot()).is_empty());
+        assert!(registry.kept(at(400)).sources[0].instances.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_says_nothing_at_all_is_not_waited_for() {
+        let (registry, asks) = keeping(kept_of_both());
+        let (_updates, receiver) = mpsc::channel(1);
+        let (publisher, mut snapshots) = watch::channel(Arc::new(Snapshot::default()));
+        tokio::spawn(registry.run(receiver, publisher));
+        snapshots.changed().await.unwrap();
+        assert_eq!(names(&snapshots.borrow()), ["a@docker", "b@docker"]);
+        let (ask, answer) = oneshot::channel();
+        asks.send(ask).await.unwrap();
+        assert_eq!(answer.await.unwrap(), kept_of_both());
     }
 }

@@ -65,6 +65,8 @@ pub struct SourceStatus {
     pub last_sync: Option<SystemTime>,
     /// Why it does not answer at present; `None` when it does. Its last word stands meanwhile.
     pub lost: Option<String>,
+    /// Where its word is one that an earlier process kept: when that was last known to be true.
+    pub kept: Option<SystemTime>,
 }
 
 /// An update that reached the chart, for measuring how long that took.

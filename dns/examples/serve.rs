@@ -48,6 +48,7 @@ fn world() -> Snapshot {
         provider: ProviderName::new("example"),
         last_sync: Some(SystemTime::now()),
         lost: None,
+        kept: None,
     };
     Snapshot {
         generation: 1,

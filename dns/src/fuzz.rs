@@ -28,6 +28,7 @@ static ZONE: LazyLock<Zone> = LazyLock::new(|| {
         provider: ProviderName::new("fuzz"),
         last_sync: Some(SystemTime::UNIX_EPOCH),
         lost: None,
+        kept: None,
     };
     let snapshot = Snapshot { generation: 1, sources: vec![source], ..Snapshot::default() };
     let fixed = Fixed::parse(RECORDS, None, &settings).expect("the records can be read");

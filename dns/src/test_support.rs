@@ -165,6 +165,7 @@ pub(crate) fn snapshot(containers: impl IntoIterator<Item = Container>) -> Snaps
         provider: ProviderName::new("docker"),
         last_sync: Some(SystemTime::UNIX_EPOCH),
         lost: None,
+        kept: None,
     };
     Snapshot {
         generation: 7,

@@ -261,7 +261,8 @@ fn at(known: Known<'_>, entry_point: &EntryPoint, ask: &Ask) -> Result<Explanati
             }
             None => {
                 let needs_tls = !ask.secure && entry_point.tls.is_some();
-                explained.refusal = Some(refusal(if needs_tls { Reason::NeedsTls } else { Reason::NoRoute }));
+                explained.refusal =
+                    Some(refusal(if needs_tls { Reason::NeedsTls } else { known.table.no_route() }));
             }
         },
     }

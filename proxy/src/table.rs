@@ -14,6 +14,7 @@ use portolan_config::{DataPath, ListenAddress, Protocol};
 use crate::balancer::{Load, Plan, Running};
 use crate::budget::Budget;
 use crate::health::outlier::Judge;
+use crate::http::Reason;
 use crate::metrics::{EndpointCounters, Scope};
 use crate::sticky::Sticky;
 
@@ -46,6 +47,8 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 pub struct Table {
     /// The snapshot's generation.
     pub generation: u64,
+    /// Whether every source has said what there is, so that what is not here is not there.
+    pub(crate) is_complete: bool,
     /// What each entry point takes, by its name.
     pub(crate) entry_points: Map<String, Entry>,
     /// The upstreams, by qualified name.
@@ -79,6 +82,11 @@ impl Entry {
 }
 
 impl Table {
+    /// Why a request is turned away that no route takes.
+    pub(crate) fn no_route(&self) -> Reason {
+        if self.is_complete { Reason::NoRoute } else { Reason::NotReady }
+    }
+
     /// The name of the router that takes the request in the clear, at this entry point.
     pub fn find(&self, entry_point: &str, request: &RequestView<'_>) -> Option<&str> {
         let routes = self.entry_points.get(entry_point)?.routes(false);

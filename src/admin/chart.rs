@@ -67,6 +67,7 @@ fn sources(snapshot: &Snapshot) -> Vec<Value> {
                 "provider": &*source.provider.0,
                 "lastSync": source.last_sync.map(seconds),
                 "lost": source.lost,
+                "keptSince": source.kept.map(seconds),
             })
         })
         .collect()

@@ -1,11 +1,12 @@
 //! Metrics made from the chart when they are asked for: nothing has to be taken out when an endpoint leaves.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use portolan_discovery::State;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::steer::Status;
 
@@ -36,6 +37,13 @@ impl ChartCollector {
                 &["service", "endpoint", "state"],
             )?,
             faults: IntGauge::new("portolan_faults", "What labels ask for that can't be done, at present")?,
+            age: GaugeVec::new(
+                Opts::new(
+                    "portolan_state_age_seconds",
+                    "How old what is served of a source is, where an earlier process kept it; else 0",
+                ),
+                &["provider"],
+            )?,
             generation: IntGauge::new("portolan_snapshot_generation", "The number of the snapshot in place")?,
         })
     }
@@ -45,6 +53,7 @@ struct Gauges {
     up: IntGaugeVec,
     state: IntGaugeVec,
     faults: IntGauge,
+    age: GaugeVec,
     generation: IntGauge,
 }
 
@@ -67,10 +76,15 @@ impl Collector for ChartCollector {
                 }
             }
         }
+        for source in &snapshot.sources {
+            let age = source.kept.map(|kept| SystemTime::now().duration_since(kept).unwrap_or_default());
+            gauges.age.with_label_values(&[&*source.provider.0]).set(age.unwrap_or_default().as_secs_f64());
+        }
         gauges.faults.set(self.status.faults.load().len() as i64);
         gauges.generation.set(snapshot.generation as i64);
         let mut families = gauges.up.collect();
         families.extend(gauges.state.collect());
+        families.extend(gauges.age.collect());
         families.extend(gauges.faults.collect());
         families.extend(gauges.generation.collect());
         families

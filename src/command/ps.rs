@@ -63,13 +63,8 @@ fn table(snapshot: &Value) -> String {
         }
     }
     for source in list(snapshot, "sources") {
-        if !text(source, "lost").is_empty() {
-            let _ = write!(
-                shown,
-                "\n{} does not answer ({}); what it said last is shown",
-                text(source, "provider"),
-                text(source, "lost")
-            );
+        if let Some(said) = silence(source) {
+            let _ = write!(shown, "\n{said}");
         }
     }
     for fault in list(snapshot, "faults") {
@@ -85,6 +80,22 @@ fn table(snapshot: &Value) -> String {
         shown.push('\n');
     }
     shown
+}
+
+/// What there is to say of a source that does not answer.
+fn silence(source: &Value) -> Option<String> {
+    let (provider, lost) = (text(source, "provider"), text(source, "lost"));
+    match (source["keptSince"].as_f64(), lost) {
+        (None, "") => None,
+        (None, lost) => Some(format!("{provider} does not answer ({lost}); what it said last is shown")),
+        (Some(since), lost) => {
+            let why = if lost.is_empty() { "nothing heard yet" } else { lost };
+            let age = age(since);
+            Some(format!(
+                "{provider} does not answer ({why}); what an earlier process kept {age} ago is shown"
+            ))
+        }
+    }
 }
 
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {

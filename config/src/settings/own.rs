@@ -17,7 +17,7 @@ pub struct Own {
 }
 
 /// All of them.
-pub const OWN: [Own; 33] = [
+pub const OWN: [Own; 34] = [
     own("admin-address", "PORTOLAN_ADMIN_ADDRESS", "admin.address"),
     own("dns-address", "PORTOLAN_DNS_ADDRESS", "dns.address"),
     own("dns-zone", "PORTOLAN_DNS_ZONE", "dns.zone"),
@@ -44,6 +44,7 @@ pub const OWN: [Own; 33] = [
     own("exposed-by-default", "PORTOLAN_EXPOSED_BY_DEFAULT", "providers.docker.exposedByDefault"),
     own("drain-timeout", "PORTOLAN_DRAIN_TIMEOUT", "drainTimeout"),
     own("data-path", "PORTOLAN_DATA_PATH", "dataPath"),
+    own("state-dir", "PORTOLAN_STATE_DIR", "stateDirectory"),
     own("takeover-timeout", "PORTOLAN_TAKEOVER_TIMEOUT", "takeoverTimeout"),
     own("workers", "PORTOLAN_WORKERS", "workers"),
     own("log-level", "PORTOLAN_LOG_LEVEL", "log.level"),

@@ -44,6 +44,14 @@ use follow::{Ended, Yields, follow};
 use teller::{Heard, Teller};
 use view::View;
 
+/// The providers that an engine may leave without a word.
+pub fn names() -> [ProviderName; 2] {
+    [NAME, SWARM].map(ProviderName::new)
+}
+
+/// The provider's name.
+const NAME: &str = "docker";
+
 /// The containers of one Docker Engine, or of Podman.
 #[derive(Debug)]
 pub struct Docker {
@@ -68,7 +76,7 @@ impl Docker {
 
 impl Provider for Docker {
     fn name(&self) -> ProviderName {
-        ProviderName::new("docker")
+        ProviderName::new(NAME)
     }
 
     async fn run(self, updates: mpsc::Sender<Update>) {

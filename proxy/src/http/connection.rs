@@ -370,7 +370,7 @@ impl Connection {
         let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
             let needs_tls = !self.peer.is_secure() && self.entry_point.settings.tls.is_some();
-            let reason = if needs_tls { Reason::NeedsTls } else { Reason::NoRoute };
+            let reason = if needs_tls { Reason::NeedsTls } else { table.no_route() };
             return Ok(Some((head.length, Err(Turned::unrouted(reason, &head, asked)))));
         };
         if let (Some(secured), Some(entry)) = (&self.secured, entry)
@@ -443,7 +443,10 @@ impl Connection {
         let route = tried.map(|(route, _)| route);
         self.account().count_answer(route, turned.method, status, started.elapsed(), (0, 0));
         // After a failure on the way nobody can tell how much of the request was read.
-        let understood = matches!(turned.reason, Reason::NoRoute | Reason::NoEndpoint | Reason::Misdirected);
+        let understood = matches!(
+            turned.reason,
+            Reason::NoRoute | Reason::NotReady | Reason::NoEndpoint | Reason::Misdirected
+        );
         let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_leaving();
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };

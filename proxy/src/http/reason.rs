@@ -70,6 +70,8 @@ pub(crate) enum Reason {
     InFlightLimit,
     /// No router takes the request.
     NoRoute,
+    /// No router takes the request, but a source has not said yet what there is.
+    NotReady,
     /// The service has no endpoint that may be given work.
     NoEndpoint,
     /// No endpoint accepted a connection.
@@ -130,6 +132,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::InFlightLimit => "in_flight_limit",
             Self::NoRoute => "no_route",
+            Self::NotReady => "not_ready",
             Self::NoEndpoint => "no_endpoint",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
@@ -180,7 +183,7 @@ impl Reason {
             Self::BadHost => (500, "Internal Server Error"),
             Self::NoRoute => (404, "Not Found"),
             Self::AnswerTooLarge => (500, "Internal Server Error"),
-            Self::NoEndpoint | Self::CircuitOpen => (503, "Service Unavailable"),
+            Self::NotReady | Self::NoEndpoint | Self::CircuitOpen => (503, "Service Unavailable"),
             Self::ConnectRefused
             | Self::EndpointTls
             | Self::EndpointReset
@@ -220,6 +223,7 @@ impl Reason {
             Self::EncodedCharacter => "bad request",
             Self::RateLimited | Self::InFlightLimit => "too many requests",
             Self::NoRoute => "404 page not found",
+            Self::NotReady => "what runs is not known yet",
             Self::NoEndpoint => "no available server",
             Self::ConnectRefused => "no server accepted a connection",
             Self::ConnectTimeout => "no server accepted a connection in time",

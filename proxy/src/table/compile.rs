@@ -25,7 +25,8 @@ use crate::sticky::{Place, Sticky};
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
 pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger) -> (Table, Vec<Fault>) {
     let mut faults = Vec::new();
-    let mut table = Table { generation: snapshot.generation, ..Table::default() };
+    let is_complete = snapshot.sources.iter().all(|source| source.last_sync.is_some());
+    let mut table = Table { generation: snapshot.generation, is_complete, ..Table::default() };
     for upstream in &snapshot.upstreams {
         let compiled =
             ledger.upstream(upstream, snapshot.generation, |kept| compile_upstream(upstream, kept));

@@ -219,7 +219,7 @@ impl Stream {
         let view = crate::http::request::view(&head, &host, &ruled, &self.shared.peer);
         let Some(route) = entry.and_then(|entry| entry.routes(secure).find(&view)) else {
             let needs_tls = !secure && settings.tls.is_some();
-            let reason = if needs_tls { Reason::NeedsTls } else { Reason::NoRoute };
+            let reason = if needs_tls { Reason::NeedsTls } else { table.no_route() };
             return Err(Refused { reason, detail: "" });
         };
         if let (Some(secured), Some(entry)) = (&self.shared.secured, entry)
