@@ -41,6 +41,8 @@ const ORDERS_MAX: usize = 16;
 const ACTIVATED_WAIT: Duration = Duration::from_secs(10);
 /// How long what an earlier process kept lets clients wait until it is known whether it is needed.
 const KEPT_WAIT: Duration = Duration::from_secs(3);
+/// How long the process waits at its end for the name server's last answers.
+const NAME_SERVER_WAIT: Duration = Duration::from_secs(2);
 /// Replicas of the demo's service.
 const DEMO_REPLICAS: usize = 3;
 
@@ -173,9 +175,7 @@ async fn serve_until_stopped(
     }
     let _ = orders.send(Order::Serve).await;
     let (name_server_ends, stop) = oneshot::channel();
-    if let Some(server) = name_server {
-        serve_dns(server, stop)?;
-    }
+    let name_server_ended = name_server.map(|server| serve_dns(server, stop)).transpose()?;
     let admin = Arc::new(Admin {
         registry,
         status: status.clone(),
@@ -213,6 +213,12 @@ async fn serve_until_stopped(
         reporting: reporting.abort_handle(),
     };
     let code = life.live().await?;
+    if let Some(ended) = name_server_ended
+        && code == ExitCode::SUCCESS
+    {
+        // Whatever query it has taken, nobody else will answer.
+        let _ = tokio::time::timeout(NAME_SERVER_WAIT, ended).await;
+    }
     if let Some(writer) = log_writer
         && code == ExitCode::SUCCESS
     {
@@ -509,8 +515,10 @@ fn dns_sockets(settings: &portolan_config::settings::Dns, inherited: &mut Inheri
     dns::Bound { udp, tcp, tls, https }
 }
 
-/// Starts the name server, on a thread of its own, until the other end of `stop` is dropped.
-fn serve_dns(server: dns::Server, stop: oneshot::Receiver<()>) -> Result<(), String> {
+/// Starts the name server, on a thread of its own, until the other end of `stop` is dropped. What it gives ends with the
+/// last answer.
+fn serve_dns(server: dns::Server, stop: oneshot::Receiver<()>) -> Result<oneshot::Receiver<()>, String> {
+    let (ends, ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("dns".to_owned());
     let run = move || -> std::io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -518,10 +526,11 @@ fn serve_dns(server: dns::Server, stop: oneshot::Receiver<()>) -> Result<(), Str
     };
     thread
         .spawn(move || {
+            let _ends: oneshot::Sender<()> = ends;
             if let Err(error) = run() {
                 tracing::error!(%error, "the name server ended");
             }
         })
         .map_err(|error| format!("the DNS thread can't start: {error}"))?;
-    Ok(())
+    Ok(ended)
 }
