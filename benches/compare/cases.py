@@ -28,6 +28,9 @@ class Case:
 
 SATURATION = "keep-alive 128 B"
 IDLE = "memory per idle connection"
+# What a published port carries unread, which others call TCP mode.
+TCP, TCP_BULK, TCP_NEW = "published port 128 B", "published port 1 MiB", "published port, new connections"
+TCP_IDLE = "published port, memory per idle pair"
 UDP = "UDP echo"
 ROUTERS = 1000
 MANY = "portolan, 1,000 routers"
@@ -35,6 +38,7 @@ MANY = "portolan, 1,000 routers"
 CASES: dict[str, Case] = {
     # First: what a proxy keeps from an earlier case would hide what connections cost it.
     IDLE: Case("memory", connections=1000, unit="connection"),
+    TCP_IDLE: Case("memory", port="tcp", connections=1000, unit="pair"),
     SATURATION: Case("wrk"),
     "fixed rate, 60 %": Case("h2load", rate=0.6),
     "fixed rate, 70 %": Case("h2load", rate=0.7),
@@ -49,7 +53,9 @@ CASES: dict[str, Case] = {
     "HTTP/2 x 32, TLS": Case("h2load", port="tls", connections=4, streams=32),
     "HTTP/2 x 32, h2c": Case("h2load", port="h2c", connections=4, streams=32),
     "WebSocket echo": Case("websocket", unit="message"),
-    "published port 128 B": Case("wrk", port="tcp"),
+    TCP: Case("wrk", port="tcp"),
+    TCP_BULK: Case("wrk", port="tcp", path="/1m", connections=16),
+    TCP_NEW: Case("wrk", port="tcp", close=True, unit="connection"),
     UDP: Case("datagrams", port="udp", connections=64, unit="datagram"),
     "JSON log on, 128 B": Case("wrk", world="logged"),
     "JSON log on, fixed rate 60 %": Case("h2load", rate=0.6, world="logged"),

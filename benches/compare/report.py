@@ -1,10 +1,10 @@
 """The figures as tables of text."""
 
-from cases import CASES, IDLE
+from cases import CASES
 from figures import in_order, medians, ratio
 from targets import WORDS, verdicts
 
-ROW = "{:<29} {:<23} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>6} {:>5} {:>6}"
+ROW = "{:<37} {:<23} {:>9} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8} {:>6} {:>5} {:>6}"
 HEAD = ROW.format(
     "case", "proxy", "CPU µs", "user", "system", "per s", "p50 ms", "p99 ms", "p99.9", "errors", "busy", "ratio"
 )
@@ -28,7 +28,7 @@ def print_all(results: dict) -> None:
 def row(results: dict, case: str, name: str, figure: dict) -> str:
     to_ours = ratio(results, case, "cost", name, "portolan")
     shown = f"{to_ours:.2f}" if to_ours is not None else "-"
-    if case == IDLE:
+    if CASES[case].by == "memory":
         return ROW.format(case, name, f"{figure['cost']:.2f}KiB", *[""] * 8, shown)
     return ROW.format(
         case,
@@ -50,7 +50,7 @@ def print_verdicts(results: dict) -> None:
     made = verdicts(lambda *which: ratio(results, which[0], which[1], which[2], which[3]))
     if not made:
         return
-    line = "{:<29} {:<11} {:<10} {:>7} {:>8}  {}"
+    line = "{:<37} {:<11} {:<10} {:>7} {:>8}  {}"
     print("\n" + line.format("target: Portolan's ratio to", "peer", "figure", "ratio", "target", "reached"))
     for verdict in made:
         target = verdict.target

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cases import IDLE, MANY, SATURATION, UDP
+from cases import IDLE, MANY, SATURATION, TCP, TCP_BULK, TCP_IDLE, TCP_NEW, UDP
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ TARGETS = [
     Target("HTTP/2 x 32, TLS", ("haproxy", "nginx", "envoy"), "cost", 0.90),
     Target("HTTP/2 x 32, h2c", ("haproxy", "nginx", "envoy"), "cost", 0.90),
     Target("fixed rate, 70 %", ("haproxy",), "p99_ms", 1.0),
+    Target(TCP, ("haproxy",), "cost", 0.95),
+    # HAProxy splices.
+    Target(TCP_BULK, ("haproxy",), "cost", 0.90),
+    # Connections for each CPU-second, turned over as handshakes are.
+    Target(TCP_NEW, ("haproxy",), "cost", 1 / 1.10),
+    Target(TCP_IDLE, ("haproxy",), "cost", 0.80),
     # Datagrams for each CPU-second, turned over as handshakes are.
     Target(UDP, ("nginx",), "cost", 1 / 1.5),
     Target("1,000 routers", ("portolan",), "cost", 1.05, ours=MANY),

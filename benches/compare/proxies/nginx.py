@@ -1,4 +1,4 @@
-"""nginx. It passes datagrams on with a module that Debian packs apart; TCP it would, too, and is not asked to here."""
+"""nginx. It passes TCP and datagrams on with a module that Debian packs apart."""
 
 from pathlib import Path
 
@@ -29,7 +29,13 @@ def start(setup: Setup) -> Proxy:
     module, stream = "", ""
     if STREAM.exists():
         module = f"load_module {STREAM};"
-        stream = f"stream {{ server {{ listen 127.0.0.1:{ports.udp} udp; proxy_pass 127.0.0.1:{UDP_ECHO}; }} }}"
+        stream = f"""
+stream {{
+    # Its own default is 10 minutes; the others' is an hour, or none.
+    proxy_timeout 1h;
+    server {{ listen 127.0.0.1:{ports.tcp}; proxy_pass 127.0.0.1:{ORIGIN}; }}
+    server {{ listen 127.0.0.1:{ports.udp} udp; proxy_pass 127.0.0.1:{UDP_ECHO}; }}
+}}"""
     config.write_text(f"""
 {module}
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
@@ -65,4 +71,4 @@ http {{
 }}""")
     process = pinned(PROXY_CORE, [setup.program, "-c", config], folder / "nginx.log")
     kinds = {"http": ports.http, "h2c": ports.h2c, "tls": ports.tls}
-    return Proxy("nginx", process, {**kinds, "udp": ports.udp} if stream else kinds)
+    return Proxy("nginx", process, {**kinds, "tcp": ports.tcp, "udp": ports.udp} if stream else kinds)
