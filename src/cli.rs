@@ -156,7 +156,7 @@ pub struct SettingsOptions {
     /// How a line is written: common, combined or json, with Traefik's field names [default: common]
     #[arg(long, value_name = "FORMAT", env = "PORTOLAN_ACCESS_LOG_FORMAT")]
     pub access_log_format: Option<String>,
-    /// How the bytes of published ports travel where no label says: userspace, auto, nftables or transparent [default: userspace]
+    /// How the bytes of published ports travel where no label says: userspace, auto, nftables, sockmap or transparent [default: userspace]
     #[arg(long, value_name = "PATH", env = "PORTOLAN_DATA_PATH")]
     pub data_path: Option<String>,
     /// Threads that serve traffic [default: one for each core]

@@ -297,3 +297,51 @@ fn endpoints_of_a_transparent_port_see_the_clients_own_address() {
     portolan.wait_exit(PATIENCE);
     assert_eq!(rules(), before, "nothing is left behind");
 }
+
+#[test]
+fn the_kernel_carries_established_connections_and_portolan_counts_them() {
+    let engine = start("sockmap");
+    let portolan = Portolan::start(&engine, &[]);
+    for name in ["web-1", "web-2"] {
+        portolan.await_state(name, "ready");
+    }
+    await_path(&portolan, "sockmap");
+    let (mut stream, said) = connect("127.0.0.1:8080").expect("an answer");
+    for _ in 0..50 {
+        assert_eq!(say(&mut stream).expect("another answer"), said);
+    }
+    // Half of a close arrives, and the rest of it comes back.
+    stream.get_ref().shutdown(std::net::Shutdown::Write).expect("an end");
+    assert_eq!(stream.read_line(&mut String::new()).expect("the endpoint's end"), 0);
+    for (selector, least) in [
+        ("portolan_datapath_connections_total{entrypoint=\"8080/tcp\"}", 1.0),
+        ("portolan_entrypoint_received_bytes_total{entrypoint=\"8080/tcp\"}", 51.0 * 6.0),
+        ("portolan_entrypoint_sent_bytes_total{entrypoint=\"8080/tcp\"}", 51.0 * 6.0),
+    ] {
+        eventually(PATIENCE, selector, || match portolan.metric(selector) {
+            counted if counted >= least => Ok(()),
+            counted => Err(counted.to_string()),
+        });
+    }
+    // Datagrams can't go this way.
+    assert!(portolan.await_fault("web-1").message.contains("only connections of TCP"));
+}
+
+#[test]
+fn without_the_capabilities_established_connections_stay_in_user_space() {
+    let engine = start("sockmap");
+    let portolan = Portolan::start_without("net_admin,-sys_admin", &engine, &[]);
+    for name in ["web-1", "web-2"] {
+        portolan.await_state(name, "ready");
+    }
+    let why = eventually(PATIENCE, "a reason", || match travels(&portolan) {
+        (by, why) if by == "userspace" && !why.is_empty() => Ok(why),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(why.contains("BPF and NET_ADMIN"), "{why}");
+    let (mut stream, said) = connect("127.0.0.1:8080").expect("an answer");
+    assert_eq!(say(&mut stream).expect("another answer"), said);
+    let shown = engine.sandbox().command(Portolan::binary()).arg("ps").output().expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("port 8080/tcp -> web@docker port 7, by userspace: "), "{shown}");
+}

@@ -13,6 +13,9 @@ pub enum DataPath {
     Auto,
     /// Through the kernel (nftables). Where the host can't do it, that is a fault, and it goes through Portolan.
     Nftables,
+    /// Through Portolan as it begins, then through the kernel: a pair of TCP connections that is established (sockmap). Where
+    /// the host can't do it, that is a fault, and it stays with Portolan.
+    Sockmap,
     /// Through Portolan, and endpoints see the client's own address. Where the host can't do it, that is a fault, and they
     /// see Portolan's.
     Transparent,
@@ -20,7 +23,8 @@ pub enum DataPath {
 
 impl DataPath {
     /// All there are.
-    pub const ALL: [Self; 4] = [Self::UserSpace, Self::Auto, Self::Nftables, Self::Transparent];
+    pub const ALL: [Self; 5] =
+        [Self::UserSpace, Self::Auto, Self::Nftables, Self::Sockmap, Self::Transparent];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -28,6 +32,7 @@ impl DataPath {
             Self::UserSpace => "userspace",
             Self::Auto => "auto",
             Self::Nftables => "nftables",
+            Self::Sockmap => "sockmap",
             Self::Transparent => "transparent",
         }
     }
@@ -38,7 +43,7 @@ impl FromStr for DataPath {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|path| path.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            format!("`{text}` is not a data path: `userspace`, `auto`, `nftables` and `transparent` are")
+            format!("`{text}` is not a data path: `userspace`, `auto`, `nftables`, `sockmap` and `transparent` are")
         })
     }
 }

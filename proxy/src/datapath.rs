@@ -37,9 +37,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portolan_config::{DataPath, Fault};
+use portolan_config::{DataPath, Fault, Protocol};
 
 use crate::metrics::Metrics;
+use crate::sockmap;
 use crate::table::{Port, Table};
 use kernel::Kernel;
 pub(crate) use metrics::Metrics as PathMetrics;
@@ -114,11 +115,16 @@ impl DataPaths {
 
     /// Follows the table, whose endpoints at `leaving` only finish what they have begun. Gives how ports travel now, and what was asked
     /// for by name and can't be done. What is new takes effect a moment later.
-    pub(crate) fn follow(
-        &mut self,
-        table: &Table,
-        leaving: &[SocketAddr],
-    ) -> (Arc<Vec<Travels>>, Vec<Fault>) {
+    pub(crate) fn follow(&mut self, table: &Table, leaving: &[SocketAddr]) -> (Vec<Travels>, Vec<Fault>) {
+        let (mut travels, mut faults) = by_sockmap(table);
+        let (now, more) = self.steer(table, leaving);
+        travels.extend_from_slice(&now);
+        faults.extend(more);
+        (travels, faults)
+    }
+
+    /// Has the thread follow.
+    fn steer(&mut self, table: &Table, leaving: &[SocketAddr]) -> (Arc<Vec<Travels>>, Vec<Fault>) {
         let wanted = wanted(table, leaving);
         if self.running.is_none() && wanted.is_empty() {
             return (Arc::default(), Vec::new());
@@ -139,9 +145,7 @@ impl DataPaths {
         let fault = |travels: &Travels| {
             let asked = self.last.iter().find(|wanted| wanted.port == travels.port)?;
             let why = travels.why.as_ref().filter(|_| asked.asked != DataPath::Auto)?;
-            let message =
-                format!("port {} goes through Portolan itself for now: {why}", asked.port.address.port);
-            Some(Fault::new(asked.origin.clone(), "portolan.publish.datapath", message))
+            Some(stays(&asked.origin, asked.port, why))
         };
         let faults = now.iter().filter_map(fault).collect();
         (now, faults)
@@ -176,13 +180,37 @@ impl Drop for DataPaths {
     }
 }
 
+/// The fault that a port does not travel as was asked for.
+fn stays(origin: &str, port: Port, why: &str) -> Fault {
+    let message = format!("port {} goes through Portolan itself for now: {why}", port.address.port);
+    Fault::new(origin.to_owned(), "portolan.publish.datapath", message)
+}
+
+/// The ports whose connections the kernel is to carry one by one, whether it can, and what is to be said where not.
+fn by_sockmap(table: &Table) -> (Vec<Travels>, Vec<Fault>) {
+    let (mut travels, mut faults) = (Vec::new(), Vec::new());
+    let asking = table.publications.iter();
+    for (port, published) in asking.filter(|(_, published)| published.data_path == Some(DataPath::Sockmap)) {
+        let why = match port.protocol {
+            Protocol::Tcp => sockmap::available().err(),
+            Protocol::Udp => Some("only connections of TCP can go by sockmap".to_owned()),
+        };
+        faults.extend(why.as_ref().map(|why| stays(&published.origin, *port, why)));
+        let by = if why.is_none() { DataPath::Sockmap } else { DataPath::UserSpace };
+        travels.push(Travels { port: *port, by, why });
+    }
+    (travels, faults)
+}
+
 /// What the published ports of a table ask for.
 fn wanted(table: &Table, leaving: &[SocketAddr]) -> Vec<Wanted> {
     let asking = table.publications.iter().filter_map(|(port, published)| {
         // Nobody but Portolan itself could tell a replica who the client is.
         let usual = published.data_path.unwrap_or_default();
         let asked = if published.proxy_protocol.is_some() { DataPath::UserSpace } else { usual };
-        (asked != DataPath::UserSpace).then_some((port, published, asked))
+        // Connections themselves go by sockmap, one by one.
+        let by_port = !matches!(asked, DataPath::UserSpace | DataPath::Sockmap);
+        by_port.then_some((port, published, asked))
     });
     asking
         .map(|(port, published, asked)| {

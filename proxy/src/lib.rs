@@ -30,6 +30,7 @@ mod middleware;
 mod proxy;
 mod proxy_protocol;
 mod published;
+mod sockmap;
 mod sticky;
 mod stream;
 mod table;

@@ -188,6 +188,13 @@ pub const NAME_LOOKUP_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a name was found that is looked up for the first time.
 pub const NAME_POLL: Duration = Duration::from_millis(20);
 
+/// Bytes that the kernel may have taken of one side of a pair it carries, and the other side's socket not yet (sockmap). What
+/// exceeds it goes through user space.
+pub const SOCKMAP_AHEAD: u64 = 256 * 1024;
+
+/// Pairs of connections that the kernel carries, for each worker. Further ones go through user space.
+pub const SOCKMAP_PAIRS_MAX: u32 = 16_384;
+
 /// A tunnel (WebSocket and other upgrades) through which nothing moves either way, as long-lived kernels need it.
 pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 

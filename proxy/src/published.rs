@@ -10,6 +10,8 @@ pub(crate) use transparent::connect_from;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use portolan_config::DataPath;
+
 use crate::metrics::{Scope, published_name};
 use crate::proxy_protocol::Introduction;
 use crate::stream::Stream;
@@ -37,6 +39,13 @@ impl Listening {
     /// Whether endpoints are to see the client's own address.
     fn is_transparent(&self, worker: &Worker) -> bool {
         worker.table().publications.get(&self.port).is_some_and(Published::is_transparent)
+    }
+
+    /// Whether the kernel is to carry established connections.
+    fn is_by_sockmap(&self, worker: &Worker) -> bool {
+        let table = worker.table();
+        let path = table.publications.get(&self.port).and_then(|published| published.data_path);
+        path == Some(DataPath::Sockmap)
     }
 
     /// Where the port leads now.

@@ -28,6 +28,7 @@ use crate::limits::LINES_WAIT;
 use crate::metrics::{Metrics, Recorder};
 use crate::middleware::Idle;
 use crate::published;
+use crate::sockmap::Sockmap;
 use crate::table::{Port, Table, Upstream};
 use crate::tcp;
 use crate::tls::Front;
@@ -49,7 +50,7 @@ mod seats;
 pub(crate) use buffer::{Buffer, Buffers};
 use parking::Parking;
 pub(crate) use pipe::{Pipe, Pipes};
-pub(crate) use relay::{End, Pace, relay};
+pub(crate) use relay::{End, Pace, Relayed, relay};
 pub(crate) use seats::Seats;
 
 /// What a worker is told.
@@ -102,6 +103,8 @@ pub(crate) struct Worker {
     pub(crate) seats: http::Seats,
     /// The same for those of HTTP/2.
     pub(crate) streams: http::Streams,
+    /// Connections that the kernel carries.
+    pub(crate) sockmap: Sockmap,
     /// Client connections that have nothing to say at present.
     pub(crate) parking: Parking<http::Waiting>,
     /// Room for datagrams on their way.
@@ -159,6 +162,7 @@ impl Worker {
             pipes: Pipes::default(),
             seats: http::Seats::default(),
             streams: http::Streams::default(),
+            sockmap: Sockmap::default(),
             parking: Parking::new().unwrap(),
             room: RefCell::default(),
             stage,
@@ -238,6 +242,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         pipes: Pipes::default(),
         seats: http::Seats::default(),
         streams: http::Streams::default(),
+        sockmap: Sockmap::default(),
         parking: Parking::new()?,
         room: RefCell::default(),
         stage: parts.stage,

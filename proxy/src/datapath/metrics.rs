@@ -48,7 +48,7 @@ impl Metrics {
         let _ = self.by_kernel.remove_label_values(&[port]);
     }
 
-    pub(super) fn connections(&self, port: &str, more: u64) {
+    pub(crate) fn connections(&self, port: &str, more: u64) {
         self.connections.with_label_values(&[port]).inc_by(more);
     }
 }

@@ -19,10 +19,11 @@ use crate::deadline::{Moment, sleep_until};
 use crate::ended::{Ended, Why};
 use crate::http::{Pinned, Reason};
 use crate::limits::RECOGNITION_TIMEOUT;
+use crate::sockmap::carry;
 use crate::stream::Stream;
 use crate::table::{Target, Upstream};
 use crate::tcp::establish;
-use crate::worker::{Buffer, End, Pace, Worker, relay};
+use crate::worker::{Buffer, End, Pace, Relayed, Worker, relay};
 
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(client: Stream, peer: SocketAddr, port: Rc<Listening>, worker: Rc<Worker>) {
@@ -102,7 +103,12 @@ async fn lead(mut client: Stream, port: &Listening, mut upstream: Arc<Upstream>,
         match first_words(&mut client, &pinned, worker).await {
             // A replica that was told who the client is was told it for the connection, which it then stays with; and
             // requests of several clients would share connections, which leave with one address each.
-            Speaker::Http(inbound) if opening.introduction.is_none() && opening.from.is_none() => {
+            // What the kernel carries nobody reads.
+            Speaker::Http(inbound)
+                if opening.introduction.is_none()
+                    && opening.from.is_none()
+                    && !port.is_by_sockmap(worker) =>
+            {
                 return follow::serve(client, pinned, inbound, port, upstream, worker).await;
             }
             Speaker::Http(inbound) | Speaker::Client(inbound) => {
@@ -221,7 +227,7 @@ pub(super) async fn pass(
         return broken(upstream, End::EndpointReset);
     }
     drop(early);
-    let relayed = relay(&mut client, &mut endpoint, Pace::default(), worker).await;
+    let relayed = pass_rest(client, endpoint, port, worker).await;
     let (received, sent) = (received + relayed.received, sent + relayed.sent);
     if relayed.end != End::Done {
         tracing::debug!(end = ?relayed.end, port = port.scope.name(), service = upstream.name, "connection broken off");
@@ -230,4 +236,24 @@ pub(super) async fn pass(
         scope.count_bytes(received, sent);
     }
     Course { upstream, target: Some(target), received, sent, why: Why::Passed(relayed.end) }
+}
+
+/// By the kernel, where that is asked for and can be done.
+async fn pass_rest(client: Stream, endpoint: Stream, port: &Listening, worker: &Worker) -> Relayed {
+    let (mut client, mut endpoint) = match (client, endpoint) {
+        (Stream::Tcp(client), Stream::Tcp(endpoint)) if port.is_by_sockmap(worker) => {
+            match worker.sockmap.join(&client, &endpoint) {
+                Ok(joined) => {
+                    worker.metrics.datapath.connections(port.scope.name(), 1);
+                    return carry(client, endpoint, joined, Pace::default()).await;
+                }
+                Err(why) => {
+                    tracing::debug!(why, port = port.scope.name(), "a connection stays in user space");
+                    (client.into(), endpoint.into())
+                }
+            }
+        }
+        others => others,
+    };
+    relay(&mut client, &mut endpoint, Pace::default(), worker).await
 }
