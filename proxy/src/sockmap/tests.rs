@@ -66,10 +66,10 @@ async fn while_carried<T>(
 
 #[tokio::test]
 async fn the_kernel_passes_on_what_is_said_and_half_of_a_close() {
+    const ROUNDS: u64 = 1000;
     if !is_there() {
         return;
     }
-    const ROUNDS: u64 = 1000;
     let talk = async |mut client: TcpStream, mut endpoint: TcpStream, maps: &Maps, keys: [u64; 2]| {
         let mut room = [0; 128];
         for round in 0..ROUNDS {
@@ -98,10 +98,10 @@ async fn the_kernel_passes_on_what_is_said_and_half_of_a_close() {
 
 #[tokio::test]
 async fn much_arrives_whole_and_in_order_both_ways_at_once() {
+    const COUNT: usize = 64 << 20;
     if !is_there() {
         return;
     }
-    const COUNT: usize = 64 << 20;
     let (there, back) = (bytes(7, COUNT), bytes(8, COUNT));
     let expected = (digest(&there), digest(&back));
     let talk = async |client: TcpStream, endpoint: TcpStream, _: &Maps, _: [u64; 2]| {
@@ -124,10 +124,10 @@ async fn much_arrives_whole_and_in_order_both_ways_at_once() {
 
 #[tokio::test]
 async fn who_takes_nothing_bounds_what_is_held_for_it_and_loses_nothing() {
+    const COUNT: usize = 64 << 20;
     if !is_there() {
         return;
     }
-    const COUNT: usize = 64 << 20;
     let said = bytes(9, COUNT);
     let expected = digest(&said);
     let talk = async |mut client: TcpStream, mut endpoint: TcpStream, maps: &Maps, keys: [u64; 2]| {
