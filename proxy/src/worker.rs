@@ -151,7 +151,8 @@ impl Worker {
     pub(crate) fn alone() -> (Rc<Self>, watch::Sender<Stage>) {
         let (drain, stage) = watch::channel(Stage::Serving);
         let worker = Self {
-            table: Arc::default(),
+            // Nothing is there, and that is known.
+            table: Arc::new(ArcSwap::from_pointee(Table { is_complete: true, ..Table::default() })),
             tls: Arc::default(),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             recorder: Recorder::default(),
