@@ -1,6 +1,7 @@
 """Where Portolan answers otherwise on purpose, each with its reason; and what is compared at all."""
 
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from answers import Answer
 from cases import Case
@@ -26,17 +27,39 @@ class Difference:
     reason: str
     # Whether it is this one: the case, what is compared, Portolan's and Traefik's of it.
     is_it: callable
+    # Whether it can be, by the two answers.
+    can_be: callable = lambda portolan, traefik: True
 
 
+def both_refuse(portolan: Answer, traefik: Answer) -> bool:
+    """Whether neither asked a server, and both say so by the same status."""
+    answered = "x-backend" in portolan.fields or "x-backend" in traefik.fields
+    return portolan.status == traefik.status >= 400 and not answered
 
 
 def refused(what: str, ours, theirs) -> bool:
-    """What a refusal of Portolan's own says, beside Traefik's."""
+    """What a refusal of Portolan's own says, beside the bare phrase that Traefik says."""
     if what == "answer's content-type":
         return ours == ["text/plain; charset=utf-8"] and theirs is None
     if what == "answer's x-content-type-options":
         return ours == ["nosniff"] and theirs is None
-    return what == "body" and isinstance(theirs, bytes) and len(theirs) < 40
+    phrases = {status.phrase.encode() for status in HTTPStatus} | {b"no available server\n", b""}
+    return what == "body" and theirs in phrases and (ours == b"Payload Too Large" or ours.count(b"\n") == 1)
+
+
+def hop_by_hop(what: str, ours, theirs) -> bool:
+    """The five fields that Go takes for another kind than RFC 9110 does."""
+    if what == "server's te":
+        return ours is None and theirs == ["trailers"]
+    announced = what in ("server's trailer", "answer's trailer")
+    proven = what in ("server's proxy-authorization", "answer's proxy-authenticate")
+    return (announced or proven) and bool(ours) and theirs is None
+
+
+def told_anew(case: Case, what: str, ours, theirs) -> bool:
+    """`Forwarded` as Portolan writes it, beside that of a client that nobody trusts."""
+    claimed = [value for name, value in case.fields if name.lower() == "forwarded"]
+    return what == "server's forwarded" and theirs == claimed and ours == [f'for=127.0.0.1;host="{case.host}";proto=http']
 
 
 def served_by_one(case: Case, what: str, ours, theirs) -> bool:
@@ -49,6 +72,7 @@ DIFFERENCES = [
         "a refusal says why",
         "Where Portolan answers itself, it says in a line of text why; Traefik says the status once more.",
         lambda case, what, ours, theirs: refused(what, ours, theirs),
+        both_refuse,
     ),
     Difference(
         "targets are passed on as they came",
@@ -63,7 +87,7 @@ DIFFERENCES = [
     Difference(
         "`*` is for OPTIONS",
         "A target of `*` is for OPTIONS only (RFC 9112 §3.2.4): Portolan refuses it for GET.",
-        lambda case, what, ours, theirs: case.target == "*" and what in ("status", "body"),
+        lambda case, what, ours, theirs: case.target == "*" and served_by_one(case, what, ours, theirs),
     ),
     Difference(
         "a label has a name",
@@ -78,12 +102,12 @@ DIFFERENCES = [
     Difference(
         "fields of trust are Portolan's own",
         "`Forwarded` of a client that is not trusted is replaced, as `X-Forwarded-*` are.",
-        lambda case, what, ours, theirs: what == "server's forwarded",
+        told_anew,
     ),
     Difference(
         "hop by hop",
         "What is about one connection and what is for all the way is told apart as RFC 9110 §7.6.1 does; Go's list has `Trailer` and `Proxy-Auth…`, and lets `TE: trailers` through.",
-        lambda case, what, ours, theirs: what.split()[-1] in ("te", "trailer", "proxy-authorization", "proxy-authenticate"),
+        lambda case, what, ours, theirs: hop_by_hop(what, ours, theirs),
     ),
     Difference(
         "an empty body may be announced",
@@ -148,7 +172,18 @@ DIFFERENCES = [
     Difference(
         "servers are not asked for gzip",
         "Traefik asks for gzip where the client did not, and unpacks the answer; Portolan asks for what the client asked for.",
-        lambda case, what, ours, theirs: what == "server's accept-encoding" and ours in (None, [""]) and (theirs or [""])[-1] == "gzip",
+        lambda case, what, ours, theirs: what == "server's accept-encoding" and ours in (None, [""]) and theirs == [*(ours or []), "gzip"],
+    ),
+    Difference(
+        "who decides is not told of a program",
+        "Go says `User-Agent: Go-http-client/1.1` of a question that has none of the client's; Portolan says nothing.",
+        lambda case, what, ours, theirs: what == "server's user-agent" and "forwardAuth" in str(case.through) and ours is None and theirs == ["Go-http-client/1.1"],
+    ),
+    Difference(
+        "a way to sign in is a link",
+        "A redirection to `authSigninURL` has a page with the link, as other redirections do (RFC 9110 §15.4.3).",
+        lambda case, what, ours, theirs: "authSigninURL" in str(case.through) and (
+            (what == "body" and ours.startswith(b'<a href="/sign-in">') and theirs == b"") or (what == "answer's content-type" and theirs is None)),
     ),
     Difference(
         "no body has no length",
@@ -167,7 +202,7 @@ def judge(case: Case, portolan: Answer, traefik: Answer) -> Found:
     for what, ours, theirs in compared(portolan, traefik):
         if ours == theirs:
             continue
-        reason = next((one for one in DIFFERENCES if one.is_it(case, what, ours, theirs)), None)
+        reason = next((one for one in DIFFERENCES if one.can_be(portolan, traefik) and one.is_it(case, what, ours, theirs)), None)
         if reason:
             found.intended.add(reason.name)
         else:

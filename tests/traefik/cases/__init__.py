@@ -77,9 +77,9 @@ class Group:
 
 
 def all() -> list[Case]:
-    from . import answering, bodies, failures, fields, paths, rules, services
+    from . import answering, asking, bodies, failures, fields, paths, rules, services
 
-    return [case for module in (rules, paths, fields, bodies, failures, answering, services) for case in module.cases()]
+    return [case for module in (rules, paths, fields, bodies, failures, answering, asking, services) for case in module.cases()]
 
 
 def dynamic(asked: list[Case]) -> dict:

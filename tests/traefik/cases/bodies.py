@@ -57,7 +57,7 @@ def cases() -> list[Case]:
     group.add("buffering that repeats", through=[{"buffering": {"retryExpression": "ResponseCode() == 503 && Attempts() < 3"}}], fields=[("X-Do", "status=503")])
 
     for text in ("<html><body>", "plain words", "{\"a\": 1}", "%PDF-1.4", "<?xml version=\"1.0\"?>", "GIF89a"):
-        for options in (None, {}):
+        for options in (None, {}, {"autoDetect": True}, {"autoDetect": False}):
             through = [] if options is None else [{"contentType": options}]
             group.add(f"an answer without a type, {text}, contentType {options}", through=through, fields=[("X-Do", f"text={text};type=")])
     for body, chunked in (("", False), ("content", False), ("content", True)):

@@ -29,12 +29,14 @@ def cases() -> list[Case]:
         for method in ("GET", "POST"):
             group.add(f"retry {options} of {method}", through=[{"retry": options}], method=method, body="content" if method == "POST" else None, fields=[("X-Do", "status=503")])
     group.add("retry where nobody is there", service="nobody", through=[{"retry": {"attempts": 3}}])
+    group.add("retry within a time", through=[{"retry": {"attempts": 2, "timeout": "5s"}}], fields=[("X-Do", "status=503")])
     group.add("retry without attempts", through=[{"retry": {"attempts": 0}}])
     group.add("retry that has no reason", through=[{"retry": {"attempts": 2, "disableRetryOnNetworkError": True}}])
 
     breaker = {"expression": "ResponseCodeRatio(500, 600, 0, 600) > 0.5", "checkPeriod": "1ms"}
     for options in ({}, {"responseCode": 418}):
         group.add(f"circuitBreaker {options}", through=[{"circuitBreaker": {**breaker, **options}}], fields=[("X-Do", "status=500")], times=4)
+    group.add("circuitBreaker of long terms", through=[{"circuitBreaker": {**breaker, "fallbackDuration": "1h", "recoveryDuration": "1h"}}], fields=[("X-Do", "status=500")], times=5)
     group.add("circuitBreaker that stays closed", through=[{"circuitBreaker": breaker}], times=4)
     group.add("circuitBreaker of connections", service="nobody", through=[{"circuitBreaker": {**breaker, "expression": "NetworkErrorRatio() > 0.3"}}], times=4)
     group.add("circuitBreaker of times", through=[{"circuitBreaker": {**breaker, "expression": "LatencyAtQuantileMS(50.0) > 5000"}}], times=4)
@@ -44,6 +46,11 @@ def cases() -> list[Case]:
     for options in ({"average": 1, "burst": 2, "period": "1h"}, {"average": 0}, {"average": 1, "period": "1h"}):
         group.add(f"rateLimit {options}", through=[{"rateLimit": options}], times=4)
     group.add("rateLimit by a field", through=[{"rateLimit": {"average": 1, "period": "1h", "sourceCriterion": {"requestHeaderName": "X-Who"}}}], times=3, fields=[("X-Who", "me")])
+    who = [("X-Forwarded-For", "192.0.2.1, 192.0.2.2")]
+    for criterion in ({"requestHost": True}, {"ipStrategy": {"depth": 1}}, {"ipStrategy": {"depth": 2}}, {"ipStrategy": {"depth": 1, "ipv6Subnet": 64}}, {"ipStrategy": {"excludedIPs": ["192.0.2.2"]}}):
+        limited = {"average": 1, "period": "1h", "sourceCriterion": criterion}
+        group.add(f"rateLimit by {criterion}", through=[{"rateLimit": limited}], times=3, fields=who)
+        group.add(f"inFlightReq by {criterion}", through=[{"inFlightReq": {"amount": 3, "sourceCriterion": criterion}}], times=3, fields=who)
     group.add("inFlightReq of nobody", through=[{"inFlightReq": {"amount": 0}}])
     group.add("inFlightReq of one", through=[{"inFlightReq": {"amount": 1}}], times=3)
     return group.cases

@@ -31,6 +31,9 @@ HEADERS = [
      [{"method": "OPTIONS", "fields": [ORIGIN, ("Access-Control-Request-Method", "PUT")]}, {"method": "OPTIONS", "fields": [ORIGIN]},
       {"method": "OPTIONS"}, {"method": "GET", "fields": [ORIGIN, ("Access-Control-Request-Method", "PUT")]},
       {"method": "OPTIONS", "fields": [("Origin", "https://b.test"), ("Access-Control-Request-Method", "PUT")]}]),
+    ({"featurePolicy": "camera 'none'", "frameDeny": True}, [{}]),
+    ({"sslRedirect": True, "frameDeny": True}, [{}]),
+    ({"sslTemporaryRedirect": True, "sslHost": "other.test", "sslForceHost": True, "frameDeny": True}, [{}]),
     ({"stsSeconds": 0}, [{}]),
 ]
 FORWARDED = [

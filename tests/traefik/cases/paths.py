@@ -38,6 +38,17 @@ REDIRECTS = [
     ("redirectRegex", {"regex": "^http://([^/]+)/same", "replacement": "http://$1/same"}, [{"target": "/same"}]),
 ]
 
+# The options, each with what it is about; what is encoded and has none is always taken.
+ENCODED = {
+    "allowEncodedSlash": "/a%2Fb",
+    "allowEncodedBackSlash": "/a%5Cb",
+    "allowEncodedNullCharacter": "/a%00b",
+    "allowEncodedSemicolon": "/a%3Bb",
+    "allowEncodedPercent": "/a%25b",
+    "allowEncodedQuestionMark": "/a%3Fb",
+    "allowEncodedHash": "/a%23b",
+}
+
 
 def cases() -> list[Case]:
     group = Group("path")
@@ -52,8 +63,10 @@ def cases() -> list[Case]:
             group.add(f"{name} {options}", through=[{name: options}], **said)
     group.add("two, in order", through=[{"stripPrefix": {"prefixes": ["/a"]}}, {"addPrefix": {"prefix": "/b"}}], target="/a/c")
     group.add("two, the other way round", through=[{"addPrefix": {"prefix": "/b"}}, {"stripPrefix": {"prefixes": ["/a"]}}], target="/a/c")
-    allow = {"allowEncodedSlash": True}
-    for options in ({"allowEncodedSlash": False}, allow):
-        for target in ("/a%2Fb", "/a%5Cb", "/a%00b", "/a%3Bb", "/a%25b", "/a%3Fb", "/a%23b", "/a%20b"):
+    for options in ({"allowEncodedSlash": False}, {"allowEncodedSlash": True}):
+        for target in ENCODED.values():
             group.add(f"encodedCharacters {options} at {target}", through=[{"encodedCharacters": options}], target=target)
+    for option, target in ENCODED.items():
+        for allowed in (False, True):
+            group.add(f"encodedCharacters {option} {allowed}", through=[{"encodedCharacters": {option: allowed}}], target=target)
     return group.cases

@@ -51,6 +51,9 @@ def cases() -> list[Case]:
     sticky = {"sticky": {"cookie": {"name": "kept"}}}
     served("a cookie is set", spread([server("a")], **sticky))
     served("a cookie with all it may have", spread([server("a")], sticky={"cookie": {"name": "kept", "secure": True, "httpOnly": True, "sameSite": "strict", "maxAge": 60, "path": "/p"}}))
+    served("a cookie of a domain", spread([server("a")], sticky={"cookie": {"name": "kept", "domain": "a.test"}}))
+    served("a weighted cookie of a domain", {"weighted": {"services": [{"name": "a"}], "sticky": {"cookie": {"name": "kept", "domain": "a.test"}}}})
+    served("mirroring with a health check", {"mirroring": {"service": "a", "mirrors": [], "healthCheck": {}}})
     served("a cookie of Traefik's name", spread([server("a")], sticky={"cookie": {}}))
     served("a cookie of nobody", spread([server("a")], **sticky), fields=[("Cookie", "kept=unknown")])
     served("a sticky weighted", {"weighted": {"services": [{"name": "a"}], **sticky}})
