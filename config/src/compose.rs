@@ -15,6 +15,8 @@ pub struct Compose {
     pub services: Vec<Service>,
     /// What can't be read as Compose would read it.
     pub wrong: Vec<Wrong>,
+    /// What Compose reads elsewhere, and nobody here: labels may stand there that are not judged.
+    pub elsewhere: Vec<Wrong>,
 }
 
 /// One service.
@@ -30,6 +32,10 @@ pub struct Service {
     pub deploy_labels: Vec<Label>,
     /// The ports that it says its containers listen on; the image may say more.
     pub ports: Vec<(u16, Protocol)>,
+    /// `environment`: the variables that have a value here.
+    pub environment: Vec<(String, String)>,
+    /// `networks`: the networks by the names that they have in the file; none is the default one.
+    pub networks: Vec<String>,
 }
 
 /// One label.
@@ -61,6 +67,10 @@ pub struct Wrong {
 pub fn read(text: &str) -> Result<Compose, Unreadable> {
     let root = Node::parse(text, Format::Yaml)?;
     let mut compose = Compose { project: root_text(&root, "name"), ..Compose::default() };
+    if let Some(written) = get(&root, "include") {
+        let message = "included files are not read here: name them beside this one".to_owned();
+        compose.elsewhere.push(Wrong { line: written.line, service: None, key: "include", message });
+    }
     let services = get(&root, "services");
     let Some(Value::Map(services)) = services.map(|services| &services.value) else {
         let message = "a Compose file has its services here, by name".to_owned();
@@ -82,12 +92,65 @@ pub fn read(text: &str) -> Result<Compose, Unreadable> {
                 service.ports.extend(items.iter().filter_map(port));
             }
         }
+        for (key, message) in ELSEWHERE {
+            if let Some(written) = get(node, key) {
+                let (service, message) = (Some(name.clone()), message.to_owned());
+                compose.elsewhere.push(Wrong { line: written.line, service, key, message });
+            }
+        }
+        service.environment = pairs(get(node, "environment"));
+        service.networks = keys(get(node, "networks"));
         service.ports.sort_unstable();
         service.ports.dedup();
         compose.wrong.extend(wrong.into_iter().map(|wrong| Wrong { service: Some(name.clone()), ..wrong }));
         compose.services.push(service);
     }
     Ok(compose)
+}
+
+/// What a service may say that is not followed, and what to do about it.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("extends", "the service that it extends is not read here: what labels that has, is not judged"),
+    (
+        "env_file",
+        "its variables are not read here: `VIRTUAL_HOST` and its like have to stand in `environment`",
+    ),
+    ("label_file", "its labels are not read here"),
+];
+
+/// `NAME=value` of a list, or the entries of a map. What has no value is had from elsewhere.
+fn pairs(node: Option<&Node>) -> Vec<(String, String)> {
+    let text = |node: &Node| match &node.value {
+        Value::Text(text) => Some(text.replace("$$", "$")),
+        _ => None,
+    };
+    match node.map(|node| &node.value) {
+        Some(Value::Map(entries)) => {
+            entries.iter().filter_map(|(name, _, value)| Some((name.clone(), text(value)?))).collect()
+        }
+        Some(Value::List(items)) => items
+            .iter()
+            .filter_map(|item| {
+                text(item)?.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The names in a list, or of a map.
+fn keys(node: Option<&Node>) -> Vec<String> {
+    match node.map(|node| &node.value) {
+        Some(Value::Map(entries)) => entries.iter().map(|(name, _, _)| name.clone()).collect(),
+        Some(Value::List(items)) => items
+            .iter()
+            .filter_map(|item| match &item.value {
+                Value::Text(text) => Some(text.clone()),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn get<'a>(node: &'a Node, wanted: &str) -> Option<&'a Node> {

@@ -36,5 +36,5 @@ pub use explain::{Considered, Explanation, explain};
 pub use fixed::Fixed;
 pub use metrics::Metrics;
 pub use rcode::Rcode;
-pub use server::{Bound, Server};
+pub use server::{Bound, Server, certificate_fault};
 pub use zone::{Compiler, SharedZone, Zone, compile};

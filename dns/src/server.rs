@@ -334,6 +334,13 @@ impl Server {
     }
 }
 
+/// What is wrong with the certificate that the settings name for names over TLS and HTTPS, if they name one.
+pub fn certificate_fault(settings: &Dns) -> Option<String> {
+    let secure = settings.options.secure.as_ref()?;
+    let error = tls::Handshakes::new(secure, &[]).err()?;
+    Some(format!("--dns-tls-certificate: {error}"))
+}
+
 fn bind_secure(
     settings: &dns::Secure,
     address: ListenAddress,

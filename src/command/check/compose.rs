@@ -1,7 +1,7 @@
 //! The services of Compose files, judged as if they ran. No engine is asked, and no file is read but these.
 //!
-//! Each service is one ready instance. What the image, the environment or the engine would add is not known here: a
-//! service without a port gets one, and the network that a label names is there.
+//! Each service is one ready instance. What the image or the engine would add is not known here: a service without a
+//! port gets one, and the network that a label names is there. What Compose reads elsewhere is said, and not followed.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,6 +26,8 @@ pub struct Read {
     pub files: Vec<String>,
     services: Vec<Service>,
     faults: Vec<Fault>,
+    /// What is not judged, as it stands elsewhere.
+    pub warnings: Vec<Fault>,
 }
 
 /// A service, of one file or of several that add up.
@@ -33,6 +35,8 @@ struct Service {
     key: (String, String),
     place: String,
     ports: Vec<(u16, Protocol)>,
+    environment: BTreeMap<String, String>,
+    networks: Vec<String>,
     labels: Labels,
     deploy_labels: Labels,
 }
@@ -99,6 +103,11 @@ impl Read {
             let origin = wrong.service.map_or(place.clone(), |service| origin(&place, &service));
             self.faults.push(Fault::new(origin, wrong.key, wrong.message));
         }
+        for away in compose.elsewhere {
+            let place = place(file, Some(away.line));
+            let origin = away.service.map_or(place.clone(), |service| origin(&place, &service));
+            self.warnings.push(Fault::new(origin, away.key, away.message));
+        }
         let placed = |labels: Vec<Label>| {
             let entry = |label: Label| (label.name, (place(file, Some(label.line)), label.value));
             labels.into_iter().map(entry).collect::<Labels>()
@@ -110,9 +119,19 @@ impl Read {
                 known.labels.extend(labels);
                 known.deploy_labels.extend(deploy_labels);
                 known.ports.extend(written.ports);
+                known.environment.extend(written.environment);
+                known.networks.extend(written.networks);
             } else {
                 let place = place(file, Some(written.line));
-                self.services.push(Service { key, place, ports: written.ports, labels, deploy_labels });
+                self.services.push(Service {
+                    key,
+                    place,
+                    ports: written.ports,
+                    environment: written.environment.into_iter().collect(),
+                    networks: written.networks,
+                    labels,
+                    deploy_labels,
+                });
             }
         }
     }
@@ -200,7 +219,8 @@ impl Service {
             .map(|(_, network)| network.clone())
             .chain(settings.docker.network.clone())
             .collect();
-        networks.push(format!("{project}_default"));
+        let own = self.networks.iter().map(|network| format!("{project}_{network}"));
+        networks.extend(own.chain(self.networks.is_empty().then(|| format!("{project}_default"))));
         if !swarm {
             // Templates of rules read them.
             labels.insert("com.docker.compose.project".to_owned(), project.clone());
@@ -232,7 +252,12 @@ impl Service {
             networks: networks.collect(),
             ports,
             bindings: Vec::new(),
-            virtual_host: BTreeMap::new(),
+            virtual_host: self
+                .environment
+                .iter()
+                .filter(|(name, _)| name.starts_with("VIRTUAL_"))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             state: State::Ready,
             reason: "running".to_owned(),
             since: created,
@@ -338,6 +363,24 @@ mod tests {
             let (faults, _) = told(std::slice::from_ref(&path));
             assert_eq!(faults, expected.lines().collect::<Vec<_>>(), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn what_stands_elsewhere_is_said_and_variables_of_nginx_proxy_are_judged() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("compose.yaml");
+        let text = "include: [other.yaml]\nservices:\n  web:\n    env_file: .env\n    extends: {service: x}\n    \
+                    environment:\n      VIRTUAL_HOST: a.test\n      VIRTUAL_PORT: many\n    networks: [front]\n";
+        std::fs::write(&file, text).expect("it is written");
+        let read = read(&[file]);
+        let warned: Vec<&str> = read.warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(warned, ["include", "extends", "env_file"]);
+        let mut written = Written::default();
+        written.take_flags(["--providers.docker.virtualHosts=true".to_owned()], &[]);
+        let settings = Settings::resolve(&written, 1).expect("they are fine");
+        let judge = |update| super::super::faults_with(&settings, update);
+        let faults = read.faults(&settings, judge).expect("nothing is waited for");
+        assert_eq!((faults.len(), faults[0].key.as_str()), (1, "VIRTUAL_PORT"), "{faults:?}");
     }
 
     #[test]
