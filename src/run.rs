@@ -451,6 +451,7 @@ pub fn policy(settings: &Settings) -> Policy {
         constraints: settings.docker.constraints.clone(),
         use_bind_port_ip: settings.docker.use_bind_port_ip,
         virtual_hosts: settings.docker.virtual_hosts,
+        transport: Arc::new(settings.servers_transport.clone()),
         tcp_transport: Arc::new(settings.tcp_servers_transport.clone()),
     }
 }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::dynamic::tcp::TcpTransport;
-use portolan_config::tls::Tls;
+use portolan_config::tls::{ServersTransport, Tls};
 use portolan_config::{Constraints, Fault, ListenAddress, Protocol, Template};
 
 use crate::snapshot::{Composite, LayerFour, Publication, Router, Service, Target, Upstream};
@@ -51,6 +51,8 @@ pub struct Policy {
     pub use_bind_port_ip: bool,
     /// Whether `VIRTUAL_HOST` and its like, as nginx-proxy reads them, are read.
     pub virtual_hosts: bool,
+    /// What connections to the servers of HTTP services are like, where no transport is named.
+    pub transport: Arc<ServersTransport>,
     /// What connections to the servers of TCP services are like, where no transport is named.
     pub tcp_transport: Arc<TcpTransport>,
     /// The listening places that no label can have, each with its name: entry points, the admin address, DNS.
@@ -126,7 +128,7 @@ pub fn draw<'a>(
     let services = group(&sketches);
     let tls_options = tls::options(&sources, &mut faults);
     let tls = tls::merge(&sources, &tls_options, &previous.tls, &mut faults);
-    let http = http::merge(&sources, &tls_options, &previous.routers, &mut faults);
+    let http = http::merge(&sources, &tls_options, &policy.transport, &previous.routers, &mut faults);
     let mut upstreams = http.upstreams;
     let publications = publish::merge(&sketches, &services, policy, &mut upstreams, &mut faults);
     Chart {

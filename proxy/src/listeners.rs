@@ -82,7 +82,8 @@ impl Listeners {
 
     /// Opens an entry point; gives the address it has.
     pub(crate) fn open_entry_point(&mut self, entry_point: &EntryPoint) -> io::Result<SocketAddr> {
-        let sockets = self.sockets(entry_point.address, entry_point.protocol)?;
+        let EntryPoint { address, protocol, reuse_port, .. } = *entry_point;
+        let sockets = self.sockets(address, protocol, reuse_port)?;
         self.serve_entry_point(entry_point, sockets)
     }
 
@@ -107,7 +108,7 @@ impl Listeners {
             });
             let sockets = match there {
                 Some(there) => there.open.kept.iter().map(RawSocket::try_clone).collect(),
-                None => self.sockets(entry_point.address, entry_point.protocol),
+                None => self.sockets(entry_point.address, entry_point.protocol, entry_point.reuse_port),
             };
             let opened = sockets.and_then(|sockets| self.serve_entry_point(entry_point, sockets));
             if let Err(error) = opened {
@@ -147,7 +148,7 @@ impl Listeners {
             if self.published.contains_key(port) {
                 continue;
             }
-            let opened = self.sockets(port.address, port.protocol).and_then(|sockets| {
+            let opened = self.sockets(port.address, port.protocol, false).and_then(|sockets| {
                 let first = table.upstreams.get(&published.upstream);
                 self.send(sockets, |socket| match port.protocol {
                     Protocol::Tcp => Socket::Tcp(socket.into(), *port, first.cloned()),
@@ -204,10 +205,15 @@ impl Listeners {
     }
 
     /// Sockets for every worker: those that were inherited, or new ones.
-    fn sockets(&mut self, address: ListenAddress, protocol: Protocol) -> io::Result<Vec<RawSocket>> {
+    fn sockets(
+        &mut self,
+        address: ListenAddress,
+        protocol: Protocol,
+        is_shared: bool,
+    ) -> io::Result<Vec<RawSocket>> {
         let inherited = self.inherited.take(address, protocol);
         if inherited.is_empty() {
-            bind(address, protocol, self.workers.len())
+            bind(address, protocol, self.workers.len(), is_shared)
         } else {
             adopt(inherited, protocol, self.workers.len())
         }

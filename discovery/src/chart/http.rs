@@ -28,14 +28,16 @@ pub(super) struct Http {
     pub(super) middlewares: BTreeMap<String, Arc<Middleware>>,
 }
 
-/// Puts together what all sources ask for. Routers and composites are sorted by name.
+/// Puts together what all sources ask for. Routers and composites are sorted by name. `usual` is what connections to servers
+/// are like where no transport is named.
 pub(super) fn merge(
     sources: &[Source<'_>],
     tls_options: &Claims<'_, TlsOptions>,
+    usual: &Arc<ServersTransport>,
     previous: &[Arc<Router>],
     faults: &mut Faults,
 ) -> Http {
-    let mut drawn = Drawn { tls_options: Some(tls_options), ..Drawn::default() };
+    let mut drawn = Drawn { tls_options: Some(tls_options), usual: usual.clone(), ..Drawn::default() };
     for source in sources {
         drawn.enter(source.wishes, source.asker, faults);
     }
@@ -48,6 +50,7 @@ struct Drawn<'a> {
     targets: HashMap<&'a str, Vec<&'a Target>>,
     middlewares: Claims<'a, Middleware>,
     transports: Claims<'a, ServersTransport>,
+    usual: Arc<ServersTransport>,
     tls_options: Option<&'a Claims<'a, TlsOptions>>,
 }
 
@@ -88,9 +91,10 @@ impl<'a> Drawn<'a> {
                     });
                     upstream.middlewares = self.flat(&middlewares).unwrap_or_default();
                     upstream.pass_host_header = balancing.pass_host_header;
-                    if let Found::There(transport) = self.transports.get(&balancing.servers_transport) {
-                        upstream.transport = transport.clone();
-                    }
+                    upstream.transport = match self.transports.get(&balancing.servers_transport) {
+                        Found::There(transport) => transport.clone(),
+                        _ => self.usual.clone(),
+                    };
                     upstream.balancing = balancing.clone();
                     http.upstreams.insert(wish.name.clone(), upstream);
                 }

@@ -113,6 +113,22 @@ fn a_container_that_is_not_exposed_is_known_but_not_routed() {
 }
 
 #[test]
+fn servers_are_reached_by_the_settings_unless_a_service_says_otherwise() {
+    let usual = Arc::new(ServersTransport { insecure_skip_verify: true, ..ServersTransport::default() });
+    let policy = Policy { exposed_by_default: true, transport: usual.clone(), ..Policy::default() };
+    let own = [
+        ("traefik.http.services.b.loadbalancer.serverstransport", "own"),
+        ("portolan.http.serverstransports.own.servername", "b.test"),
+    ];
+    let chart = chart_under(&policy, vec![instance("a", 1, &[]), instance("b", 2, &own)]);
+    assert_eq!(chart.faults, []);
+    let of = |name: &str| &chart.upstreams.iter().find(|upstream| upstream.name == name).unwrap().transport;
+    assert_eq!(*of("a@docker"), usual);
+    assert_eq!(of("b@docker").server_name.as_deref(), Some("b.test"));
+    assert!(!of("b@docker").insecure_skip_verify);
+}
+
+#[test]
 fn a_published_port_leads_to_every_replica_of_the_service() {
     let labels = [("portolan.service", "nginx"), ("portolan.publish", "8080:80")];
     let chart = chart(vec![

@@ -22,11 +22,19 @@ pub(crate) fn advice(error: &io::Error) -> String {
     }
 }
 
-/// Binds `count` sockets to one address. Where port 0 lets the system choose, all have the port it chose.
-pub(super) fn bind(address: ListenAddress, protocol: Protocol, count: usize) -> io::Result<Vec<RawSocket>> {
+/// Binds `count` sockets to one address. Where port 0 lets the system choose, all have the port it chose. `is_shared` is
+/// whether other processes of this user may have the port, too (`reusePort`).
+pub(super) fn bind(
+    address: ListenAddress,
+    protocol: Protocol,
+    count: usize,
+    is_shared: bool,
+) -> io::Result<Vec<RawSocket>> {
     // Sockets that share a port are shared with any other process of this user, too. One that does not share finds
     // out whether somebody is there.
-    drop(bind_one(address.socket(), protocol, Sharing::Exclusive)?);
+    if !is_shared {
+        drop(bind_one(address.socket(), protocol, Sharing::Exclusive)?);
+    }
     let mut sockets = vec![bind_one(address.socket(), protocol, Sharing::Shared)?];
     let bound = local_address(&sockets[0])?;
     while sockets.len() < count {
@@ -114,7 +122,7 @@ mod tests {
 
     #[test]
     fn small_answers_to_whoever_is_accepted_are_not_held_back() {
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), Protocol::Tcp, 1).unwrap();
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), Protocol::Tcp, 1, false).unwrap();
         let at = local_address(&sockets[0]).unwrap();
         let client = RawSocket::new(Domain::for_address(at), Type::STREAM, None).unwrap();
         client.connect(&at.into()).unwrap();
@@ -128,13 +136,16 @@ mod tests {
     fn all_workers_share_one_port_and_nobody_else_gets_it() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
             let any = "127.0.0.1:0".parse().unwrap();
-            let sockets = bind(any, protocol, 3).unwrap();
+            let sockets = bind(any, protocol, 3, false).unwrap();
             let ports: Vec<u16> =
                 sockets.iter().map(|socket| local_address(socket).unwrap().port()).collect();
             assert_eq!(ports, [ports[0]; 3]);
             let taken = ListenAddress { port: ports[0], ..any };
-            let error = bind(taken, protocol, 3).unwrap_err();
+            let error = bind(taken, protocol, 3, false).unwrap_err();
             assert!(advice(&error).starts_with("another program has it"), "{error}");
+            // But who says so shares it.
+            let joined = bind(taken, protocol, 1, true).unwrap();
+            assert_eq!(local_address(&joined[0]).unwrap().port(), ports[0]);
         }
     }
 
@@ -145,11 +156,11 @@ mod tests {
             let of = |sockets: &[RawSocket]| {
                 sockets.iter().map(|socket| local_address(socket).unwrap()).collect::<Vec<_>>()
             };
-            let two = bind(any, protocol, 2).unwrap();
+            let two = bind(any, protocol, 2, false).unwrap();
             let address = local_address(&two[0]).unwrap();
             assert_eq!(of(&adopt(two, protocol, 3).unwrap()), [address; 3]);
             // Those of a process with more workers are all kept: connections wait in each.
-            let four = bind(any, protocol, 4).unwrap();
+            let four = bind(any, protocol, 4, false).unwrap();
             assert_eq!(adopt(four, protocol, 2).unwrap().len(), 4);
             // One that is not shared.
             let alone = bind_one(any.socket(), protocol, Sharing::Exclusive).unwrap();
