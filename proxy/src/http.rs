@@ -20,6 +20,7 @@ mod arrive;
 mod ask;
 mod asker;
 mod body;
+mod cleaning;
 mod connection;
 mod cost;
 mod entry_point;

@@ -14,9 +14,10 @@ use super::account::Account;
 use super::arrive::speaks_http2;
 use super::asker::{Bound, bind};
 use super::body::Framing;
+use super::cleaning::Cleaned;
 use super::entry_point::EntryPoint;
 use super::exchange::{Carrier, Copies, Exchange, Outcome, Tunnel, exchange};
-use super::head::{Refused, RequestHead, fields, parse_request_within};
+use super::head::{Refused, fields, parse_request_within};
 use super::peer::Peer;
 use super::response::{self, Manner};
 use super::{Method, Reason, handshake, http2, request};
@@ -25,15 +26,17 @@ use crate::census::Counted;
 use crate::deadline::{Moment, Wait, timeout, timeout_at};
 use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_IDLE_TIMEOUT};
 use crate::metrics::{OpenGuard, Version};
-use crate::middleware::{self, OwnAnswer, Passage};
+use crate::middleware::{self, Passage};
 use crate::stream::Stream;
 use crate::table::{Route, Upstream, routing_host, routing_path, rule_path, spelled_path};
 use crate::worker::{self, Buffer, Buffers, End, Pace, Worker, relay};
 
 mod enter;
+mod turned;
 mod waiting;
 
 use enter::{Entered, take_body};
+use turned::Turned;
 pub(crate) use waiting::Waiting;
 
 /// Serves a client for as long as it stays.
@@ -128,20 +131,6 @@ struct Admitted {
     asked: Option<Box<Asked>>,
     /// Its way through the middlewares of the route, where there are any.
     passage: Option<Box<Passage>>,
-}
-
-/// A request that is answered here.
-struct Turned {
-    reason: Reason,
-    detail: String,
-    method: Method,
-    is_http10: bool,
-    /// Whether the connection can go on: the request was understood, and has no body that would have to be read.
-    keep_alive: bool,
-    /// What was asked, as far as that was understood and there is a log.
-    asked: Option<Box<Asked>>,
-    /// The answer, where middlewares have made it.
-    own: Option<Box<OwnAnswer>>,
 }
 
 impl Connection {
@@ -358,6 +347,15 @@ impl Connection {
             Ok(None) => return Ok(None),
             Err(Refused { reason, detail }) => return Err(Turned::unread(reason, detail)),
         };
+        let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
+        let mut cleaned = Cleaned::default();
+        let cleaning = self.entry_point.cleaning.as_ref();
+        let head = match cleaning.map(|cleaning| cleaning.clean(&head, &mut cleaned)).transpose() {
+            Ok(cleaned) => cleaned.unwrap_or(head),
+            Err(Refused { reason, .. }) => {
+                return Ok(Some((head.length, Err(Turned::unrouted(reason, &head, asked)))));
+            }
+        };
         let table = self.worker.table();
         let host = routing_host(head.authority);
         let spelled =
@@ -367,7 +365,6 @@ impl Connection {
         let ruled = rule_path(&path);
         let view = request::view(&head, &host, &ruled, &self.peer);
         let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&view));
-        let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
         let Some(route) = route else {
             let needs_tls = !self.peer.is_secure() && self.entry_point.settings.tls.is_some();
             let reason = if needs_tls { Reason::NeedsTls } else { table.no_route() };
@@ -492,34 +489,6 @@ impl Connection {
         self.entry_point.scope.count_bytes(relayed.received, relayed.sent);
         if let Some(upstream) = upstream {
             upstream.scope.count_bytes(relayed.received, relayed.sent);
-        }
-    }
-}
-
-impl Turned {
-    /// A request that could not be read: what follows it has no meaning either.
-    fn unread(reason: Reason, detail: &str) -> Self {
-        let detail = detail.to_owned();
-        Self {
-            reason,
-            detail,
-            method: Method::Other,
-            is_http10: false,
-            keep_alive: false,
-            asked: None,
-            own: None,
-        }
-    }
-
-    fn unrouted(reason: Reason, head: &RequestHead, asked: Option<Box<Asked>>) -> Self {
-        Self {
-            reason,
-            detail: String::new(),
-            method: head.method,
-            is_http10: head.is_http10,
-            keep_alive: head.keep_alive && head.framing == Framing::Empty,
-            asked,
-            own: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use portolan_config::settings::{self, EntryPointLimits};
 
+use super::cleaning::Cleaning;
 use crate::deadline::Moment;
 use crate::limits::{CLIENT_IDLE_TIMEOUT, HEAD_BYTES_MAX, REQUEST_HEAD_TIMEOUT, UNLIMITED};
 use crate::metrics::Scope;
@@ -16,6 +17,8 @@ pub(crate) struct EntryPoint {
     pub(crate) settings: Arc<settings::EntryPoint>,
     /// What it counts into.
     pub(crate) scope: Scope,
+    /// What it cleans of requests, or refuses; nothing, mostly.
+    pub(crate) cleaning: Option<Cleaning>,
     /// Its limits, with the data plane's own where none are written.
     pub(crate) limits: Limits,
 }
@@ -53,7 +56,8 @@ pub(crate) struct Deadlines {
 impl EntryPoint {
     /// The entry point with these settings.
     pub(crate) fn new(settings: Arc<settings::EntryPoint>, scope: Scope) -> Self {
-        Self { limits: Limits::of(&settings.limits), settings, scope }
+        let (limits, cleaning) = (Limits::of(&settings.limits), Cleaning::of(&settings.cleaning));
+        Self { settings, scope, cleaning, limits }
     }
 
     /// One of which nothing was said, for tests.

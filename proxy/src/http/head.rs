@@ -30,7 +30,7 @@ const fn bad(detail: &'static str) -> Refused {
 }
 
 /// The head of a request.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestHead<'h, 'b> {
     /// Bytes it takes.
     pub length: usize,

@@ -28,8 +28,6 @@ pub(crate) struct Draft {
     pub(crate) peer: Peer,
     /// Who asks, as far as it was said; for the log.
     pub(crate) user: String,
-    /// Whether the client sent fields with `_` in their names.
-    pub(crate) has_underscores: bool,
     /// Whether the client is added to `X-Forwarded-For`.
     pub(crate) tells_client: bool,
 }
@@ -70,7 +68,6 @@ impl Draft {
             upgrade: head.upgrade,
             peer: peer.clone(),
             user: String::new(),
-            has_underscores: head.fields.iter().any(|field| field.name.contains('_')),
             tells_client: peer.is_told(),
         }
     }

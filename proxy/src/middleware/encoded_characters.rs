@@ -7,12 +7,12 @@ use crate::http::Reason;
 
 /// Refuses paths in which one of these is encoded.
 #[derive(Debug)]
-pub(crate) struct EncodedStep {
+pub(crate) struct Encoded {
     refused: Vec<u8>,
 }
 
-impl EncodedStep {
-    pub(super) fn compile(written: EncodedCharacters) -> Self {
+impl Encoded {
+    pub(crate) fn compile(written: EncodedCharacters) -> Self {
         let all = [
             (written.allow_encoded_slash, b'/'),
             (written.allow_encoded_back_slash, b'\\'),
@@ -25,8 +25,13 @@ impl EncodedStep {
         Self { refused: all.iter().filter(|(allowed, _)| !allowed).map(|(_, byte)| *byte).collect() }
     }
 
+    /// Whether a path has one of them.
+    pub(crate) fn refuses(&self, path: &str) -> bool {
+        encoded(path).any(|byte| byte.is_none_or(|byte| self.refused.contains(&byte)))
+    }
+
     pub(super) fn request(&self, draft: &Draft) -> Result<(), Box<OwnAnswer>> {
-        if encoded(&draft.path).any(|byte| byte.is_none_or(|byte| self.refused.contains(&byte))) {
+        if self.refuses(&draft.path) {
             let mut answer = OwnAnswer::new(400);
             answer.reason = Some(Reason::EncodedCharacter);
             return Err(answer.into());
@@ -51,10 +56,10 @@ mod tests {
 
     #[test]
     fn what_is_not_allowed_is_refused_in_either_case() {
-        let none = EncodedStep::compile(EncodedCharacters::default());
+        let none = Encoded::compile(EncodedCharacters::default());
         let slash = EncodedCharacters { allow_encoded_slash: true, ..EncodedCharacters::default() };
-        let slash = EncodedStep::compile(slash);
-        let passes = |step: &EncodedStep, path: &str| {
+        let slash = Encoded::compile(slash);
+        let passes = |step: &Encoded, path: &str| {
             step.request(&asked(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))).is_ok()
         };
         for path in ["/a%2Fb", "/a%2fb", "/%5c", "/%00", "/%3B", "/%25", "/%3f", "/%23", "/%2", "/%zz"] {

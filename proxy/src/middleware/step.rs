@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use portolan_config::dynamic::middleware::Middleware;
-use portolan_config::settings::Cleaning;
 
 use super::allow_list::AllowList;
 use super::auth::{BasicStep, Cookies, DigestStep, ForwardStep};
-use super::cleaning::CleaningStep;
 use super::client_certificate::ClientCertificateStep;
-use super::encoded_characters::EncodedStep;
+use super::encoded_characters::Encoded;
 use super::headers::HeadersStep;
 use super::limits::{InFlightStep, RateStep};
 use super::path::PathStep;
@@ -31,7 +29,7 @@ pub(crate) enum Step {
     /// `headers`
     Headers(Box<HeadersStep>),
     /// `encodedCharacters`
-    Encoded(EncodedStep),
+    Encoded(Encoded),
     /// `passTLSClientCert`
     ClientCertificate(ClientCertificateStep),
     /// `basicAuth`
@@ -44,8 +42,6 @@ pub(crate) enum Step {
     Rate(RateStep),
     /// `inFlightReq`
     InFlight(InFlightStep),
-    /// What an entry point cleans.
-    Cleaning(CleaningStep),
     /// `noop@internal`: what is left to say where nothing is to be done.
     Nothing,
     /// What looks at answers for more than their fields.
@@ -80,7 +76,7 @@ impl Step {
                 Self::AllowList(AllowList::compile(written)?)
             }
             Middleware::Headers(written) => Self::Headers(Box::new(HeadersStep::compile(written)?)),
-            Middleware::EncodedCharacters(written) => Self::Encoded(EncodedStep::compile(*written)),
+            Middleware::EncodedCharacters(written) => Self::Encoded(Encoded::compile(*written)),
             Middleware::PassTlsClientCert(written) => {
                 Self::ClientCertificate(ClientCertificateStep::compile(*written))
             }
@@ -107,11 +103,6 @@ impl Step {
             }
             other => return Err(format!("Portolan can't do `{}` yet", other.name())),
         })
-    }
-
-    /// What an entry point cleans, if it does more than is done in any case.
-    pub(crate) fn cleaning(written: &Cleaning) -> Option<Self> {
-        CleaningStep::compile(written).map(Self::Cleaning)
     }
 
     /// The file of users that it goes by, where there is one.
@@ -144,7 +135,6 @@ impl Step {
             Self::AllowList(step) => step.request(draft)?,
             Self::Headers(step) => step.request(draft)?,
             Self::Encoded(step) => step.request(draft)?,
-            Self::Cleaning(step) => step.request(draft)?,
             Self::ClientCertificate(step) => step.request(draft),
             Self::Nothing => return Err(OwnAnswer::new(418).into()),
             Self::Basic(step) => step.request(draft).await?,
@@ -187,7 +177,6 @@ impl Step {
             | Self::Redirect(_)
             | Self::AllowList(_)
             | Self::Encoded(_)
-            | Self::Cleaning(_)
             | Self::ClientCertificate(_)
             | Self::Nothing
             | Self::Basic(_)

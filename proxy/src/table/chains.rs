@@ -35,11 +35,9 @@ impl<'s> Chains<'s> {
         Self { snapshot, ledger, services }
     }
 
-    /// What an entry point puts before the chains of its routers: what it cleans, and its `http.middlewares`. The error
-    /// costs all of its routers.
+    /// What an entry point puts before the chains of its routers: its `http.middlewares`. The error costs all of its routers.
     pub(super) fn front(&self, entry_point: &EntryPoint) -> Result<Vec<Arc<Step>>, Fault> {
-        let mut steps: Vec<Arc<Step>> =
-            Step::cleaning(&entry_point.cleaning).into_iter().map(Arc::new).collect();
+        let mut steps: Vec<Arc<Step>> = Vec::new();
         for name in &entry_point.middlewares {
             self.flatten(name, 0, &mut steps).map_err(|why| {
                 Fault::new(

@@ -7,8 +7,13 @@ use crate::support::{Origin, World, ok};
 
 /// The status and body of a GET.
 async fn get(world: &World, path: &str, fields: &str) -> (u16, String) {
+    ask(world, "a.test", path, fields).await
+}
+
+/// The same, of another host.
+async fn ask(world: &World, host: &str, path: &str, fields: &str) -> (u16, String) {
     let mut client = world.client().await;
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n")).await;
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")).await;
     let answer = client.answer().await;
     (answer.status, answer.body)
 }
@@ -82,6 +87,35 @@ async fn paths_and_fields_are_cleaned_as_the_entry_point_says() {
     assert_eq!(get(&world, "/a%2Fb", "").await.0, 400);
     assert_eq!(get(&world, "/", "x_y: 1\r\n").await.0, 400);
     world.metric_becomes("portolan_refusals_total", &["encoded_character"], 1.0).await;
+}
+
+#[tokio::test]
+async fn what_is_cleaned_is_what_routing_goes_by() {
+    let mut origin = echo().await;
+    let mut world = World::tuned(&[origin.at], |entry_point| {
+        let mut cleaning = Cleaning {
+            encode_query_semicolons: true,
+            underscores: Underscores::Delete,
+            ..Cleaning::default()
+        };
+        cleaning.encoded.slash = false;
+        entry_point.cleaning = cleaning;
+    });
+    // No route takes it, and yet it is refused, not unknown.
+    assert_eq!(ask(&world, "nobody.test", "/a%2Fb", "").await.0, 400);
+    assert_eq!(ask(&world, "nobody.test", "/a%5Cb", "").await.0, 404);
+    world.route("field", "Host(`c.test`) && !Header(`x_who`, `root`)", "app@test");
+    assert!(world.put_before("field", &[]).is_empty());
+    assert_eq!(
+        ask(&world, "c.test", "/?a;b", "x_who: root\r\n").await,
+        (200, "GET /?a%3Bb HTTP/1.1".to_owned())
+    );
+    let seen = origin.seen().await.head;
+    assert!(!seen.contains("root"), "{seen}");
+    let request = http::Request::get("http://c.test/?a;b").header("x_who", "root").body(&b""[..]);
+    let answer = Http2::connect(world.http).await.ask(request.expect("a request")).await.expect("an answer");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "GET /?a%3Bb HTTP/1.1"));
+    assert_eq!(Http2::connect(world.http).await.get("http://nobody.test/a%2Fb").await.status, 400);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use crate::access_log::Asked;
 use crate::deadline::{Moment, timeout};
 use crate::http::asker::{Bound, bind};
 use crate::http::body::Framing;
+use crate::http::cleaning::Cleaned;
 use crate::http::entry_point::earlier;
 use crate::http::exchange::{Carrier, Copies, Exchange, Outcome, attempt, course};
 use crate::http::head::Refused;
@@ -207,6 +208,11 @@ impl Stream {
         if worker.log.is_some() {
             self.asked = Some(Box::new(Asked::of(&head).by("HTTP/2.0")));
         }
+        let mut cleaned = Cleaned::default();
+        let head = match &self.shared.entry_point.cleaning {
+            None => head,
+            Some(cleaning) => cleaning.clean(&head, &mut cleaned)?,
+        };
         let table = worker.table();
         let host = routing_host(head.authority);
         let spelled =
