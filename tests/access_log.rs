@@ -49,6 +49,37 @@ fn a_line_tells_what_was_asked_and_who_answered_or_why_nobody_did() {
 }
 
 #[test]
+fn a_line_has_the_fields_that_were_chosen() {
+    let sandbox = Sandbox::enter();
+    let portolan = Portolan::start(
+        None,
+        &[
+            "--source",
+            "demo",
+            "--accesslog.filepath=/run/access.log",
+            "--accesslog.format=json",
+            "--accesslog.fields.names.clientaddr=drop",
+            "--accesslog.fields.headers.defaultmode=keep",
+            "--accesslog.fields.headers.names.authorization=redact",
+            "--accesslog.fields.headers.names.User-Agent=drop",
+            "--accesslog.fields.queryparameters.defaultmode=drop",
+        ],
+    );
+    let mut client = http::Connection::open(ENTRY_POINT).expect("the entry point answers");
+    let head = "GET /a?b=c HTTP/1.1\r\nHost: whoami.localhost\r\nuser-agent: ua\r\nauthorization: Basic eDp5\r\n\
+                x-request-id: 1\r\nConnection: close\r\n\r\n";
+    client.send(head.as_bytes()).expect("the entry point reads");
+    assert_eq!(client.read().expect("the demo answers").status, 200);
+    let line = eventually(PATIENCE, "the line", || lines(&sandbox).pop().ok_or("none yet"));
+    assert_eq!(line["request_X-Request-Id"], "1", "{line}");
+    assert_eq!(line["request_Authorization"], "REDACTED", "{line}");
+    assert_eq!(line["request_User-Agent"], "", "{line}");
+    assert_eq!(line["RequestPath"], "/a", "{line}");
+    assert!(line.get("ClientAddr").is_none() && line.get("ClientHost").is_some(), "{line}");
+    drop(portolan);
+}
+
+#[test]
 fn the_last_lines_are_written_before_the_process_ends() {
     let sandbox = Sandbox::enter();
     let mut portolan = Portolan::start(

@@ -23,9 +23,13 @@ mod format;
 mod json;
 mod passed;
 mod record;
+mod selection;
 
 pub(crate) use passed::Passed;
 pub(crate) use record::{Agreed, Asked, Record};
+use selection::Selection;
+
+use crate::http::RequestHead;
 
 /// Bytes of lines that a worker gathers before it hands them over.
 const LINES_BYTES: usize = 64 * 1024;
@@ -39,6 +43,7 @@ const FINISH_WAIT: Duration = Duration::from_secs(1);
 pub struct AccessLog {
     format: AccessLogFormat,
     filters: Arc<settings::Filters>,
+    selection: Arc<Selection>,
     pieces: SyncSender<Piece>,
     dropped: IntCounter,
 }
@@ -74,7 +79,8 @@ impl AccessLog {
         };
         thread::Builder::new().name("access-log".to_owned()).spawn(write)?;
         let filters = Arc::new(settings.filters.clone());
-        Ok((Self { format: settings.format, filters, pieces, dropped }, Writer { finished }))
+        let selection = Arc::new(Selection::new(&settings.fields, settings.format));
+        Ok((Self { format: settings.format, filters, selection, pieces, dropped }, Writer { finished }))
     }
 }
 
@@ -122,17 +128,22 @@ impl Lines {
         Self { log, gathered: RefCell::new(Piece::empty()) }
     }
 
+    /// What is to be known of a request for its line.
+    pub(crate) fn asked(&self, head: &RequestHead) -> Asked {
+        self.log.selection.asked(head)
+    }
+
     /// Adds a line.
     pub(crate) fn add(&self, record: &Record) {
         if record.passes(&self.log.filters) {
-            self.gather(|bytes| format::write(self.log.format, record, bytes));
+            self.gather(|bytes| format::write(self.log.format, record, &self.log.selection, bytes));
         }
     }
 
     /// Adds the line of a connection or a UDP session.
     pub(crate) fn add_passed(&self, passed: &Passed) {
         if record::passes(&self.log.filters, passed.status, 0, passed.took) {
-            self.gather(|bytes| passed::write(self.log.format, passed, bytes));
+            self.gather(|bytes| passed::write(self.log.format, passed, &self.log.selection, bytes));
         }
     }
 

@@ -504,6 +504,8 @@ fn every_option_that_is_said_to_be_done_makes_a_difference() {
         "denial",
         "http",
         "delete",
+        "drop",
+        "redact",
         ":7",
         "auto",
     ];

@@ -9,6 +9,7 @@ use time::macros::format_description;
 
 use portolan_config::settings::AccessLogFormat as Format;
 
+use super::selection::Selection;
 use super::{Asked, Record};
 
 /// `10/Oct/2000:13:55:36 +0000`
@@ -16,36 +17,43 @@ pub(super) const CLF_TIME: &[BorrowedFormatItem] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
 /// Appends the record's line.
-pub(super) fn write(format: Format, record: &Record, line: &mut Vec<u8>) {
+pub(super) fn write(format: Format, record: &Record, selection: &Selection, line: &mut Vec<u8>) {
     match format {
         Format::Common => {
-            common(record, line);
+            common(record, selection, line);
+            let is_kept = |name: &'static str| selection.keeps(|| name);
             // Traefik's additions; the count of requests is not kept, and is given as `-`.
-            let server =
-                record.endpoint.map_or_else(|| "-".to_owned(), |(_, address)| format!("http://{address}"));
-            let router = record.router.unwrap_or("-");
-            let _ = write!(line, " - \"{router}\" \"{server}\" {}ms", record.took.as_millis());
+            let endpoint = record.endpoint.filter(|_| is_kept("ServiceURL"));
+            let server = endpoint.map_or_else(|| "-".to_owned(), |(_, address)| format!("http://{address}"));
+            let router = record.router.filter(|_| is_kept("RouterName")).unwrap_or("-");
+            let millis = if is_kept("Duration") { record.took.as_millis() } else { 0 };
+            let _ = write!(line, " - \"{router}\" \"{server}\" {millis}ms");
         }
-        Format::Combined => common(record, line),
-        Format::Json => super::json::write(record, line),
+        Format::Combined => common(record, selection, line),
+        Format::Json => super::json::write(record, selection, line),
     }
     line.push(b'\n');
 }
 
 /// The combined format, which is the common one with referrer and user agent.
-fn common(record: &Record, line: &mut Vec<u8>) {
+/// A field that is left out is a `-`, as one that is not known.
+fn common(record: &Record, selection: &Selection, line: &mut Vec<u8>) {
+    let shown = |name: &'static str, value: String| {
+        if selection.keeps(|| name) { value } else { "-".to_owned() }
+    };
     let nothing = Asked::default();
     let asked = record.asked.unwrap_or(&nothing);
-    let request = record.asked.map_or_else(|| "-".to_owned(), request_line);
+    let request = record.asked.map_or_else(|| "-".to_owned(), |asked| request_line(asked, shown));
     let time = OffsetDateTime::from(record.started).format(CLF_TIME).unwrap_or_default();
     let _ = write!(
         line,
-        "{} - {} [{time}] \"{}\" {} {} \"{}\" \"{}\"",
-        record.client.ip().to_canonical(),
-        user(&asked.user),
+        "{} - {} [{}] \"{}\" {} {} \"{}\" \"{}\"",
+        shown("ClientHost", record.client.ip().to_canonical().to_string()),
+        shown("ClientUsername", user(&asked.user)),
+        shown("StartUTC", time),
         quoted(&request),
-        record.status,
-        record.sent,
+        shown("DownstreamStatus", record.status.to_string()),
+        shown("DownstreamContentSize", record.sent.to_string()),
         quoted(asked.referer()),
         quoted(asked.user_agent()),
     );
@@ -56,8 +64,10 @@ fn user(name: &str) -> String {
     quoted(name).replace(' ', "\\x20")
 }
 
-fn request_line(asked: &Asked) -> String {
-    format!("{} {} {}", asked.method(), asked.target(), asked.protocol)
+fn request_line(asked: &Asked, shown: impl Fn(&'static str, String) -> String) -> String {
+    let method = shown("RequestMethod", asked.method().to_owned());
+    let target = shown("RequestPath", asked.target().to_owned());
+    format!("{method} {target} {}", shown("RequestProtocol", asked.protocol.to_owned()))
 }
 
 /// The host and the port that were asked for; `-` where no port was.
@@ -90,11 +100,18 @@ pub(super) fn quoted(text: &str) -> String {
 mod tests {
     use std::time::{Duration, SystemTime};
 
+    use portolan_config::settings::{FieldMode, Fields};
+
     use super::*;
     use crate::access_log::Agreed;
+    use crate::access_log::selection::tests::modes;
     use crate::http::Reason;
 
     fn line(format: Format, asked: Option<&Asked>, reason: Option<Reason>) -> String {
+        chosen_line(format, asked, reason, &Fields::default())
+    }
+
+    fn chosen_line(format: Format, asked: Option<&Asked>, reason: Option<Reason>, fields: &Fields) -> String {
         let record = Record {
             started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000_000_123),
             took: Duration::from_micros(1500),
@@ -112,7 +129,7 @@ mod tests {
             reason,
         };
         let mut line = Vec::new();
-        write(format, &record, &mut line);
+        write(format, &record, &Selection::new(fields, format), &mut line);
         String::from_utf8(line).unwrap()
     }
 
@@ -172,6 +189,44 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_left_out_as_they_are_chosen() {
+        let few = Fields {
+            default_mode: FieldMode::Drop,
+            names: modes(&[("RequestPath", FieldMode::Keep), ("routername", FieldMode::Keep)]),
+            ..Fields::default()
+        };
+        let mut asked = asked("x");
+        asked.fields = vec![("X-One".to_owned(), "1".to_owned())];
+        let text = chosen_line(Format::Json, Some(&asked), None, &few);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let names: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "RequestPath",
+                "RouterName",
+                "level",
+                "msg",
+                "request_Referer",
+                "request_User-Agent",
+                "request_X-One",
+                "time"
+            ]
+        );
+        assert_eq!(
+            chosen_line(Format::Common, Some(&asked), None, &few),
+            "- - - [-] \"- /a?b -\" - - \"-\" \"x\" - \"app@docker\" \"-\" 0ms\n"
+        );
+        let but_two = Fields {
+            names: modes(&[("ClientAddr", FieldMode::Drop), ("entrypointname", FieldMode::Drop)]),
+            ..Fields::default()
+        };
+        let text = chosen_line(Format::Json, Some(&asked), None, &but_two);
+        assert!(text.starts_with("{\"ClientHost\"") && !text.contains("entryPointName"), "{text}");
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    }
+
+    #[test]
     fn a_host_is_told_from_its_port() {
         for (authority, expected) in [
             ("a.test", ("a.test", "-")),
@@ -204,7 +259,7 @@ mod tests {
             reason: Some(Reason::BadRequest),
         };
         let mut line = Vec::new();
-        write(Format::Json, &record, &mut line);
+        write(Format::Json, &record, &Selection::new(&Fields::default(), Format::Json), &mut line);
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(value["TLSVersion"], "1.3");
         assert_eq!(value["TLSCipher"], "TLS_AES_128_GCM_SHA256");

@@ -9,111 +9,191 @@ use std::net::{IpAddr, SocketAddr};
 use time::OffsetDateTime;
 
 use super::format::host_and_port;
+use super::selection::Selection;
 use super::{Asked, Record};
 use crate::http::Reason;
 
 /// Appends the object, without a line's end.
-pub(super) fn write(record: &Record, line: &mut Vec<u8>) {
+pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) {
     let nothing = Asked::default();
     let asked = record.asked.unwrap_or(&nothing);
     let client = record.client.ip().to_canonical();
     let port = record.client.port();
-    line.extend_from_slice(b"{\"ClientAddr\":\"");
-    address(SocketAddr::new(client, port), line);
-    line.extend_from_slice(b"\",\"ClientHost\":\"");
-    ip(client, line);
-    line.extend_from_slice(b"\",\"ClientPort\":");
-    number(port.into(), line);
-    line.extend_from_slice(b",\"ClientUsername\":");
-    text(if asked.user.is_empty() { "-" } else { &asked.user }, line);
-    line.extend_from_slice(b",\"DownstreamContentSize\":");
-    number(record.sent, line);
-    line.extend_from_slice(b",\"DownstreamStatus\":");
-    number(record.status.into(), line);
+    let mut object = Object::begin(selection, line);
+    if let Some(line) = object.field("\"ClientAddr\":\"") {
+        address(SocketAddr::new(client, port), line);
+        line.push(b'"');
+    }
+    if let Some(line) = object.field("\"ClientHost\":\"") {
+        ip(client, line);
+        line.push(b'"');
+    }
+    if let Some(line) = object.field("\"ClientPort\":") {
+        number(port.into(), line);
+    }
+    if let Some(line) = object.field("\"ClientUsername\":") {
+        text(if asked.user.is_empty() { "-" } else { &asked.user }, line);
+    }
+    if let Some(line) = object.field("\"DownstreamContentSize\":") {
+        number(record.sent, line);
+    }
+    if let Some(line) = object.field("\"DownstreamStatus\":") {
+        number(record.status.into(), line);
+    }
     // Nanoseconds.
-    line.extend_from_slice(b",\"Duration\":");
-    number(u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX), line);
-    line.extend_from_slice(b",\"EndpointName\":");
-    text_or_null(record.endpoint.map(|(name, _)| name), line);
+    if let Some(line) = object.field("\"Duration\":") {
+        number(u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX), line);
+    }
+    if let Some(line) = object.field("\"EndpointName\":") {
+        text_or_null(record.endpoint.map(|(name, _)| name), line);
+    }
     // The status that an endpoint gave, where it was one.
-    line.extend_from_slice(b",\"OriginStatus\":");
-    match record.endpoint {
-        Some(_) if record.reason.is_none() => number(record.status.into(), line),
-        _ => line.extend_from_slice(b"null"),
-    }
-    line.extend_from_slice(b",\"Reason\":");
-    text_or_null(record.reason.map(Reason::as_str), line);
-    line.extend_from_slice(b",\"RequestAddr\":");
-    text(asked.host(), line);
-    line.extend_from_slice(b",\"RequestContentSize\":");
-    number(record.received, line);
-    let (host, asked_port) = host_and_port(asked.host());
-    line.extend_from_slice(b",\"RequestHost\":");
-    text(host, line);
-    line.extend_from_slice(b",\"RequestLine\":\"");
-    if record.asked.is_some() {
-        escaped(asked.method(), line);
-        line.push(b' ');
-        escaped(asked.target(), line);
-        line.push(b' ');
-        escaped(asked.protocol, line);
-    }
-    line.extend_from_slice(b"\",\"RequestMethod\":");
-    text(asked.method(), line);
-    line.extend_from_slice(b",\"RequestPath\":");
-    text(asked.target(), line);
-    line.extend_from_slice(b",\"RequestPort\":");
-    text(asked_port, line);
-    line.extend_from_slice(b",\"RequestProtocol\":");
-    text(asked.protocol, line);
-    line.extend_from_slice(b",\"RequestScheme\":");
-    text(if record.tls.is_some() { "https" } else { "http" }, line);
-    line.extend_from_slice(b",\"RetryAttempts\":");
-    number(record.retries.into(), line);
-    line.extend_from_slice(b",\"RouterName\":");
-    text_or_null(record.router, line);
-    line.extend_from_slice(b",\"ServiceAddr\":");
-    let mut endpoint_at = 0..0;
-    match record.endpoint {
-        Some((_, endpoint)) => {
-            line.push(b'"');
-            let start = line.len();
-            address(endpoint, line);
-            endpoint_at = start..line.len();
-            line.push(b'"');
+    if let Some(line) = object.field("\"OriginStatus\":") {
+        match record.endpoint {
+            Some(_) if record.reason.is_none() => number(record.status.into(), line),
+            _ => line.extend_from_slice(b"null"),
         }
-        None => line.extend_from_slice(b"null"),
     }
-    line.extend_from_slice(b",\"ServiceName\":");
-    text_or_null(record.service, line);
-    line.extend_from_slice(b",\"ServiceURL\":");
-    match record.endpoint {
-        Some(_) => {
-            line.extend_from_slice(b"\"http://");
-            line.extend_from_within(endpoint_at);
-            line.push(b'"');
+    if let Some(line) = object.field("\"Reason\":") {
+        text_or_null(record.reason.map(Reason::as_str), line);
+    }
+    about_request(record, asked, &mut object);
+    if let Some(line) = object.field("\"RetryAttempts\":") {
+        number(record.retries.into(), line);
+    }
+    if let Some(line) = object.field("\"RouterName\":") {
+        text_or_null(record.router, line);
+    }
+    let mut endpoint_at = None;
+    if let Some(line) = object.field("\"ServiceAddr\":") {
+        match record.endpoint {
+            Some((_, endpoint)) => {
+                line.push(b'"');
+                let start = line.len();
+                address(endpoint, line);
+                endpoint_at = Some(start..line.len());
+                line.push(b'"');
+            }
+            None => line.extend_from_slice(b"null"),
         }
-        None => line.extend_from_slice(b"null"),
     }
-    line.extend_from_slice(b",\"StartUTC\":\"");
+    if let Some(line) = object.field("\"ServiceName\":") {
+        text_or_null(record.service, line);
+    }
+    if let Some(line) = object.field("\"ServiceURL\":") {
+        match (record.endpoint, endpoint_at) {
+            (None, _) => line.extend_from_slice(b"null"),
+            (Some((_, endpoint)), at) => {
+                line.extend_from_slice(b"\"http://");
+                match at {
+                    Some(at) => line.extend_from_within(at),
+                    None => address(endpoint, line),
+                }
+                line.push(b'"');
+            }
+        }
+    }
     let started = utc(record.started.into());
-    line.extend_from_slice(&started);
-    line.push(b'"');
-    if let Some(tls) = record.tls {
-        line.extend_from_slice(b",\"TLSCipher\":");
-        text(&tls.cipher, line);
-        line.extend_from_slice(b",\"TLSVersion\":");
-        text(tls.version, line);
+    if let Some(line) = object.field("\"StartUTC\":\"") {
+        line.extend_from_slice(&started);
+        line.push(b'"');
     }
-    line.extend_from_slice(b",\"entryPointName\":");
-    text(record.entry_point, line);
-    line.extend_from_slice(b",\"level\":\"info\",\"msg\":\"\",\"request_Referer\":");
-    text(asked.referer(), line);
-    line.extend_from_slice(b",\"request_User-Agent\":");
-    text(asked.user_agent(), line);
+    if let Some(tls) = record.tls {
+        if let Some(line) = object.field("\"TLSCipher\":") {
+            text(&tls.cipher, line);
+        }
+        if let Some(line) = object.field("\"TLSVersion\":") {
+            text(tls.version, line);
+        }
+    }
+    if let Some(line) = object.field("\"entryPointName\":") {
+        text(record.entry_point, line);
+    }
+    let line = object.always("\"level\":\"info\",\"msg\":\"\"");
+    for (name, value) in [("Referer", asked.referer()), ("User-Agent", asked.user_agent())] {
+        header(name, value, line);
+    }
+    for (name, value) in &asked.fields {
+        header(name, value, line);
+    }
     line.extend_from_slice(b",\"time\":\"");
     line.extend_from_slice(&started);
     line.extend_from_slice(b"\"}");
+}
+
+fn about_request(record: &Record, asked: &Asked, object: &mut Object<'_>) {
+    if let Some(line) = object.field("\"RequestAddr\":") {
+        text(asked.host(), line);
+    }
+    if let Some(line) = object.field("\"RequestContentSize\":") {
+        number(record.received, line);
+    }
+    let (host, asked_port) = host_and_port(asked.host());
+    if let Some(line) = object.field("\"RequestHost\":") {
+        text(host, line);
+    }
+    if let Some(line) = object.field("\"RequestLine\":\"") {
+        if record.asked.is_some() {
+            escaped(asked.method(), line);
+            line.push(b' ');
+            escaped(asked.target(), line);
+            line.push(b' ');
+            escaped(asked.protocol, line);
+        }
+        line.push(b'"');
+    }
+    if let Some(line) = object.field("\"RequestMethod\":") {
+        text(asked.method(), line);
+    }
+    if let Some(line) = object.field("\"RequestPath\":") {
+        text(asked.target(), line);
+    }
+    if let Some(line) = object.field("\"RequestPort\":") {
+        text(asked_port, line);
+    }
+    if let Some(line) = object.field("\"RequestProtocol\":") {
+        text(asked.protocol, line);
+    }
+    if let Some(line) = object.field("\"RequestScheme\":") {
+        text(if record.tls.is_some() { "https" } else { "http" }, line);
+    }
+}
+
+/// An object that is begun.
+pub(super) struct Object<'a> {
+    selection: &'a Selection,
+    line: &'a mut Vec<u8>,
+}
+
+impl<'a> Object<'a> {
+    /// Begins one.
+    pub(super) fn begin(selection: &'a Selection, line: &'a mut Vec<u8>) -> Self {
+        line.push(b'{');
+        Self { selection, line }
+    }
+
+    /// Begins a field, if it is to be there. `begin` is its name in quotes, and what is before its value.
+    pub(super) fn field(&mut self, begin: &'static str) -> Option<&mut Vec<u8>> {
+        let name = || begin[1..].split('"').next().unwrap_or_default();
+        self.selection.keeps(name).then(|| self.always(begin))
+    }
+
+    /// Begins what is there in any case.
+    pub(super) fn always(&mut self, begin: &'static str) -> &mut Vec<u8> {
+        if self.line.last() != Some(&b'{') {
+            self.line.push(b',');
+        }
+        self.line.extend_from_slice(begin.as_bytes());
+        self.line
+    }
+}
+
+/// A field that the client sent. No name of a field has what would need to be escaped.
+fn header(name: &str, value: &str, line: &mut Vec<u8>) {
+    line.extend_from_slice(b",\"request_");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    text(value, line);
 }
 
 pub(super) fn text_or_null(value: Option<&str>, line: &mut Vec<u8>) {

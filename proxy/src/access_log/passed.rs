@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 
 use super::Agreed;
 use super::format::{CLF_TIME, quoted};
-use super::json::{address, ip, number, text, text_or_null, utc};
+use super::json::{Object, address, ip, number, text, text_or_null, utc};
+use super::selection::Selection;
 
 /// One connection or session, when it is over.
 #[derive(Debug)]
@@ -44,27 +45,40 @@ pub(crate) struct Passed<'a> {
 }
 
 /// Appends the line.
-pub(super) fn write(format: Format, passed: &Passed, line: &mut Vec<u8>) {
+pub(super) fn write(format: Format, passed: &Passed, selection: &Selection, line: &mut Vec<u8>) {
     match format {
         Format::Common => {
-            common(passed, line);
-            let server = passed.endpoint.map_or_else(|| "-".to_owned(), |(_, address)| url(passed, address));
-            let router = passed.router.unwrap_or("-");
-            let (millis, received, reason) = (passed.took.as_millis(), passed.received, passed.reason);
+            common(passed, selection, line);
+            let is_kept = |name: &'static str| selection.keeps(|| name);
+            let endpoint = passed.endpoint.filter(|_| is_kept("ServiceURL"));
+            let server = endpoint.map_or_else(|| "-".to_owned(), |(_, address)| url(passed, address));
+            let router = passed.router.filter(|_| is_kept("RouterName")).unwrap_or("-");
+            let millis = if is_kept("Duration") { passed.took.as_millis() } else { 0 };
+            let (received, reason) = (passed.received, passed.reason);
             let _ = write!(line, " - \"{router}\" \"{server}\" {millis}ms {received} {reason}");
         }
-        Format::Combined => common(passed, line),
-        Format::Json => json(passed, line),
+        Format::Combined => common(passed, selection, line),
+        Format::Json => json(passed, selection, line),
     }
     line.push(b'\n');
 }
 
 /// The combined format. In place of the request stands the protocol, and the name that was asked for.
-fn common(passed: &Passed, line: &mut Vec<u8>) {
+fn common(passed: &Passed, selection: &Selection, line: &mut Vec<u8>) {
+    let shown = |name: &'static str, value: String| {
+        if selection.keeps(|| name) { value } else { "-".to_owned() }
+    };
     let time = OffsetDateTime::from(passed.started).format(CLF_TIME).unwrap_or_default();
-    let (client, protocol) = (passed.client.ip().to_canonical(), upper(passed.protocol));
-    let (name, status, sent) = (quoted(passed.server_name), passed.status, passed.sent);
-    let _ = write!(line, "{client} - - [{time}] \"{protocol} {name}\" {status} {sent} \"-\" \"-\"");
+    let _ = write!(
+        line,
+        "{} - - [{}] \"{} {}\" {} {} \"-\" \"-\"",
+        shown("ClientHost", passed.client.ip().to_canonical().to_string()),
+        shown("StartUTC", time),
+        shown("RequestProtocol", upper(passed.protocol).to_owned()),
+        shown("RequestHost", quoted(passed.server_name)),
+        shown("DownstreamStatus", passed.status.to_string()),
+        shown("DownstreamContentSize", passed.sent.to_string()),
+    );
 }
 
 fn upper(protocol: Protocol) -> &'static str {
@@ -81,67 +95,85 @@ fn url(passed: &Passed, address: SocketAddr) -> String {
     url
 }
 
-fn json(passed: &Passed, line: &mut Vec<u8>) {
+fn json(passed: &Passed, selection: &Selection, line: &mut Vec<u8>) {
     let client = SocketAddr::new(passed.client.ip().to_canonical(), passed.client.port());
-    line.extend_from_slice(b"{\"ClientAddr\":\"");
-    address(client, line);
-    line.extend_from_slice(b"\",\"ClientHost\":\"");
-    ip(client.ip(), line);
-    line.extend_from_slice(b"\",\"ClientPort\":");
-    number(client.port().into(), line);
-    line.extend_from_slice(b",\"DownstreamContentSize\":");
-    number(passed.sent, line);
-    line.extend_from_slice(b",\"DownstreamStatus\":");
-    number(passed.status.into(), line);
+    let mut object = Object::begin(selection, line);
+    if let Some(line) = object.field("\"ClientAddr\":\"") {
+        address(client, line);
+        line.push(b'"');
+    }
+    if let Some(line) = object.field("\"ClientHost\":\"") {
+        ip(client.ip(), line);
+        line.push(b'"');
+    }
+    if let Some(line) = object.field("\"ClientPort\":") {
+        number(client.port().into(), line);
+    }
+    if let Some(line) = object.field("\"DownstreamContentSize\":") {
+        number(passed.sent, line);
+    }
+    if let Some(line) = object.field("\"DownstreamStatus\":") {
+        number(passed.status.into(), line);
+    }
     // Nanoseconds.
-    line.extend_from_slice(b",\"Duration\":");
-    number(u64::try_from(passed.took.as_nanos()).unwrap_or(u64::MAX), line);
-    line.extend_from_slice(b",\"EndpointName\":");
-    text_or_null(passed.endpoint.map(|(name, _)| name), line);
-    line.extend_from_slice(b",\"Reason\":");
-    text(passed.reason, line);
-    line.extend_from_slice(b",\"RequestContentSize\":");
-    number(passed.received, line);
-    line.extend_from_slice(b",\"RequestHost\":");
-    text(passed.server_name, line);
-    line.extend_from_slice(b",\"RequestProtocol\":");
-    text(upper(passed.protocol), line);
-    line.extend_from_slice(b",\"RequestScheme\":");
-    text(passed.protocol.as_str(), line);
-    line.extend_from_slice(b",\"RouterName\":");
-    text_or_null(passed.router, line);
-    line.extend_from_slice(b",\"ServiceAddr\":");
-    match passed.endpoint {
-        Some((_, endpoint)) => {
-            line.push(b'"');
-            address(endpoint, line);
-            line.push(b'"');
-        }
-        None => line.extend_from_slice(b"null"),
+    if let Some(line) = object.field("\"Duration\":") {
+        number(u64::try_from(passed.took.as_nanos()).unwrap_or(u64::MAX), line);
     }
-    line.extend_from_slice(b",\"ServiceName\":");
-    text_or_null(passed.service, line);
-    line.extend_from_slice(b",\"ServiceURL\":");
-    text_or_null(passed.endpoint.map(|(_, address)| url(passed, address)).as_deref(), line);
-    line.extend_from_slice(b",\"StartUTC\":\"");
+    if let Some(line) = object.field("\"EndpointName\":") {
+        text_or_null(passed.endpoint.map(|(name, _)| name), line);
+    }
+    if let Some(line) = object.field("\"Reason\":") {
+        text(passed.reason, line);
+    }
+    if let Some(line) = object.field("\"RequestContentSize\":") {
+        number(passed.received, line);
+    }
+    if let Some(line) = object.field("\"RequestHost\":") {
+        text(passed.server_name, line);
+    }
+    if let Some(line) = object.field("\"RequestProtocol\":") {
+        text(upper(passed.protocol), line);
+    }
+    if let Some(line) = object.field("\"RequestScheme\":") {
+        text(passed.protocol.as_str(), line);
+    }
+    if let Some(line) = object.field("\"RouterName\":") {
+        text_or_null(passed.router, line);
+    }
+    if let Some(line) = object.field("\"ServiceAddr\":") {
+        text_or_null(passed.endpoint.map(|(_, address)| address.to_string()).as_deref(), line);
+    }
+    if let Some(line) = object.field("\"ServiceName\":") {
+        text_or_null(passed.service, line);
+    }
+    if let Some(line) = object.field("\"ServiceURL\":") {
+        text_or_null(passed.endpoint.map(|(_, address)| url(passed, address)).as_deref(), line);
+    }
     let started = utc(passed.started.into());
-    line.extend_from_slice(&started);
-    line.push(b'"');
-    if let Some(tls) = passed.tls {
-        line.extend_from_slice(b",\"TLSCipher\":");
-        text(&tls.cipher, line);
-        line.extend_from_slice(b",\"TLSVersion\":");
-        text(tls.version, line);
+    if let Some(line) = object.field("\"StartUTC\":\"") {
+        line.extend_from_slice(&started);
+        line.push(b'"');
     }
-    line.extend_from_slice(b",\"entryPointName\":");
-    text(passed.entry_point, line);
-    line.extend_from_slice(b",\"level\":\"info\",\"msg\":\"\",\"time\":\"");
+    if let Some(tls) = passed.tls {
+        if let Some(line) = object.field("\"TLSCipher\":") {
+            text(&tls.cipher, line);
+        }
+        if let Some(line) = object.field("\"TLSVersion\":") {
+            text(tls.version, line);
+        }
+    }
+    if let Some(line) = object.field("\"entryPointName\":") {
+        text(passed.entry_point, line);
+    }
+    let line = object.always("\"level\":\"info\",\"msg\":\"\",\"time\":\"");
     line.extend_from_slice(&started);
     line.extend_from_slice(b"\"}");
 }
 
 #[cfg(test)]
 mod tests {
+    use portolan_config::settings::Fields;
+
     use super::*;
 
     fn line(format: Format, server_name: &str, endpoint: Option<(&str, SocketAddr)>) -> String {
@@ -162,7 +194,7 @@ mod tests {
             reason: "done",
         };
         let mut line = Vec::new();
-        write(format, &passed, &mut line);
+        write(format, &passed, &Selection::new(&Fields::default(), format), &mut line);
         String::from_utf8(line).unwrap()
     }
 

@@ -17,6 +17,8 @@ pub(crate) struct Asked {
     pub(crate) protocol: &'static str,
     /// Who says to ask, where a middleware wants to know.
     pub(crate) user: String,
+    /// Fields besides these that are to be in its line, as they are shown there.
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 impl Asked {
@@ -28,11 +30,11 @@ impl Asked {
             text.push_str(part);
             text.len() as u32
         });
-        Self { text, ends, protocol, user: String::new() }
+        Self { text, ends, protocol, user: String::new(), fields: Vec::new() }
     }
 
     /// What a head says, of which nothing tells that it is one of HTTP/2.
-    pub(crate) fn of(head: &RequestHead) -> Self {
+    pub(super) fn of(head: &RequestHead) -> Self {
         let protocol = if head.is_http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let (mut referer, mut user_agent) = (None, None);
         for field in head.fields {

@@ -347,7 +347,7 @@ impl Connection {
             Ok(None) => return Ok(None),
             Err(Refused { reason, detail }) => return Err(Turned::unread(reason, detail)),
         };
-        let asked = self.worker.log.is_some().then(|| Box::new(Asked::of(&head)));
+        let asked = self.worker.log.as_ref().map(|log| Box::new(log.asked(&head)));
         let mut cleaned = Cleaned::default();
         let cleaning = self.entry_point.cleaning.as_ref();
         let head = match cleaning.map(|cleaning| cleaning.clean(&head, &mut cleaned)).transpose() {

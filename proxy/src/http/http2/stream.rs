@@ -205,8 +205,8 @@ impl Stream {
         self.method = Method::parse(parts.method.as_str());
         let head = request::read(parts, known, handshake, &mut text, &mut room)?;
         let worker = &self.shared.worker;
-        if worker.log.is_some() {
-            self.asked = Some(Box::new(Asked::of(&head).by("HTTP/2.0")));
+        if let Some(log) = &worker.log {
+            self.asked = Some(Box::new(log.asked(&head).by("HTTP/2.0")));
         }
         let mut cleaned = Cleaned::default();
         let head = match &self.shared.entry_point.cleaning {
