@@ -31,7 +31,7 @@ use crate::logging;
 use crate::manager;
 use crate::signals::Signals;
 use crate::state::{self, StateDirectory};
-use crate::steer::{Order, Status, Steering};
+use crate::steer::{Naming, Order, Status, Steering};
 
 /// Updates that may wait for the registry; a provider that is faster than that waits.
 const UPDATES_MAX: usize = 4096;
@@ -157,7 +157,7 @@ async fn serve_until_stopped(
     tokio::spawn(registry_of_all.run(received, publisher));
     let keeping = directory.map(|directory| directory.keep(ask_kept.clone(), snapshots.clone()));
     let keeping = keeping.map(|keeping| tokio::spawn(keeping).abort_handle());
-    let zone_in_place = zone.as_ref().map(|(_, shared, _)| shared.clone());
+    let zone_in_place = zone.as_ref().map(|naming| naming.shared.clone());
     let table = proxy.table();
     let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
@@ -484,23 +484,21 @@ fn start_access_log(
         .map_err(|error| format!("--access-log: {shown} can't be written: {error}"))
 }
 
-type Zone = (dns::Compiler, dns::SharedZone, dns::Metrics);
-
 /// Takes the address of the name server.
 fn bind_dns(
     settings: &portolan_config::settings::Dns,
     registry: &prometheus::Registry,
     inherited: &mut Inherited,
-) -> Result<(Zone, dns::Server), String> {
+) -> Result<(Naming, dns::Server), String> {
     let metrics = dns::Metrics::register(registry).map_err(|error| error.to_string())?;
-    let fixed = dns::Fixed::read(settings)?;
-    let zone = dns::zone::shared(settings);
+    let (records, fixed) = dns::Records::read(settings)?;
+    let shared = dns::zone::shared(settings);
     let given = dns_sockets(settings, inherited);
-    let server = dns::Server::with(given, settings, zone.clone(), metrics.clone())
+    let server = dns::Server::with(given, settings, shared.clone(), metrics.clone())
         .map_err(|error| format!("{error}; choose another with --dns-address, or `off`"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
     let compiler = dns::Compiler::with_records(settings, &fixed).serials_from(now);
-    Ok(((compiler, zone, metrics), server))
+    Ok((Naming { compiler, shared, metrics, records }, server))
 }
 
 /// The sockets of the name server that are there already.

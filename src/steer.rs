@@ -66,10 +66,35 @@ impl Status {
     }
 }
 
+/// What names are made of, and where they are answered from.
+pub struct Naming {
+    pub compiler: dns::Compiler,
+    pub shared: dns::SharedZone,
+    pub metrics: dns::Metrics,
+    /// What the operator wrote down besides.
+    pub records: dns::Records,
+}
+
+impl Naming {
+    fn apply(&mut self, snapshot: &Snapshot) -> Vec<Fault> {
+        let (zone, faults) = self.compiler.compile(snapshot);
+        self.metrics.zone_in_place(&zone);
+        self.shared.store(Arc::new(zone));
+        faults
+    }
+
+    /// The faults of the snapshot's names, where the operator's records are others now.
+    fn look_at_records(&mut self, snapshot: &Snapshot) -> Option<Vec<Fault>> {
+        let records = self.records.look()?;
+        self.compiler.replace_records(&records);
+        Some(self.apply(snapshot))
+    }
+}
+
 /// What is steered.
 pub struct Steering {
     pub proxy: Proxy,
-    pub zone: Option<(dns::Compiler, dns::SharedZone, dns::Metrics)>,
+    pub zone: Option<Naming>,
     pub metrics: portolan_discovery::Metrics,
     pub status: Arc<Status>,
 }
@@ -91,6 +116,14 @@ pub enum Order {
     Drain,
 }
 
+/// What the snapshot in place asks for that can't be done.
+#[derive(Default)]
+struct Faults {
+    /// Of names.
+    names: Vec<Fault>,
+    rest: Vec<Fault>,
+}
+
 impl Steering {
     /// Follows the snapshots and the orders, until the last connection is done after [`Order::Leave`] or [`Order::Drain`].
     pub async fn follow(
@@ -99,7 +132,7 @@ impl Steering {
         mut orders: mpsc::Receiver<Order>,
     ) {
         let mut retry = tokio::time::interval(RETRY);
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         let mut last_generation = 0;
         let mut ends = false;
         loop {
@@ -121,17 +154,19 @@ impl Steering {
                     self.measure(&snapshot, last_generation);
                     last_generation = snapshot.generation;
                 }
-                _ = retry.tick() => {}
+                _ = retry.tick() => self.look_at_records(&mut faults),
             }
             let mut later = self.proxy.open_ports();
             self.status.paths.store(Arc::new(self.proxy.published_paths()));
             later.extend(self.proxy.look_at_files());
-            self.report(&faults, &later);
+            later.extend(self.zone.as_ref().and_then(|naming| naming.records.fault().cloned()));
+            later.extend(faults.names.iter().cloned());
+            self.report(&faults.rest, &later);
         }
     }
 
     /// Gives the faults of the snapshot where they may be others now.
-    fn carry_out(&mut self, order: Order) -> Option<Vec<Fault>> {
+    fn carry_out(&mut self, order: Order) -> Option<Faults> {
         match order {
             Order::Serve => self.proxy.serve(),
             Order::Sockets(answer) => drop(answer.send(self.proxy.handles())),
@@ -160,18 +195,20 @@ impl Steering {
     }
 
     /// Puts a snapshot in place, for traffic first. Gives what it asks for that can't be done.
-    fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Vec<Fault> {
-        let mut faults = snapshot.faults.clone();
-        faults.extend(self.proxy.apply(snapshot));
-        if let Some((compiler, shared, metrics)) = &mut self.zone {
-            let (zone, zone_faults) = compiler.compile(snapshot);
-            metrics.zone_in_place(&zone);
-            shared.store(Arc::new(zone));
-            faults.extend(zone_faults);
-        }
+    fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Faults {
+        let mut rest = snapshot.faults.clone();
+        rest.extend(self.proxy.apply(snapshot));
+        let names = self.zone.as_mut().map(|naming| naming.apply(snapshot)).unwrap_or_default();
         self.status.snapshot.store(snapshot.clone());
         self.status.applied.send_replace(snapshot.generation);
-        faults
+        Faults { names, rest }
+    }
+
+    fn look_at_records(&mut self, faults: &mut Faults) {
+        let snapshot = self.status.snapshot.load();
+        if let Some(names) = self.zone.as_mut().and_then(|naming| naming.look_at_records(&snapshot)) {
+            faults.names = names;
+        }
     }
 
     fn measure(&self, snapshot: &Snapshot, last_generation: u64) {

@@ -123,6 +123,26 @@ fn check_finds_what_is_wrong_with_running_containers() {
 }
 
 #[test]
+fn check_reads_the_files_of_the_name_server() {
+    let engine = Engine::start();
+    let records = engine.sandbox().write("/run/records", "printer A 192.0.2.10\nscanner A nowhere\n");
+    let flag = format!("--dns-records={records}");
+    let tls = [
+        "--dns-tls-address=:853",
+        "--dns-tls-certificate=/run/certificate",
+        "--dns-tls-key=/run/certificate",
+    ];
+    let faulty = portolan(&["check", &flag, tls[0], tls[1], tls[2]]);
+    assert_eq!(faulty.code, Some(1), "{faulty:?}");
+    for origin in ["/run/records: --dns-records: ", "/run/certificate: --dns-tls-certificate: "] {
+        assert!(faulty.out.contains(&format!("fault: {origin}")), "{origin}: {faulty:?}");
+    }
+    engine.sandbox().write("/run/records", "printer A 192.0.2.10\n");
+    let fine = portolan(&["check", &flag]);
+    assert_eq!(fine.code, Some(0), "{fine:?}");
+}
+
+#[test]
 fn ps_and_healthcheck_ask_the_one_that_runs() {
     let engine = Engine::start();
     assert_fault(&portolan(&["ps"]), &["no Portolan answers at 127.0.0.1:9080", "--admin-address"]);

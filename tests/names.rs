@@ -199,6 +199,53 @@ fn other_names_are_looked_up_where_the_operator_says() {
     assert_eq!(resolve("nobody", RecordType::A).0, ResponseCode::ServFail, "our own names stay here");
 }
 
+/// Whoever gives `192.0.2.N` for every name, on port 53 of an address in the test's own network.
+fn name_server(address: &str, n: u8) {
+    let socket = UdpSocket::bind((address, 53)).expect("a socket");
+    thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        while let Ok((length, peer)) = socket.recv_from(&mut bytes) {
+            let mut answer = Message::from_vec(&bytes[..length]).expect("a query");
+            answer.metadata.message_type = MessageType::Response;
+            let name = answer.queries[0].name().clone();
+            answer.add_answer(Record::from_rdata(name, 0, RData::A(Ipv4Addr::new(192, 0, 2, n).into())));
+            socket.send_to(&answer.to_vec().expect("an answer"), peer).expect("it is sent");
+        }
+    });
+}
+
+/// The operator's records and the host's name servers are those that the files name now, and a faulty file takes nothing.
+#[test]
+fn files_that_change_are_followed() {
+    let engine = Engine::start();
+    let write = |name: &str, text: &str| engine.sandbox().write(name, text);
+    let records = write("/run/records", "printer A 192.0.2.10\n");
+    let servers = write("/run/resolv.conf", "nameserver 127.0.0.2\n");
+    let portolan =
+        Portolan::start(&engine, &[&format!("--dns-records={records}"), &format!("--dns-forward={servers}")]);
+    for n in [2, 3] {
+        name_server(&format!("127.0.0.{n}"), n);
+    }
+    let becomes = |name: &str, address: &str| {
+        eventually(PATIENCE, address, || match query(NAME_SERVER, name, RecordType::A) {
+            Ok(answer) if answers(&answer) == [address] => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    };
+    becomes("www.example.com.", "192.0.2.2");
+    becomes("printer.portolan.internal.", "192.0.2.10");
+    write("/run/resolv.conf", "nameserver 127.0.0.3\n");
+    write("/run/records", "printer A nowhere\n");
+    becomes("www.example.com.", "192.0.2.3");
+    eventually(PATIENCE, "a fault", || {
+        let faults = portolan.snapshot()["faults"].to_string();
+        if faults.contains("--dns-records") { Ok(()) } else { Err(faults) }
+    });
+    becomes("printer.portolan.internal.", "192.0.2.10");
+    write("/run/records", "printer A 192.0.2.11\n");
+    becomes("printer.portolan.internal.", "192.0.2.11");
+}
+
 /// From the engine's word that a container is told to stop, or has started, to the answer that heeds it.
 #[test]
 fn answers_follow_the_engine_within_a_tenth_of_a_second() {

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use hickory_proto::rr::{Name, RecordSet, RecordType};
 use hickory_proto::serialize::binary::BinEncodable;
 use hickory_proto::serialize::txt::Parser;
+use portolan_config::Fault;
 use portolan_config::settings::Dns;
 
 use crate::names::MAX_NAME;
 use crate::records::{Builder, RrSet};
+use crate::watched::Watched;
 
 /// The owner's whole name in lower-case wire form, root included; and what it has of one type.
 type Owned = (Vec<u8>, Arc<RrSet>);
@@ -20,6 +22,55 @@ type Owned = (Vec<u8>, Arc<RrSet>);
 #[derive(Debug, Default)]
 pub struct Fixed {
     pub(crate) sets: Vec<Owned>,
+}
+
+/// The file, looked at again and again.
+#[derive(Debug)]
+pub struct Records {
+    settings: Dns,
+    file: Option<Watched>,
+    fault: Option<Fault>,
+}
+
+impl Records {
+    /// The file that the settings name, and what is in it at present.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fixed::read`].
+    pub fn read(settings: &Dns) -> Result<(Self, Fixed), String> {
+        let file = settings.options.records.as_deref().map(Watched::new);
+        let fixed = Fixed::read(settings)?;
+        Ok((Self { settings: settings.clone(), file, fault: None }, fixed))
+    }
+
+    /// What is in the file, if that is other than it was. Where it can't be read, nothing is; [`Records::fault`] says
+    /// why until it can.
+    pub fn look(&mut self) -> Option<Fixed> {
+        let file = self.file.as_mut()?;
+        if !file.has_changed() {
+            return None;
+        }
+        let path = file.path().display().to_string();
+        match Fixed::read(&self.settings) {
+            Ok(fixed) => {
+                self.fault = None;
+                tracing::info!(path, "records are read again");
+                Some(fixed)
+            }
+            Err(error) => {
+                let error = error.trim_start_matches(&format!("--dns-records: {path}: "));
+                let message = format!("the records are as they were before: {error}");
+                self.fault = Some(Fault::new(path, "--dns-records", message));
+                None
+            }
+        }
+    }
+
+    /// What is wrong with the file at present.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
 }
 
 impl Fixed {
@@ -143,6 +194,48 @@ mod tests {
             assert_eq!(verdict(&zone.ask(name, kind)), expected, "{name}");
         }
         assert_eq!(verdict(&zone.ask("x.web", TXT)), "NoError with answers");
+    }
+
+    #[test]
+    fn a_file_that_changes_is_read_again_and_a_faulty_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records");
+        let mut settings = settings();
+        settings.options.records = Some(path.clone());
+        std::fs::write(
+            &path,
+            "printer A 192.0.2.9\n*.apps A 192.0.2.1\nns TXT \"ours\"\nweb TXT \"by hand\"\n",
+        )
+        .unwrap();
+        let (mut records, fixed) = Records::read(&settings).unwrap();
+        let mut compiler = Compiler::with_records(&settings, &fixed).serials_from(7);
+        let world = snapshot([container("web", "10.0.0.1")]);
+        let before = compiler.compile(&world).0;
+        assert_eq!(before.get("any.apps", A), ["192.0.2.1"]);
+        assert!(records.look().is_none(), "it is as it was");
+
+        std::fs::write(&path, "printer A not-an-address\n").unwrap();
+        assert!(records.look().is_none());
+        let fault = records.fault().unwrap().to_string();
+        assert!(fault.contains("records: --dns-records: the records are as they were before"), "{fault}");
+
+        std::fs::write(&path, "printer A 192.0.2.10\nscanner.lan. A 192.0.2.11\n").unwrap();
+        compiler.replace_records(&records.look().unwrap());
+        assert!(records.fault().is_none());
+        let after = compiler.compile(&world).0;
+        assert_eq!(after.get("printer", A), ["192.0.2.10"]);
+        assert_eq!(after.get("scanner.lan.", A), ["192.0.2.11"]);
+        assert_eq!(verdict(&after.ask("any.apps", A)), "NXDomain SOA");
+        assert_eq!(
+            verdict(&after.ask("ns", TXT)),
+            "NoError SOA",
+            "our own name stays, without the operator's word"
+        );
+        assert_eq!(after.get("ns", A), ["127.0.0.1"]);
+        assert_eq!(after.get("web", A), ["10.0.0.1"]);
+        assert_ne!(after.get("web", TXT), ["by hand"]);
+        assert!(after.serial() > before.serial(), "secondaries are told");
+        assert_eq!(compiler.compile(&world).0.serial(), after.serial());
     }
 
     #[test]

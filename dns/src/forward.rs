@@ -25,6 +25,7 @@ mod cache;
 mod race;
 mod reply;
 mod secure;
+mod servers;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -33,13 +34,16 @@ mod upstream;
 use cache::Cache;
 pub(crate) use cache::{Asked, Entry, Kept};
 pub(crate) use reply::{Reply, question_of};
+#[cfg(test)]
 pub(crate) use secure::Secure;
+use servers::{Group, Servers};
+#[cfg(test)]
 pub(crate) use stream::Stream;
-use upstream::Upstream;
 
 use crate::metrics::Metrics;
 use crate::names::is_below;
 use crate::request::Request;
+use crate::watched::LOOK;
 
 /// Questions on their way to others; one more is refused.
 const FLIGHTS_MAX: usize = 1024;
@@ -99,16 +103,9 @@ pub(crate) struct Forwarder {
     forward: Arc<Forward>,
     jobs: mpsc::Receiver<Job>,
     groups: Vec<Group>,
+    servers: Servers,
     flights: HashMap<Asked, Flight>,
     running: JoinSet<Event>,
-}
-
-/// The servers for the names below one.
-#[derive(Debug)]
-struct Group {
-    /// In lower-case wire form, root included.
-    suffix: Vec<u8>,
-    servers: Arc<[Arc<Upstream>]>,
 }
 
 struct Flight {
@@ -191,65 +188,22 @@ pub(crate) fn forward(
 ) -> (Arc<Forward>, Forwarder) {
     let (jobs, received) = mpsc::channel(JOBS_MAX);
     let forward = Arc::new(Forward { cache: Cache::new(settings.cache), jobs, metrics });
-    let mut known: HashMap<(SocketAddr, Option<String>), Arc<Upstream>> = HashMap::new();
-    let mut roots = None;
-    let groups = settings.groups.iter().map(|group| {
-        let written = group.servers.iter().flat_map(places);
-        let servers = written.filter(|(server, name)| {
-            let is_own = name.is_none() && is_self(*server, own);
-            if is_own {
-                warn!(%server, "names are not forwarded there: it is this server");
-            }
-            !is_own
-        });
-        let servers = servers.map(|(server, name)| {
-            let upstream = known.entry((server, name)).or_insert_with_key(|(server, name)| {
-                let secure = name.as_ref().and_then(|name| {
-                    let client = roots.get_or_insert_with(secure::trusting_as_this_host).clone();
-                    Secure::new(client, *server, Some(&**name).filter(|name| !name.is_empty()))
-                });
-                Arc::new(Upstream::new(*server, Stream::new(*server, secure)))
-            });
-            Arc::clone(upstream)
-        });
-        Group { suffix: crate::zone::origin(&group.suffix).into(), servers: servers.collect() }
-    });
-    let mut groups: Vec<Group> = groups.collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.suffix.len()));
+    let mut servers = Servers::new(settings, own);
     let forwarder = Forwarder {
         forward: Arc::clone(&forward),
         jobs: received,
-        groups,
+        groups: servers.groups(),
+        servers,
         flights: HashMap::new(),
         running: JoinSet::new(),
     };
     (forward, forwarder)
 }
 
-/// Whether a server is ourselves: at our address, or, where we listen on every address, at one that only this host has.
-fn is_self(server: SocketAddr, own: SocketAddr) -> bool {
-    server == own || (server.port() == own.port() && own.ip().is_unspecified() && server.ip().is_loopback())
-}
-
-/// Where servers are; with a name, which may be empty, where they are asked over TLS. The file is read once, when the
-/// server starts.
-fn places(server: &dns::NameServer) -> Vec<(SocketAddr, Option<String>)> {
-    match server {
-        dns::NameServer::Plain(address) => vec![(*address, None)],
-        dns::NameServer::Tls(address, name) => vec![(*address, Some(name.clone().unwrap_or_default()))],
-        dns::NameServer::ResolvConf(path) => match std::fs::read_to_string(path) {
-            Ok(text) => dns::resolv_conf(&text).into_iter().map(|address| (address, None)).collect(),
-            Err(error) => {
-                warn!(path = %path.display(), %error, "no name servers are read from there");
-                Vec::new()
-            }
-        },
-    }
-}
-
 impl Forwarder {
     /// Asks, for as long as it is polled.
     pub(crate) async fn run(mut self) {
+        let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 Some(job) = self.jobs.recv() => self.take_off(job),
@@ -258,6 +212,11 @@ impl Forwarder {
                     Ok(Event::Late(asked)) => self.give_stale(&asked),
                     Err(error) => debug!(%error, "asking another name server failed"),
                 },
+                _ = look.tick(), if self.servers.may_change() => {
+                    if self.servers.look() {
+                        self.groups = self.servers.groups();
+                    }
+                }
                 else => return,
             }
         }

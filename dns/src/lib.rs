@@ -28,13 +28,14 @@ mod special;
 mod test_support;
 mod transfer;
 mod view;
+mod watched;
 pub mod zone;
 
 pub use answer::{Asker, Outcome, Transport, answer};
 pub use cookie::Cookies;
 pub use explain::{Considered, Explanation, explain};
-pub use fixed::Fixed;
+pub use fixed::{Fixed, Records};
 pub use metrics::Metrics;
 pub use rcode::Rcode;
-pub use server::{Bound, Server, certificate_fault};
+pub use server::{Bound, Server, faults};
 pub use zone::{Compiler, SharedZone, Zone, compile};

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::Guard;
 use ipnet::IpNet;
-use portolan_config::ListenAddress;
 use portolan_config::settings::{Dns, dns};
+use portolan_config::{Fault, ListenAddress};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use tracing::info;
 
 use crate::answer::{Answered, Asker, Outcome, Transport, answer_here, relay};
 use crate::cookie::Cookies;
+use crate::fixed::Fixed;
 use crate::forward::{Asked, Entry, Forward, Forwarder, Given, Kept, forward, is_near};
 use crate::metrics::Metrics;
 use crate::request::Request;
@@ -58,10 +59,16 @@ pub struct Server {
     notifier: Notifier,
     tls: Option<Secure>,
     https: Option<Secure>,
+    /// Where their certificate is.
+    secure: Option<dns::Secure>,
 }
 
 /// Where it listens for what is encrypted, and how that begins.
 type Secure = (std::net::TcpListener, tls::Handshakes);
+
+/// What is spoken over TLS, as clients may ask for it (RFC 7301).
+const TLS_PROTOCOLS: &[&[u8]] = &[b"dot"];
+const HTTPS_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// Sockets of the server's addresses that somebody else has bound; where there is none, the server binds its own.
 #[derive(Debug, Default)]
@@ -248,8 +255,8 @@ impl Server {
                 let bind = |address: Option<ListenAddress>, given, protocols| {
                     address.map(|address| bind_secure(secure, address, given, protocols)).transpose()
                 };
-                tls = bind(secure.tls, given.tls, &[b"dot"])?;
-                https = bind(secure.https, given.https, &[b"h2", b"http/1.1"])?;
+                tls = bind(secure.tls, given.tls, TLS_PROTOCOLS)?;
+                https = bind(secure.https, given.https, HTTPS_PROTOCOLS)?;
             }
             let workers = udp.into_iter().map(|socket| udp::Worker::new(socket, context.clone()));
             Ok(Self {
@@ -261,6 +268,7 @@ impl Server {
                 notifier,
                 tls,
                 https,
+                secure: settings.options.secure.clone(),
             })
         };
         bind().map_err(|error| {
@@ -311,6 +319,11 @@ impl Server {
             background.spawn(forwarder.run());
         }
         background.spawn(self.notifier.run());
+        for (at, protocols) in [(&tls, TLS_PROTOCOLS), (&https, HTTPS_PROTOCOLS)] {
+            if let (Some((_, handshakes)), Some(secure)) = (at, &self.secure) {
+                background.spawn(handshakes.clone().follow(secure.clone(), protocols));
+            }
+        }
         tokio::select! {
             () = stop => {}
             () = connections.accept(&tcp, None) => {}
@@ -334,11 +347,20 @@ impl Server {
     }
 }
 
-/// What is wrong with the certificate that the settings name for names over TLS and HTTPS, if they name one.
-pub fn certificate_fault(settings: &Dns) -> Option<String> {
-    let secure = settings.options.secure.as_ref()?;
-    let error = tls::Handshakes::new(secure, &[]).err()?;
-    Some(format!("--dns-tls-certificate: {error}"))
+/// What of the files that the settings name can't be used, without serving anything.
+pub fn faults(settings: &Dns) -> Vec<Fault> {
+    let fault = |path: &std::path::Path, flag, message: String| {
+        let message = message.trim_start_matches(&format!("{flag}: {}: ", path.display())).to_owned();
+        Fault::new(path.display().to_string(), flag, message)
+    };
+    let options = &settings.options;
+    let records = options.records.as_deref().zip(Fixed::read(settings).err());
+    let records = records.map(|(path, error)| fault(path, "--dns-records", error));
+    let secure = options.secure.as_ref().and_then(|secure| {
+        let error = tls::Handshakes::new(secure, TLS_PROTOCOLS).err()?;
+        Some(fault(&secure.certificate, "--dns-tls-certificate", error.to_string()))
+    });
+    records.into_iter().chain(secure).collect()
 }
 
 fn bind_secure(

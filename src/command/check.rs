@@ -39,7 +39,6 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
         Ok(settings) if !options.compose.is_empty() => {
             let read = compose::read(&options.compose);
             report.labels = read.faults(&settings, |update| faults_with(&settings, update))?;
-            report.warnings.extend(read.warnings.iter().cloned());
             report.compose = Some(read);
         }
         Ok(settings) if settings.docker.enabled => {
@@ -52,28 +51,14 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
         }
         Ok(settings) => report.labels = faults_of_files(&settings)?,
     }
-    if let Ok(settings) = gathered.settings() {
-        report.settings = of_name_server(&settings);
+    if let Ok(Settings { dns: Some(dns), .. }) = gathered.settings() {
+        report.settings.extend(portolan_dns::faults(&dns));
     }
     say(&match options.output.output {
         Output::Json => format!("{:#}\n", report.as_json()),
         Output::Table => report.as_lines(),
     })?;
     Ok(if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What is wrong in the files that the name server reads when it starts.
-fn of_name_server(settings: &Settings) -> Vec<Fault> {
-    let Some(dns) = &settings.dns else { return Vec::new() };
-    let told = |why: String| {
-        // Its own words begin with the flag.
-        let (key, message) =
-            why.split_once(": ").map_or(("dns", why.as_str()), |(key, message)| (key, message));
-        Fault::new("name server", key, message)
-    };
-    let records = portolan_dns::Fixed::read(dns).err();
-    let certificate = portolan_dns::certificate_fault(dns);
-    records.into_iter().chain(certificate).map(told).collect()
 }
 
 /// What answers, and all that it runs; or why nothing does.

@@ -12,6 +12,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::warn;
 
+/// Whose certificates are good.
+pub(super) type Trust = Arc<ClientConfig>;
+
 /// How a connection is made safe, and whose certificate it must show.
 #[derive(Clone)]
 pub(crate) struct Secure {

@@ -29,10 +29,10 @@ use portolan_discovery::{Service, ServiceKey, Snapshot, State};
 use super::book::{Book, Claim, Rank, Seniority, What};
 use super::member::{self, Manner};
 use super::router_hosts::RouterHosts;
-use super::{Apex, NAME_SERVER, Zone};
+use super::{Apex, Zone};
 use crate::fixed::Fixed;
 use crate::key::Key;
-use crate::names::{self, MAX_NAME, is_below};
+use crate::names::{self, MAX_NAME};
 use crate::records::{About, Host, Node, addresses};
 
 /// Who claims our own names.
@@ -62,6 +62,10 @@ pub struct Compiler {
     free: Vec<u32>,
     names: Book,
     elsewhere: Book,
+    /// What our own name has.
+    name_server: Arc<Node>,
+    /// The names that the operator's own records have: below the zone, or elsewhere.
+    written: Vec<(Key, bool)>,
     /// Whether there is a wildcard below the zone, and elsewhere.
     wildcards: [bool; 2],
     faulty: BTreeSet<u32>,
@@ -103,24 +107,20 @@ impl Compiler {
     /// A compiler that has seen no snapshot yet.
     pub fn with_records(settings: &Dns, fixed: &Fixed) -> Self {
         let apex = Arc::new(Apex::new(settings));
-        let mut names = Book::tree();
         // We are `ns`, at the address we listen on, where that is one.
         let ip = settings.address.ip.filter(|ip| !ip.is_unspecified());
         let set = |kind| addresses(kind, ip, apex.ttl, None);
         let node = Node::new([set(RecordType::A), set(RecordType::AAAA)], About::Nothing);
-        let what = What::Node(Arc::new(node));
-        names.claim(
-            &NAME_SERVER.into(),
-            Claim { rank: Rank::Ours, seniority: Seniority::default(), by: OURS, what },
-        );
         let mut this = Self {
             room: MAX_NAME.saturating_sub(apex.origin().len()),
             apex,
             services: Vec::new(),
             members: Vec::new(),
             free: Vec::new(),
-            names,
+            names: Book::tree(),
             elsewhere: Book::default(),
+            name_server: Arc::new(node),
+            written: Vec::new(),
             wildcards: [false; 2],
             faulty: BTreeSet::new(),
             serial_base: 0,
@@ -138,21 +138,6 @@ impl Compiler {
     pub fn serials_from(mut self, base: u32) -> Self {
         self.serial_base = base;
         self
-    }
-
-    /// What the operator wrote stands beside what containers have, type by type.
-    fn take_records(&mut self, fixed: &Fixed) {
-        for (name, set) in &fixed.sets {
-            let below = self.apex.origin().len();
-            let suffix = is_below(name, self.apex.origin()).then(|| name.len() - below);
-            let (book, key) = match suffix {
-                Some(suffix) => (&mut self.names, &name[..suffix]),
-                None => (&mut self.elsewhere, &name[..name.len() - 1]),
-            };
-            self.wildcards[usize::from(suffix.is_none())] |= key.starts_with(b"\x01*");
-            let what = What::Beside(Arc::clone(set));
-            book.claim(&key.into(), Claim { rank: PORTS, seniority: Seniority::default(), by: OURS, what });
-        }
     }
 
     /// Compiles the zone of a snapshot, and says what could not be named as it was written.
@@ -566,6 +551,8 @@ fn name_source(key: &ServiceKey) -> &'static str {
         ServiceKey::Container(_) => "name",
     }
 }
+
+mod written;
 
 #[cfg(test)]
 mod convergence;

@@ -16,7 +16,7 @@ struct Encrypted {
     registry: Registry,
     roots: rustls::RootCertStore,
     task: JoinHandle<io::Result<()>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Encrypted {
@@ -42,7 +42,7 @@ fn start() -> Encrypted {
     let task = tokio::spawn(server.run(std::future::pending()));
     let mut roots = rustls::RootCertStore::empty();
     roots.add(paper.cert.der().clone()).unwrap();
-    Encrypted { tls, https, registry, roots, task, _folder: folder }
+    Encrypted { tls, https, registry, roots, task, folder }
 }
 
 impl Encrypted {
@@ -164,4 +164,36 @@ async fn a_name_server_may_be_asked_over_tls_and_nobody_else_is_believed() {
         let stream = Stream::new(running.tls, secure(other));
         assert!(within(stream.ask(&asked)).await.is_none(), "{other:?}");
     }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_shown_without_a_restart_once_its_key_is_there() {
+    let mut running = start();
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| running.folder.path().join(name));
+    let before = running.connect(running.tls, "dot").await;
+    let paper = rcgen::generate_simple_self_signed(["ns.example".to_owned()]).unwrap();
+    // As most tools do: one file after the other.
+    std::fs::write(&certificate, paper.cert.pem()).unwrap();
+    tokio::time::sleep(crate::watched::LOOK * 2).await;
+    drop(running.connect(running.tls, "dot").await);
+    std::fs::write(&key, paper.signing_key.serialize_pem()).unwrap();
+    running.roots = rustls::RootCertStore::empty();
+    running.roots.add(paper.cert.der().clone()).unwrap();
+    let name = ServerName::try_from("ns.example").unwrap();
+    for address in [running.tls, running.https] {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let connector = tokio_rustls::TlsConnector::from(running.config("h2"));
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let shown = within(connector.connect(name.clone(), tcp)).await;
+            // Over TLS that protocol is none; but then the certificate was good.
+            if shown.is_ok() || shown.is_err_and(|error| error.to_string().contains("NoApplicationProtocol"))
+            {
+                break;
+            }
+            assert!(Instant::now() < deadline, "the new certificate is not shown");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    drop(before);
 }
