@@ -289,7 +289,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 44, "{seen:?}");
+        assert_eq!(seen.len(), 45, "{seen:?}");
     }
 
     #[test]

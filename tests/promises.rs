@@ -7,6 +7,7 @@ mod api;
 mod as_traefik;
 mod beside_traefik;
 mod burst;
+mod churn;
 mod command_line;
 mod data_path;
 mod deploys;

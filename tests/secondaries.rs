@@ -13,7 +13,8 @@ fn bind(engine: &Engine) -> Process {
     let conf = "options { directory \"/run/named\"; pid-file none; listen-on port 5300 { 127.0.0.1; };\n\
          listen-on-v6 { none; }; recursion no; dnssec-validation no; session-keyfile none; };\n\
          controls { };\n\
-         zone \"portolan.internal\" { type secondary; primaries { 127.0.0.1 port 1053; }; file \"zone\"; };\n";
+         zone \"portolan.internal\" { type secondary; primaries { 127.0.0.1 port 1053; }; file \"zone\"; };\n\
+         zone \"17.172.in-addr.arpa\" { type secondary; primaries { 127.0.0.1 port 1053; }; file \"reverse\"; };\n";
     let place = sandbox.write("/run/named/named.conf", conf);
     let mut command = sandbox.command(require("named"));
     command.args(["-g", "-n", "1", "-u", "root", "-c", &place]);
@@ -27,9 +28,8 @@ fn asked(server: &str, name: &str, kind: RecordType) -> Result<(String, BTreeSet
     Ok((format!("{:?} {}", reply.metadata.response_code, reply.metadata.authoritative), records))
 }
 
-fn serial(server: &str) -> Result<u32, String> {
-    let reply =
-        dns::query(server, "portolan.internal.", RecordType::SOA).map_err(|error| error.to_string())?;
+fn serial(server: &str, zone: &str) -> Result<u32, String> {
+    let reply = dns::query(server, zone, RecordType::SOA).map_err(|error| error.to_string())?;
     let soa = reply.answers.iter().find_map(|record| match &record.data {
         dns::RData::SOA(soa) => Some(soa.serial),
         _ => None,
@@ -39,10 +39,22 @@ fn serial(server: &str) -> Result<u32, String> {
 
 /// Waits until the secondary has the newest zone, and compares all there is with what Portolan says.
 fn compare(portolan: &Portolan) -> usize {
-    eventually(PATIENCE, "the secondary to have the newest zone", || {
-        let (ours, theirs) = (serial(NAME_SERVER)?, serial(SECONDARY)?);
-        if ours == theirs { Ok(()) } else { Err(format!("{theirs}, not {ours}")) }
-    });
+    for zone in ["portolan.internal.", "17.172.in-addr.arpa."] {
+        eventually(PATIENCE, "the secondary to have the newest zone", || {
+            let (ours, theirs) = (serial(NAME_SERVER, zone)?, serial(SECONDARY, zone)?);
+            if ours == theirs { Ok(()) } else { Err(format!("{theirs}, not {ours}")) }
+        });
+    }
+    let mut reverse = 0;
+    for host in 0..12 {
+        let name = format!("{host}.0.17.172.in-addr.arpa.");
+        for kind in [RecordType::PTR, RecordType::TXT, RecordType::SOA] {
+            let (ours, theirs) = (asked(NAME_SERVER, &name, kind), asked(SECONDARY, &name, kind));
+            assert_eq!(ours, theirs, "{name} {kind}");
+            reverse += usize::from(ours.is_ok_and(|(_, records)| !records.is_empty()));
+        }
+    }
+    assert!(reverse > 0, "somebody has an address");
     let kinds = [
         RecordType::A,
         RecordType::AAAA,
@@ -115,6 +127,7 @@ fn bind_as_a_secondary_answers_as_portolan_does_through_every_change() {
     let flags = [
         "--dns-transfer-to=127.0.0.1",
         "--dns-notify=127.0.0.1:5300",
+        "--dns-reverse-zones=172.17.0.0/16",
         "--dns-forward=off",
         &format!("--dns-records={records}"),
     ];
@@ -153,7 +166,7 @@ fn bind_as_a_secondary_answers_as_portolan_does_through_every_change() {
         compare(&portolan);
     }
     let transfers = |kind: &str| portolan.metric(&format!("portolan_dns_transfers_total{{type=\"{kind}\"}}"));
-    assert!((transfers("axfr") - 1.0).abs() < 0.5, "once as a whole");
-    assert!(transfers("ixfr") >= 4.0);
+    assert!((transfers("axfr") - 2.0).abs() < 0.5, "each once as a whole");
+    assert!(transfers("ixfr") >= 8.0);
     assert!(portolan.metric("portolan_dns_notify_failures_total") < 0.5);
 }

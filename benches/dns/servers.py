@@ -14,7 +14,8 @@ import engine
 
 ZONE = "portolan.internal"
 OTHERS = "forwarded.example"
-PORTS = {"portolan": 5301, "unbound": 5302, "dnsmasq": 5303, "upstream": 5304}
+PORTS = {"portolan": 5301, "unbound": 5302, "dnsmasq": 5303, "upstream": 5304, "nothing": 5305}
+TLS_PORTS = {"portolan": 8531, "unbound": 8532}
 SERVER_CORE, LOAD_CORE = 0, 1
 
 
@@ -24,11 +25,31 @@ class Server:
     process: subprocess.Popen
     port: int
 
+    def at(self, flags: list[str]) -> int:
+        """The port where it is asked so."""
+        return TLS_PORTS[self.name] if "dot" in flags else self.port
+
 
 def pinned(core: int, command: list[str], log: Path) -> subprocess.Popen:
     """Starts a program on one core; it dies with this one."""
     command = ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *command]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log.open("w"), stderr=subprocess.STDOUT)
+
+
+def certificate(folder: Path) -> None:
+    """One for all who speak TLS, of the same kind and size."""
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ns.example"
+    paths = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
+    subprocess.run([*command.split(), *paths], check=True, capture_output=True)
+    (folder / "key.pem").chmod(0o644)
+
+
+def nothing(folder: Path) -> Server:
+    """What sends back what came, as a measure of the kernel's part."""
+    program, port = folder / "floor", PORTS["nothing"]
+    source = Path(__file__).resolve().parent / "floor.c"
+    subprocess.run(["gcc", "-O2", "-o", str(program), str(source)], check=True)
+    return Server("nothing", pinned(SERVER_CORE, [str(program), str(port)], folder / "nothing.log"), port)
 
 
 def addresses() -> dict[str, list[str]]:
@@ -58,6 +79,8 @@ def portolan(folder: Path, binary: Path) -> Server:
         str(binary), "run", f"--docker-host=unix://{sock}", f"--dns-address=127.0.0.1:{port}", "--dns-workers=1",
         "--workers=1", "--dns-ttl=60s", "--dns-cache=20000", f"--dns-forward={OTHERS}=127.0.0.1:{PORTS['upstream']}",
         "--entry-point=web=127.0.0.1:7101", "--admin-address=127.0.0.1:7103", "--exposed-by-default=false",
+        f"--dns-tls-address=127.0.0.1:{TLS_PORTS['portolan']}", f"--dns-tls-certificate={folder}/certificate.pem",
+        f"--dns-tls-key={folder}/key.pem",
     ]
     return Server("portolan", pinned(SERVER_CORE, command, folder / "portolan.log"), port)
 
@@ -74,6 +97,10 @@ def unbound(folder: Path) -> Server:
     config.write_text(f"""
 server:
     interface: 127.0.0.1@{port}
+    interface: 127.0.0.1@{TLS_PORTS["unbound"]}
+    tls-port: {TLS_PORTS["unbound"]}
+    tls-service-key: "{folder}/key.pem"
+    tls-service-pem: "{folder}/certificate.pem"
     num-threads: 1
     do-daemonize: no
     username: ""

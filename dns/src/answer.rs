@@ -130,7 +130,7 @@ fn build(
         return Answered::Here(Outcome { record_type, rcode, truncated: false, known });
     };
     let name = question.name.lower();
-    let Lookup { found, suffix, origin } = zone.find(name);
+    let Lookup { found, suffix, origin, reverse } = zone.find(name);
     // Resolvers wait for another server after REFUSED; that such a name is nobody's needs no other to know.
     let special = Special::of(name, question.record_type).filter(|_| asker.near && request.recursion_desired);
     let transfer = matches!(question.record_type, RecordType::AXFR | RecordType::IXFR);
@@ -142,7 +142,12 @@ fn build(
     let start = reply.len();
     let mut answer = Answer {
         zone,
-        apex: if suffix.is_some() { Owner::Zone(&[]) } else { Owner::Question },
+        apex: match reverse {
+            _ if suffix.is_some() => Owner::Zone(&[]),
+            Some(at) => Owner::Whole(&name[at..]),
+            None => Owner::Question,
+        },
+        is_reverse: reverse.is_some(),
         view: if asker.views { View::of(zone, asker.client) } else { None },
         is_first: origin == zone.origin(),
         writer: begin(zone, request, Some((origin, suffix)), asker, reply),
@@ -244,8 +249,10 @@ struct Answer<'a> {
     view: Option<View<'a>>,
     /// Whether the name is in the first zone, which records point to.
     is_first: bool,
-    /// Who owns the SOA: the zone's apex; for reverse names, each of which we serve as a zone of its own, the name itself.
-    apex: Owner<'static>,
+    /// Who owns the SOA: the zone's apex; for names elsewhere, each of which we serve as a zone of its own, the name itself.
+    apex: Owner<'a>,
+    /// Whether the name is in a zone of reverse names.
+    is_reverse: bool,
     writer: Writer<'a>,
     truncated: bool,
     /// What others said of the name that an alias leads to, once they were asked.
@@ -264,6 +271,7 @@ impl Answer<'_> {
                 return Rcode::NxDomain;
             }
             Found::Apex => self.apex(record_type),
+            Found::Reverse => self.reverse(record_type),
             Found::Node(node) if self.view.as_ref().is_some_and(|view| !view.sees(node)) => {
                 self.negative();
                 return Rcode::NxDomain;
@@ -281,7 +289,7 @@ impl Answer<'_> {
     fn no_transfer(&mut self, found: &Found<'_>, record_type: RecordType, asker: &Asker<'_>) -> Rcode {
         match (found, record_type) {
             (Found::NotSynced, _) => Rcode::ServFail,
-            (Found::Apex, RecordType::IXFR) if asker.may_transfer => {
+            (Found::Apex | Found::Reverse, RecordType::IXFR) if asker.may_transfer => {
                 self.soa(Section::Answer);
                 Rcode::NoError
             }
@@ -303,6 +311,14 @@ impl Answer<'_> {
                 Some(set) => self.set(set),
                 None => self.negative(),
             },
+        }
+    }
+
+    /// The name of a zone of reverse names, which has nothing but what every zone has.
+    fn reverse(&mut self, record_type: RecordType) {
+        match record_type {
+            RecordType::SOA | RecordType::NS | RecordType::ANY => self.apex(record_type),
+            _ => self.negative(),
         }
     }
 
@@ -378,7 +394,7 @@ impl Answer<'_> {
     fn alone(&mut self, node: &Node, record_type: RecordType) {
         match (node.get(record_type), record_type) {
             (Some(set), _) => self.set(set),
-            (None, RecordType::NS | RecordType::SOA) => self.apex(record_type),
+            (None, RecordType::NS | RecordType::SOA) if !self.is_reverse => self.apex(record_type),
             _ => self.node(node, record_type),
         }
     }

@@ -88,7 +88,7 @@ pub fn explain(
             let view = View::of(zone, client);
             explanation.endpoints = consider(&node.about, view.as_ref());
         }
-        Found::NotSynced | Found::Missing | Found::Apex => {}
+        Found::NotSynced | Found::Missing | Found::Apex | Found::Reverse => {}
     }
     Ok(explanation)
 }

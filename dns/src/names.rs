@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 use crate::key::Key;
 
 /// The longest name on the wire, lengths and root included (RFC 1035 §2.3.4).
@@ -49,6 +51,18 @@ pub(crate) fn push_label(wire: &mut Vec<u8>, label: &str) -> Result<(), NameErro
     wire.push(label.len() as u8);
     wire.extend(label.bytes().map(|byte| byte.to_ascii_lowercase()));
     Ok(())
+}
+
+/// The zone of the reverse names of a network's addresses (RFC 1035 §3.5, RFC 3596 §2.5), whole, root included. Bits of
+/// the network that make no label count for nothing.
+pub(crate) fn reverse_zone(network: &IpNet) -> Box<[u8]> {
+    let bits = if network.addr().is_ipv4() { 8 } else { 4 };
+    let key = reverse_key(network.network());
+    let mut zone = &key[..];
+    for _ in network.prefix_len() / bits..network.max_prefix_len() / bits {
+        zone = parent(zone).unwrap_or_default();
+    }
+    [zone, &[0]].concat().into()
 }
 
 /// The key below `parent` that `labels` (in wire form) make, if it is at most `room` bytes long.

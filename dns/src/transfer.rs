@@ -10,11 +10,12 @@ use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, RecordType};
 
 use crate::describe;
+use crate::key::Key;
 use crate::message::{Flags, SOA_TIMERS, Writer};
 use crate::rcode::Rcode;
 use crate::records::Node;
 use crate::request::Request;
-use crate::zone::{HOSTMASTER, NAME_SERVER, Versions, Zone};
+use crate::zone::{HOSTMASTER, NAME_SERVER, Versions, Zone, key_below};
 
 /// Bytes of one message: as far as names can be pointed to (RFC 1035 §4.1.4).
 const MESSAGE: u16 = 0x3FFF;
@@ -76,29 +77,28 @@ impl<'z> Transfer<'z> {
         wish: Wish,
     ) -> Option<Self> {
         let name = request.question.as_ref()?.name.lower();
-        let origin = zone.origin_called(name)?;
-        let soa = move || -> Row<'z> { (Cow::Borrowed(&[]), soa(zone.serial(), origin, zone.ttl()).into()) };
+        let place = Place::called(zone, name)?;
+        let soa = move || -> Row<'z> { (Cow::Borrowed(&[]), place.soa(zone).into()) };
         let past = match wish {
             Wish::Since(serial) if serial == zone.serial() => {
-                return Some(Self::of(zone, origin, std::iter::once_with(soa)));
+                return Some(Self::of(zone, place, std::iter::once_with(soa)));
             }
             Wish::Since(serial) => versions.past(serial),
             Wish::Whole => None,
         };
         Some(match past {
-            Some(past) => Self::of(zone, origin, differences(&past, zone, origin).into_iter()),
+            Some(past) => Self::of(zone, place, differences(&past, zone, place).into_iter()),
             None => {
-                let all = zone.nodes().flat_map(move |(key, node)| rows(key, node, zone.ttl()));
-                let name_server = std::iter::once((Cow::Borrowed(&[][..]), ns(origin, zone.ttl()).into()));
-                let whole = std::iter::once_with(soa).chain(name_server).chain(all);
-                Self::of(zone, origin, whole.chain(std::iter::once_with(soa)))
+                let name_server = (Cow::Borrowed(&[][..]), ns(place.base(zone), zone.ttl()).into());
+                let begin = std::iter::once_with(soa).chain(std::iter::once(name_server));
+                Self::of(zone, place, begin.chain(place.rows(zone)).chain(std::iter::once_with(soa)))
             }
         })
     }
 
-    fn of(zone: &'z Zone, origin: &'z [u8], rows: impl Iterator<Item = Row<'z>> + Send + 'z) -> Self {
+    fn of(zone: &'z Zone, place: Place<'z>, rows: impl Iterator<Item = Row<'z>> + Send + 'z) -> Self {
         let rows: Box<dyn Iterator<Item = Row<'z>> + Send + 'z> = Box::new(rows);
-        Self { zone, origin, rows: rows.peekable() }
+        Self { zone, origin: place.origin, rows: rows.peekable() }
     }
 
     /// Appends the next message; `false` where none is left.
@@ -127,21 +127,71 @@ impl<'z> Transfer<'z> {
     }
 }
 
+/// Which zone it is.
+#[derive(Clone, Copy)]
+struct Place<'z> {
+    /// Its name.
+    origin: &'z [u8],
+    /// Whether it is one of reverse names.
+    reverse: bool,
+}
+
+impl<'z> Place<'z> {
+    fn called(zone: &'z Zone, name: &[u8]) -> Option<Self> {
+        let forward = zone.origin_called(name).map(|origin| Self { origin, reverse: false });
+        forward.or_else(|| zone.reverse_called(name).map(|origin| Self { origin, reverse: true }))
+    }
+
+    /// The zone that our own name is in.
+    fn base(self, zone: &'z Zone) -> &'z [u8] {
+        if self.reverse { zone.origin() } else { self.origin }
+    }
+
+    fn soa(self, zone: &Zone) -> Vec<u8> {
+        let base = if self.reverse { zone.origin() } else { self.origin };
+        soa(zone.serial(), base, zone.ttl())
+    }
+
+    /// Everything in it.
+    fn rows(self, zone: &'z Zone) -> Box<dyn Iterator<Item = Row<'z>> + Send + 'z> {
+        if self.reverse {
+            let nodes = zone.nodes_below(self.origin);
+            Box::new(nodes.flat_map(move |(key, node)| rows(key, node, zone.ttl())))
+        } else {
+            Box::new(zone.nodes().flat_map(move |(key, node)| rows(key, node, zone.ttl())))
+        }
+    }
+
+    /// The names that may have something else in the other one.
+    fn differing(self, past: &Zone, zone: &Zone) -> BTreeSet<Key> {
+        if self.reverse { past.differing_below(zone, self.origin) } else { past.differing(zone) }
+    }
+
+    fn node<'a>(self, zone: &'a Zone, key: &[u8]) -> Option<&'a Arc<Node>> {
+        if self.reverse { zone.alone(key) } else { zone.node(key) }
+    }
+
+    /// The part of a key that stands before the zone's name.
+    fn owner(self, key: &Key) -> Vec<u8> {
+        if self.reverse { key_below(key, self.origin).unwrap_or_default().to_vec() } else { key.to_vec() }
+    }
+}
+
 /// One difference for all that lie between (RFC 1995 §5): what went, then what came.
-fn differences<'z>(past: &Zone, zone: &'z Zone, origin: &[u8]) -> Vec<Row<'z>> {
-    let soa_of =
-        |zone: &Zone| -> Row<'z> { (Cow::Borrowed(&[]), Cow::Owned(soa(zone.serial(), origin, zone.ttl()))) };
+fn differences<'z>(past: &Zone, zone: &'z Zone, place: Place<'z>) -> Vec<Row<'z>> {
+    let soa_of = |zone: &Zone| -> Row<'z> { (Cow::Borrowed(&[]), Cow::Owned(place.soa(zone))) };
     let (mut gone, mut come) = (vec![soa_of(past)], vec![soa_of(zone)]);
-    for key in past.differing(zone) {
+    for key in place.differing(past, zone) {
         let set = |zone: &Zone| -> BTreeSet<Vec<u8>> {
-            let node = zone.node(&key);
+            let node = place.node(zone, &key);
             node.into_iter()
                 .flat_map(|node| rows(&key, node, zone.ttl()))
                 .map(|(_, row)| row.into_owned())
                 .collect()
         };
         let (before, now) = (set(past), set(zone));
-        let owned = |row: &Vec<u8>| -> Row<'z> { (Cow::Owned(key.to_vec()), Cow::Owned(row.clone())) };
+        let name = place.owner(&key);
+        let owned = |row: &Vec<u8>| -> Row<'z> { (Cow::Owned(name.clone()), Cow::Owned(row.clone())) };
         gone.extend(before.difference(&now).map(owned));
         come.extend(now.difference(&before).map(owned));
     }

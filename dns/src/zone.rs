@@ -40,6 +40,10 @@ pub(crate) struct Apex {
     /// The zones' names in lower-case wire form, root included: all have the same names. The first one's are those that
     /// records point to.
     origins: Box<[Box<[u8]>]>,
+    /// Zones of reverse names, in the same form.
+    reverse: Box<[Box<[u8]>]>,
+    /// What a name has that exists because of those below it only.
+    nothing: Arc<Node>,
     /// Seconds that any answer may be kept, negative ones too.
     ttl: u32,
 }
@@ -67,6 +71,8 @@ pub(crate) struct Lookup<'z> {
     pub(crate) suffix: Option<usize>,
     /// That zone, or the first one.
     pub(crate) origin: &'z [u8],
+    /// Where in the name a zone of reverse names begins, if it ends with one.
+    pub(crate) reverse: Option<usize>,
 }
 
 /// What a name is to the zone.
@@ -80,6 +86,8 @@ pub(crate) enum Found<'z> {
     Missing,
     /// The zone's own name.
     Apex,
+    /// The name of a zone of reverse names.
+    Reverse,
     /// A name in the zone.
     Node(&'z Arc<Node>),
     /// A name elsewhere, which is a zone of its own.
@@ -95,6 +103,8 @@ impl Apex {
                 .chain(&settings.options.more_zones)
                 .map(|zone| origin(zone))
                 .collect(),
+            reverse: settings.options.reverse_zones.iter().map(names::reverse_zone).collect(),
+            nothing: Arc::default(),
             ttl: u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX),
         }
     }
@@ -186,6 +196,25 @@ impl Zone {
         self.elsewhere.get(key)
     }
 
+    /// The zone of reverse names that is called so, in lower-case wire form.
+    pub(crate) fn reverse_called(&self, name: &[u8]) -> Option<&[u8]> {
+        self.apex.reverse.iter().map(|zone| &**zone).find(|zone| *zone == name)
+    }
+
+    /// Every name elsewhere that is below a zone, by its key there, with what it has.
+    pub(crate) fn nodes_below<'z>(
+        &'z self,
+        zone: &'z [u8],
+    ) -> impl Iterator<Item = (&'z [u8], &'z Arc<Node>)> {
+        self.elsewhere.iter().filter_map(|(key, node)| Some((key_below(key, zone)?, node)))
+    }
+
+    /// The names elsewhere, whole but for the root, that may have something else in the other one and are below a zone.
+    pub(crate) fn differing_below(&self, other: &Self, zone: &[u8]) -> BTreeSet<Key> {
+        let differing = self.elsewhere.differing(&other.elsewhere);
+        differing.filter(|key| key_below(key, zone).is_some()).cloned().collect()
+    }
+
     pub(crate) fn name_server(&self) -> Option<&Arc<Node>> {
         self.names.get(NAME_SERVER)
     }
@@ -195,7 +224,12 @@ impl Zone {
         let mut origins = self.apex.origins.iter();
         let Some((suffix, origin)) = origins.find_map(|origin| Some((suffix(name, origin)?, &**origin)))
         else {
-            return Lookup { found: self.find_elsewhere(name), suffix: None, origin: self.origin() };
+            let reverse = self.apex.reverse.iter().find_map(|zone| suffix(name, zone));
+            let found = match self.find_elsewhere(name) {
+                Found::Outside => reverse.map_or(Found::Outside, |at| self.find_reverse(name, at)),
+                found => found,
+            };
+            return Lookup { found, suffix: None, origin: self.origin(), reverse };
         };
         let found = if !self.synced {
             Found::NotSynced
@@ -206,7 +240,7 @@ impl Zone {
             let node = self.names.get(key).or_else(|| self.wildcard(key));
             node.map_or(Found::Missing, Found::Node)
         };
-        Lookup { found, suffix: Some(suffix), origin }
+        Lookup { found, suffix: Some(suffix), origin, reverse: None }
     }
 
     /// The wildcard right below the closest name above that exists (RFC 4592 §3.3.1).
@@ -232,6 +266,24 @@ impl Zone {
         node.map_or(Found::Outside, Found::Alone)
     }
 
+    /// A name in a zone of reverse names, which begins there in it, that no address has.
+    fn find_reverse(&self, name: &[u8], at: usize) -> Found<'_> {
+        // Between the zone and whole addresses lies what may have some below it: it is not told which does.
+        let is_between = || {
+            let mut labels = std::iter::successors(Some(&name[..at]), |rest| names::parent(rest));
+            labels.all(|rest| {
+                let label = rest.get(1..=rest.first().map_or(0, |length| usize::from(*length)));
+                label.is_none_or(|label| label.iter().all(u8::is_ascii_hexdigit))
+            })
+        };
+        match at {
+            _ if !self.synced => Found::NotSynced,
+            0 => Found::Reverse,
+            _ if names::reverse_address(name).is_none() && is_between() => Found::Alone(&self.apex.nothing),
+            _ => Found::Missing,
+        }
+    }
+
     /// The nearest wildcard above: what else there is between is not ours to know.
     fn wildcard_elsewhere(&self, key: &[u8]) -> Option<&Arc<Node>> {
         if !self.wildcards[1] {
@@ -240,6 +292,11 @@ impl Zone {
         std::iter::successors(names::parent(key), |above| names::parent(above))
             .find_map(|above| self.elsewhere.get(&Key::join(b"\x01*", above)))
     }
+}
+
+/// What stands before a zone's name in a name without the root, if it ends with that.
+pub(crate) fn key_below<'k>(key: &'k [u8], zone: &[u8]) -> Option<&'k [u8]> {
+    suffix(key, zone.strip_suffix(&[0])?).map(|at| &key[..at])
 }
 
 /// Where in a name a zone's begins, if it ends with that.

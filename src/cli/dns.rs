@@ -46,6 +46,9 @@ pub struct DnsOptions {
     /// Its key: a PEM file
     #[arg(long, value_name = "FILE", env = "PORTOLAN_DNS_TLS_KEY")]
     pub dns_tls_key: Option<String>,
+    /// Networks whose reverse names are a zone each, such as 172.18.0.0/16 [default: none]
+    #[arg(long, value_name = "NETWORK", env = "PORTOLAN_DNS_REVERSE_ZONES", value_delimiter = ',')]
+    pub dns_reverse_zones: Vec<String>,
     /// Who may have all names of a zone at once (AXFR, IXFR): addresses and networks [default: nobody]
     #[arg(long, value_name = "NETWORK", env = "PORTOLAN_DNS_TRANSFER_TO", value_delimiter = ',')]
     pub dns_transfer_to: Vec<String>,

@@ -25,6 +25,8 @@ pub struct Options {
     pub rate_limit: Option<u32>,
     /// Where names are answered safe from eavesdroppers; `None` is nowhere.
     pub secure: Option<Secure>,
+    /// Networks whose reverse names are a zone, each: what nobody there has does not exist.
+    pub reverse_zones: Vec<IpNet>,
     /// Who may have all names of a zone at once (AXFR, IXFR).
     pub transfer_to: Vec<IpNet>,
     /// The name servers that are told when a zone changes (NOTIFY).
@@ -111,6 +113,7 @@ impl Default for Options {
             views: true,
             rate_limit: None,
             secure: None,
+            reverse_zones: Vec::new(),
             transfer_to: Vec::new(),
             notify: Vec::new(),
             router_hosts: Vec::new(),
@@ -135,6 +138,7 @@ impl Options {
             views: reader.flag("dns.views", true),
             rate_limit: reader.number("dns.rateLimit", "a number of answers").filter(|rate| *rate > 0),
             secure: secure(reader),
+            reverse_zones: reverse_zones(reader),
             transfer_to: reader.networks("dns.transferTo"),
             notify: reader.parsed_list("dns.notify", with_port).unwrap_or_default(),
             router_hosts: reader
@@ -146,6 +150,21 @@ impl Options {
             log: query_log(reader),
         }
     }
+}
+
+/// Networks that end where a label of reverse names does.
+fn reverse_zones(reader: &mut Reader<'_>) -> Vec<IpNet> {
+    let networks = reader.networks("dns.reverseZones");
+    for network in &networks {
+        let bits = if network.addr().is_ipv4() { 8 } else { 4 };
+        if network.prefix_len() == 0 || network.prefix_len() % bits != 0 {
+            let message = format!(
+                "`{network}` is no zone of reverse names: write its length as a multiple of {bits} bits"
+            );
+            reader.fault("dns.reverseZones", "--dns-reverse-zones", message);
+        }
+    }
+    networks
 }
 
 fn query_log(reader: &mut Reader<'_>) -> Option<QueryLog> {
@@ -368,6 +387,7 @@ mod tests {
             ("dns-log-sample", "10"),
             ("dns-log-class", "denial,error"),
             ("dns-transfer-to", "10.0.0.0/8,192.0.2.1"),
+            ("dns-reverse-zones", "172.18.0.0/16,fd00:7::/64"),
             ("dns-notify", "192.0.2.1,[2001:db8::1]:5353"),
             ("dns-router-hosts", "192.0.2.7,2001:db8::7"),
             ("dns-hidden-networks", "backend"),
@@ -376,6 +396,7 @@ mod tests {
         let log = options.log.unwrap();
         assert_eq!((log.file, log.sample, log.classes), (None, 10, vec![Class::Denial, Class::Error]));
         assert_eq!(options.transfer_to.len(), 2);
+        assert_eq!(options.reverse_zones.len(), 2);
         assert_eq!(options.notify, ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5353".parse().unwrap()]);
         assert_eq!(options.router_hosts.len(), 2);
         assert_eq!(options.hidden_networks, ["backend"]);
@@ -383,6 +404,7 @@ mod tests {
             ("dns-log-sample", "0"),
             ("dns-log-class", "all"),
             ("dns-transfer-to", "anybody"),
+            ("dns-reverse-zones", "172.16.0.0/12"),
             ("dns-notify", "ns.example"),
             ("dns-router-hosts", "here"),
             ("dns-rate-limit", "much"),

@@ -17,7 +17,7 @@ pub struct Own {
 }
 
 /// All of them.
-pub const OWN: [Own; 34] = [
+pub const OWN: [Own; 35] = [
     own("admin-address", "PORTOLAN_ADMIN_ADDRESS", "admin.address"),
     own("dns-address", "PORTOLAN_DNS_ADDRESS", "dns.address"),
     own("dns-zone", "PORTOLAN_DNS_ZONE", "dns.zone"),
@@ -25,6 +25,7 @@ pub const OWN: [Own; 34] = [
     own("dns-workers", "PORTOLAN_DNS_WORKERS", "dns.workers"),
     own("dns-cache", "PORTOLAN_DNS_CACHE", "dns.cache"),
     own("dns-forward", "PORTOLAN_DNS_FORWARD", "dns.forward"),
+    own("dns-reverse-zones", "PORTOLAN_DNS_REVERSE_ZONES", "dns.reverseZones"),
     own("dns-hidden-networks", "PORTOLAN_DNS_HIDDEN_NETWORKS", "dns.hiddenNetworks"),
     own("dns-https-address", "PORTOLAN_DNS_HTTPS_ADDRESS", "dns.https.address"),
     own("dns-log", "PORTOLAN_DNS_LOG", "dns.log"),

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::metrics::Metrics;
+use crate::names;
 use crate::zone::SharedZone;
 
 /// How long changes are gathered before they are told of.
@@ -34,7 +35,9 @@ pub(super) struct Notifier {
 
 impl Notifier {
     pub(super) fn new(settings: &Dns, zone: SharedZone, metrics: Metrics) -> Self {
-        let zones = std::iter::once(&settings.zone).chain(&settings.options.more_zones);
+        let zones = std::iter::once(&settings.zone).chain(&settings.options.more_zones).cloned();
+        let reverse = settings.options.reverse_zones.iter().map(names::reverse_zone);
+        let zones = zones.chain(reverse.map(|zone| names::shown(zone.strip_suffix(&[0]).unwrap_or(&zone))));
         Self {
             targets: settings.options.notify.clone(),
             // They were checked to be names.
