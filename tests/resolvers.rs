@@ -133,3 +133,56 @@ fn the_resolver_of_small_images_finds_the_same_names() {
         assert!(started.elapsed().as_secs() < 4, "{container}: {:?}", started.elapsed());
     }
 }
+
+/// What `dig` shows of an answer, asked so.
+fn dig(engine: &Engine, arguments: &[&str]) -> String {
+    let mut command = engine.sandbox().command(require("dig"));
+    command.args(["@127.0.0.1", "-p", "1053", "+tries=1", "+time=10"]).args(arguments);
+    let output = command.output().expect("dig runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The cases by which the DNS flag days of 2019 and 2020 judge a server, as `dig` asks them.
+#[test]
+fn dig_is_answered_as_the_flag_days_ask_for() {
+    let engine = Engine::start();
+    engine.run(&replica("web-1", "bridge"));
+    let portolan = Portolan::start(&engine, &["--dns-forward=off", "--dns-transfer-to=127.0.0.1"]);
+    let address = portolan.await_state("web-1", "ready").ipv4;
+    let name = "web.portolan.internal";
+    let good = ["status: NOERROR", &*address];
+    for (arguments, expected, never) in [
+        (&["+noedns"][..], &good[..], &["OPT PSEUDOSECTION"][..]),
+        (&["+edns=0", "+nocookie"], &["EDNS: version: 0", "udp: 1232", good[0], good[1]], &["COOKIE"]),
+        (&["+edns=0", "+cookie"], &["COOKIE: ", "(good)", good[0], good[1]], &[]),
+        // Another version is told ours, and nothing else.
+        (&["+edns=1", "+noednsnegotiation"], &["status: BADVERS", "EDNS: version: 0"], &["ANSWER SECTION"]),
+        (&["+edns=1"], &good, &[]),
+        // Options and flags that nobody knows are passed over, and not given back.
+        (&["+edns=0", "+ednsopt=100"], &good, &["OPT=100"]),
+        (&["+edns=0", "+ednsflags=0x80"], &["EDNS: version: 0, flags:;", good[0], good[1]], &["MBZ"]),
+        (
+            &["+edns=1", "+noednsnegotiation", "+ednsopt=100"],
+            &["status: BADVERS"],
+            &["OPT=100", "ANSWER SECTION"],
+        ),
+        (&["+dnssec"], &["flags: do;", good[0], good[1]], &["RRSIG"]),
+        (&["+bufsize=512", "+ignore"], &good, &[]),
+        (&["+tcp"], &["(TCP)", good[0], good[1]], &[]),
+        (&["+norecurse", "+nocookie"], &["flags: qr aa;", good[0], good[1]], &[]),
+        (&["TYPE666"], &["status: NOERROR", "ANSWER: 0, AUTHORITY: 1"], &[]),
+    ] {
+        let shown = dig(&engine, &[&[name], arguments].concat());
+        for expected in expected {
+            assert!(shown.contains(expected), "{arguments:?}: no `{expected}`: {shown}");
+        }
+        for never in never {
+            assert!(!shown.contains(never), "{arguments:?}: `{never}`: {shown}");
+        }
+    }
+    // 0x20: the name comes back in the letters it was asked in.
+    assert!(dig(&engine, &["wEb.PortOLAN.internal", "+noall", "+answer"]).contains("wEb.PortOLAN.internal."));
+    assert!(dig(&engine, &["portolan.internal", "AXFR"]).contains("XFR size: "));
+    let denied = dig(&engine, &["-b", "127.0.0.2", "portolan.internal", "AXFR"]);
+    assert!(denied.contains("Transfer failed."), "{denied}");
+}
