@@ -39,6 +39,7 @@ pub fn check(gathered: &Gathered, options: &CheckOptions) -> Result<ExitCode, St
         Ok(settings) if !options.compose.is_empty() => {
             let read = compose::read(&options.compose);
             report.labels = read.faults(&settings, |update| faults_with(&settings, update))?;
+            report.warnings.extend(read.warnings.iter().cloned());
             report.compose = Some(read);
         }
         Ok(settings) if settings.docker.enabled => {
