@@ -37,6 +37,7 @@ pub(crate) fn instance(service: usize, replica: usize) -> Instance {
         }],
         ports: vec![Port { number: 8080, protocol: Protocol::Tcp }],
         bindings: Vec::new(),
+        node: None,
         virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),

@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portolan_config::{ListenAddress, Protocol, Settings};
+use portolan_discovery::Update;
 use portolan_discovery::provider::demo::DemoControl;
 use portolan_proxy::Inherited;
 use prometheus::{Encoder, TextEncoder};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::steer::Status;
 
 pub mod chart;
+mod drain;
 pub mod explain;
 pub mod metrics;
 mod resolve;
@@ -43,6 +45,8 @@ pub struct Admin {
     /// What names are answered from, where they are.
     pub zone: Option<portolan_dns::SharedZone>,
     pub demo: Option<DemoControl>,
+    /// Where orders of operators go.
+    pub updates: mpsc::Sender<Update>,
 }
 
 /// Which of it is served at an address.
@@ -117,15 +121,20 @@ impl Admin {
             return not_found();
         }
         let replica = path.strip_prefix("/api/demo/replicas/");
-        let allowed = if replica.is_some() { "POST" } else { "GET, HEAD" };
+        let changes = replica.is_some() || drain::PATHS.contains(&path.as_str());
+        let allowed = if changes { "POST" } else { "GET, HEAD" };
         let method_fits = matches!(
-            (replica, request.method()),
-            (Some(_), &Method::POST) | (None, &Method::GET | &Method::HEAD)
+            (changes, request.method()),
+            (true, &Method::POST) | (false, &Method::GET | &Method::HEAD)
         );
         if !method_fits {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("expected {allowed}\n"));
             response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
             return response;
+        }
+        // A page that somebody has open in a browser on this machine is not to change anything. Browsers say so.
+        if changes && request.headers().contains_key(ORIGIN) {
+            return text(StatusCode::FORBIDDEN, "orders are not taken from pages\n".to_owned());
         }
         match path.as_str() {
             "/" => text(StatusCode::OK, INDEX.to_owned()),
@@ -139,6 +148,16 @@ impl Admin {
                 Ok(explained) => json(&explained),
                 Err(fault) => text(StatusCode::BAD_REQUEST, format!("{fault}\n")),
             },
+            "/api/drain" | "/api/undrain" => {
+                let query = request.uri().query().unwrap_or_default();
+                match self.drain(query, path == "/api/drain").await {
+                    Ok(done) => json(&done),
+                    Err(drain::Refused::Unknown(why)) => text(StatusCode::NOT_FOUND, format!("{why}\n")),
+                    Err(drain::Refused::Late) => {
+                        text(StatusCode::SERVICE_UNAVAILABLE, "ordered, and not in place yet\n".to_owned())
+                    }
+                }
+            }
             "/api/version" => json(&crate::command::version::as_json()),
             _ => match replica {
                 Some(rest) => self.replica(rest).await,
@@ -153,6 +172,7 @@ impl Admin {
         match path {
             "/ping" => internal.has_ping(),
             "/metrics" => internal.has_metrics(),
+            _ if drain::PATHS.contains(&path) => false,
             _ => internal.has_api() && path.starts_with("/api/") && !path.starts_with("/api/demo/"),
         }
     }
@@ -248,6 +268,7 @@ Portolan admin
   GET  /api/version                       version
   GET  /api/rawdata, /api/overview, /api/entrypoints, /api/http/routers, services, middlewares; tcp, udp
                                           the same in Traefik's shapes
+  POST /api/drain?target=NAME             nothing new for a container, task or node; /api/undrain takes it back
   POST /api/demo/replicas/NUMBER/stop     stop a replica of the demo; /start brings it back
 ";
 

@@ -20,6 +20,7 @@ Examples:
   portolan ps      what is known, and why it does or does not get traffic
   portolan explain http://shop.example/cart    who would take the request, and why nobody else
   portolan resolve web   what the name is answered with, and why
+  portolan drain web-2   send it nothing new, until `portolan undrain web-2`
   portolan check   read settings and the labels of running containers, report every fault
   portolan check compose.yaml    the same with the labels of a Compose file
   portolan --providers.docker --entryPoints.web.address=:80    as Traefik is started; it means `run`
@@ -46,6 +47,10 @@ pub enum Command {
     Resolve(ResolveOptions),
     /// Explain who would take a request, and why nobody else: entry point, router, middlewares, service, endpoints
     Explain(Box<ExplainOptions>),
+    /// Send nothing new to a container, task or node; what it has begun it finishes. Until `undrain`, or until it is gone
+    Drain(DrainOptions),
+    /// Take back what `drain` ordered
+    Undrain(DrainOptions),
     /// Ask a running Portolan whether it serves: exit 0 or 1, for Docker's HEALTHCHECK
     Healthcheck(AdminOptions),
     /// Show the version
@@ -203,6 +208,18 @@ pub struct ResolveOptions {
     /// As this container is answered, by name or short id, not as this host
     #[arg(long, value_name = "CONTAINER", env = "PORTOLAN_FROM")]
     pub from: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+/// What `drain` and `undrain` take.
+#[derive(Args, Debug)]
+pub struct DrainOptions {
+    /// A container or task by its name, id or address, a server that a file names, or a node (`node/NAME`)
+    #[arg(value_name = "TARGET")]
+    pub target: String,
     #[command(flatten)]
     pub admin: AdminOptions,
     #[command(flatten)]

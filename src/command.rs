@@ -1,6 +1,7 @@
 //! The verbs that do something and end.
 
 pub mod check;
+pub mod drain;
 pub mod explain;
 pub mod healthcheck;
 pub mod ps;

@@ -15,7 +15,8 @@ use portolan_config::{Fault, Settings};
 use crate::cli::Cli;
 
 /// Verbs that take settings, from flags of either spelling.
-const WITH_SETTINGS: [&str; 7] = ["run", "demo", "check", "ps", "resolve", "explain", "healthcheck"];
+const WITH_SETTINGS: [&str; 9] =
+    ["run", "demo", "check", "ps", "resolve", "explain", "drain", "undrain", "healthcheck"];
 /// Where a file is looked for unless one is named: in a directory of the program's own, then in the others.
 const EXTENSIONS: [&str; 3] = ["toml", "yaml", "yml"];
 

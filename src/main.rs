@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         Command::Check(options) => command::check::check(&gathered, options),
         Command::Ps(options) => command::ps::ps(&gathered, options),
         Command::Resolve(options) => command::resolve::resolve(&gathered, options),
+        Command::Drain(options) => command::drain::drain(&gathered, options, true),
+        Command::Undrain(options) => command::drain::drain(&gathered, options, false),
         Command::Explain(options) => command::explain::explain(&gathered, options),
         Command::Healthcheck(_) => command::healthcheck::healthcheck(&gathered),
         Command::Version(options) => command::version::version(options),

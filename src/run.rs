@@ -148,7 +148,7 @@ async fn serve_until_stopped(
     // Whether it manages a Swarm is asked at once: nothing is served before its services are known, too.
     let swarm = wanted_swarm(source, settings, kept.as_ref()).await;
     let (providers, demo) = observe(source, settings, swarm, &discovery_metrics, &updates);
-    drop(updates);
+    let orders_of_operators = updates;
     let registry_of_all = Registry::new(policy(settings), providers)
         .with_policy(ProviderName::new(docker::SWARM), swarm_policy(settings));
     let (ask_kept, kept_asks) = mpsc::channel(ORDERS_MAX);
@@ -183,6 +183,7 @@ async fn serve_until_stopped(
         settings: settings.clone(),
         zone: zone_in_place,
         demo,
+        updates: orders_of_operators,
     });
     // A process that was taken over has nothing more to say, on disk neither.
     let mut servers: Vec<_> = keeping.into_iter().collect();

@@ -186,6 +186,8 @@ pub struct Instance {
     pub name: String,
     /// What it is a replica of.
     pub service: ServiceKey,
+    /// The name of the machine it runs on, where its provider tells of several.
+    pub node: Option<String>,
     /// The labels as written.
     pub labels: BTreeMap<String, String>,
     /// Where it is reached, the network to be preferred first. Empty when it is not running.

@@ -200,6 +200,7 @@ mod tests {
                     ip: Some([127, 0, 0, 1].into()),
                     host_port: 8080,
                 }],
+                node: None,
                 virtual_host: BTreeMap::new(),
                 state,
                 reason: "running".to_owned(),

@@ -12,6 +12,7 @@ pub mod chart;
 pub mod instance;
 pub mod kept;
 pub mod metrics;
+mod order;
 pub mod provider;
 pub mod registry;
 mod server_url;
@@ -21,6 +22,7 @@ mod verdict;
 pub use instance::{Binding, Instance, InstanceId, NetworkAddress, ServiceKey, State};
 pub use kept::Kept;
 pub use metrics::Metrics;
+pub use order::{Order, Orders, Subject};
 pub use provider::{Change, Configured, Provider, ProviderName, Update};
 pub use registry::Registry;
 pub use snapshot::{

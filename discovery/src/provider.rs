@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::chart::Addresses;
 use crate::instance::{Instance, InstanceId};
+use crate::order::Order;
 use crate::verdict::Judgement;
 
 pub mod demo;
@@ -57,6 +58,8 @@ pub enum Change {
     Configured(Box<Configured>),
     /// A check found this of an endpoint, whoever observed that. It says nothing of its source.
     Judged(Judgement),
+    /// An operator ordered this. It says nothing of any source.
+    Ordered(Order),
     /// The source does not answer, for this reason. Its last word stands until the next `Reset`.
     Lost(String),
 }

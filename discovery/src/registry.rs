@@ -140,10 +140,10 @@ impl Registry {
 
     /// Takes one update, which arrived at `now`.
     pub fn apply(&mut self, update: Update, now: SystemTime) {
-        if let Change::Judged(judgement) = update.change {
-            self.verdicts.take(judgement);
-        } else {
-            self.observe(&update.provider, update.change, now);
+        match update.change {
+            Change::Judged(judgement) => self.verdicts.take(judgement),
+            Change::Ordered(order) => self.verdicts.obey(order, now),
+            change => self.observe(&update.provider, change, now),
         }
         self.applied.push_back(Applied {
             generation: self.generation + 1,
@@ -169,6 +169,7 @@ impl Registry {
                 source.lost = None;
                 (source.as_of, source.is_kept) = (None, false);
                 self.keeping.before.remove(provider);
+                self.verdicts.keep_orders(provider, |id| source.sketches.contains_key(id));
             }
             Change::Upsert(instance) => {
                 let sketch = sketch(provider, *instance, &mut source.sketches, policy);
@@ -176,6 +177,7 @@ impl Registry {
             }
             Change::Remove(id) => {
                 source.sketches.remove(&id);
+                self.verdicts.keep_orders(provider, |id| source.sketches.contains_key(id));
             }
             Change::Configured(configured) => {
                 source.document = Some(Document::new(provider, &configured));
@@ -189,7 +191,7 @@ impl Registry {
                 self.recall(provider);
             }
             // Of no source.
-            Change::Judged(_) => {}
+            Change::Judged(_) | Change::Ordered(_) => {}
         }
     }
 
@@ -251,6 +253,7 @@ impl Registry {
             publications: chart.publications,
             tls: chart.tls,
             faults: chart.faults,
+            orders: self.verdicts.orders(),
             applied: self.applied.iter().cloned().collect(),
         };
         // A reader takes the newest snapshot and may miss a few, not many: it compiles one while we draw one.
@@ -313,6 +316,7 @@ mod tests {
             networks: Vec::new(),
             ports: Vec::new(),
             bindings: Vec::new(),
+            node: None,
             virtual_host: BTreeMap::new(),
             state,
             reason: String::new(),

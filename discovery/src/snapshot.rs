@@ -14,6 +14,7 @@ use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
 use portolan_config::{DataPath, Fault, Protocol, Publish, Rule};
 
 use crate::instance::{Instance, InstanceId, ServiceKey, State};
+use crate::order::Orders;
 use crate::provider::ProviderName;
 
 mod layer_four;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub tls: Arc<Tls>,
     /// What could not be drawn as it was written.
     pub faults: Vec<Fault>,
+    /// What operators ordered: endpoints that drain by it are shown so.
+    pub orders: Arc<Orders>,
     /// The updates that this and the last few snapshots were the first to hold, oldest first.
     pub applied: Vec<Applied>,
 }

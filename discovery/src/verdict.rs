@@ -1,4 +1,4 @@
-//! What checks found of endpoints, laid over the chart: whoever steers by it, traffic and names alike, sees one state of
+//! What checks found of endpoints, and what operators ordered of them, laid over the chart: whoever steers by it, traffic and names alike, sees one state of
 //! each endpoint, with the reason.
 //!
 //! An endpoint is as well as the worst that is said of it: first by its provider, then by whoever checks it. A verdict is
@@ -7,9 +7,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::chart::Chart;
-use crate::instance::State;
+use crate::instance::{Instance, InstanceId, State};
+use crate::order::{Order, Orders};
+use crate::provider::ProviderName;
 use crate::snapshot::{
     Endpoint, EndpointKey, LayerFour, Service, Target, TcpUpstream, UdpUpstream, Upstream,
 };
@@ -41,6 +44,7 @@ pub struct Judgement {
 pub(crate) struct Verdicts {
     /// What is not well, by endpoint and check; who is up is not in it.
     bad: BTreeMap<EndpointKey, BTreeMap<Arc<str>, Verdict>>,
+    orders: Arc<Orders>,
     endpoints: HashMap<EndpointKey, Laid<Endpoint>>,
     services: HashMap<String, Laid<Service>>,
     upstreams: HashMap<String, Laid<Upstream>>,
@@ -73,9 +77,27 @@ impl Verdicts {
         }
     }
 
+    /// Takes an order given at `now`.
+    pub(crate) fn obey(&mut self, order: Order, now: SystemTime) {
+        self.endpoints.retain(|_, laid| !order.subject.holds(&laid.drawn));
+        Arc::make_mut(&mut self.orders).take(order, now);
+    }
+
+    /// Forgets orders of instances of `provider` that are not there any more.
+    pub(crate) fn keep_orders(&mut self, provider: &ProviderName, is_there: impl Fn(&InstanceId) -> bool) {
+        if !self.orders.is_empty() {
+            Arc::make_mut(&mut self.orders).keep(provider, is_there);
+        }
+    }
+
+    /// The orders that stand.
+    pub(crate) fn orders(&self) -> Arc<Orders> {
+        self.orders.clone()
+    }
+
     /// The chart with what is known laid over it.
     pub(crate) fn lay_over(&mut self, mut chart: Chart) -> Chart {
-        if self.bad.is_empty() {
+        if self.bad.is_empty() && self.orders.is_empty() {
             self.endpoints.clear();
             self.services.clear();
             self.upstreams.clear();
@@ -123,7 +145,9 @@ impl Verdicts {
 
     /// The same targets, unless all are as drawn.
     fn laid_over(&mut self, targets: &[Target]) -> Option<Vec<Target>> {
-        if !targets.iter().any(|target| self.bad.contains_key(&target.endpoint.key)) {
+        let is_as_drawn =
+            |endpoint: &Endpoint| !self.bad.contains_key(&endpoint.key) && self.orders.of(endpoint).is_none();
+        if targets.iter().all(|target| is_as_drawn(&target.endpoint)) {
             return None;
         }
         let shown = |target: &Target| Target { endpoint: self.shown(&target.endpoint), ..target.clone() };
@@ -158,9 +182,9 @@ impl Verdicts {
 
     /// The endpoint as it is known by now.
     fn shown(&mut self, drawn: &Arc<Endpoint>) -> Arc<Endpoint> {
-        let Some(checks) = self.bad.get(&drawn.key) else { return drawn.clone() };
+        let (checks, order) = (self.bad.get(&drawn.key), self.orders.of(drawn));
         // What its provider says goes first: who is stopped is not unhealthy.
-        if !drawn.is_available() {
+        if order.is_none() && (checks.is_none() || !drawn.is_available()) {
             return drawn.clone();
         }
         if let Some(laid) = self.endpoints.get(&drawn.key)
@@ -168,32 +192,44 @@ impl Verdicts {
         {
             return laid.shown.clone();
         }
-        let down: Vec<&str> = checks
-            .values()
-            .filter_map(
-                |verdict| if let Verdict::Down(reason) = verdict { Some(reason.as_str()) } else { None },
-            )
-            .collect();
-        let (state, reason) = match down[..] {
-            [] => (State::Starting, "not checked yet".to_owned()),
-            _ => (State::Unhealthy, down.join("; ")),
+        let shown = match order {
+            Some((since, reason)) => Endpoint {
+                state: State::Draining,
+                reason,
+                instance: Arc::new(Instance { since, ..Instance::clone(&drawn.instance) }),
+                ..Endpoint::clone(drawn)
+            },
+            None => judged(drawn, checks.into_iter().flat_map(BTreeMap::values)),
         };
-        let shown = Arc::new(Endpoint { state, reason, ..Endpoint::clone(drawn) });
+        let shown = Arc::new(shown);
         let laid = Laid { drawn: drawn.clone(), shown: shown.clone() };
         self.endpoints.insert(drawn.key.clone(), laid);
         shown
     }
 }
 
+/// The endpoint as checks found it.
+fn judged<'a>(drawn: &Endpoint, verdicts: impl Iterator<Item = &'a Verdict>) -> Endpoint {
+    let reason = |verdict: &'a Verdict| match verdict {
+        Verdict::Down(reason) => Some(reason.as_str()),
+        Verdict::Up | Verdict::Unknown => None,
+    };
+    let down: Vec<&str> = verdicts.filter_map(reason).collect();
+    let (state, reason) = match down[..] {
+        [] => (State::Starting, "not checked yet".to_owned()),
+        _ => (State::Unhealthy, down.join("; ")),
+    };
+    Endpoint { state, reason, ..Endpoint::clone(drawn) }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use portolan_config::Protocol;
 
     use super::*;
-    use crate::instance::{Instance, InstanceId, Port, ServiceKey};
-    use crate::provider::{Change, ProviderName, Update};
+    use crate::instance::{Port, ServiceKey};
+    use crate::order::Subject;
+    use crate::provider::{Change, Update};
     use crate::snapshot::Snapshot;
     use crate::{Registry, chart::Policy};
 
@@ -213,6 +249,7 @@ mod tests {
             }],
             ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
             bindings: Vec::new(),
+            node: None,
             virtual_host: BTreeMap::new(),
             state,
             reason: "running".to_owned(),
@@ -305,5 +342,52 @@ mod tests {
         assert!(Arc::ptr_eq(&one.upstreams[0], &two.upstreams[0]));
         assert!(Arc::ptr_eq(&one.services[0], &two.services[0]));
         assert!(!Arc::ptr_eq(&one.upstreams[0], &snapshot.upstreams[0]));
+    }
+
+    fn ordered(name: &str, drain: bool) -> Change {
+        let subject = Subject::Instance(ProviderName::new("docker"), InstanceId::new(name));
+        Change::Ordered(Order { subject, drain })
+    }
+
+    fn drained() -> (State, String) {
+        (State::Draining, "operator".to_owned())
+    }
+
+    #[test]
+    fn what_an_operator_drains_stays_so_through_lists_checks_and_restarts_until_undrained() {
+        let (mut registry, snapshot) = both();
+        assert_eq!(states(&apply(&mut registry, ordered("a", true))), [drained(), ready()]);
+        let down = judged(&snapshot, "a", "x", Some(down("no")));
+        assert_eq!(states(&apply(&mut registry, down)), [drained(), ready()]);
+        let mut restarted = instance("a", State::Starting);
+        restarted.networks[0].endpoint_id = "a-2".to_owned();
+        let all = vec![restarted, instance("b", State::Ready)];
+        let listed = apply(&mut registry, Change::Reset(all));
+        assert_eq!(states(&listed), [drained(), ready()]);
+        assert!(listed.services[0].endpoints[0].instance.since > SystemTime::UNIX_EPOCH, "since the order");
+        // Who is stopped is not draining.
+        let stopped = Change::Upsert(Box::new(instance("a", State::Stopped)));
+        assert_eq!(states(&apply(&mut registry, stopped))[0].0, State::Stopped);
+        apply(&mut registry, judged(&snapshot, "a", "x", None));
+        apply(&mut registry, Change::Upsert(Box::new(instance("a", State::Ready))));
+        let undrained = apply(&mut registry, ordered("a", false));
+        assert_eq!(states(&undrained), [ready(), ready()]);
+        assert!(undrained.orders.is_empty());
+    }
+
+    #[test]
+    fn an_order_ends_with_its_instance_and_one_of_a_node_does_not() {
+        let (mut registry, _) = both();
+        apply(&mut registry, ordered("a", true));
+        let on_node = |name: &str| Instance { node: Some("n1".to_owned()), ..instance(name, State::Ready) };
+        let order = |drain| Change::Ordered(Order { subject: Subject::Node("n1".to_owned()), drain });
+        apply(&mut registry, order(true));
+        apply(&mut registry, Change::Remove(InstanceId::new("a")));
+        let all = vec![instance("a", State::Ready), on_node("b")];
+        let by_node = (State::Draining, "operator (node n1)".to_owned());
+        assert_eq!(states(&apply(&mut registry, Change::Reset(all))), [ready(), by_node.clone()]);
+        let both = Change::Reset(vec![on_node("c"), on_node("d")]);
+        assert_eq!(states(&apply(&mut registry, both)), [by_node.clone(), by_node]);
+        assert_eq!(states(&apply(&mut registry, order(false))), [ready(), ready()]);
     }
 }

@@ -80,6 +80,7 @@ fn endpoint(n: u8) -> Endpoint {
         networks: vec![network],
         ports: Vec::new(),
         bindings: Vec::new(),
+        node: None,
         virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),

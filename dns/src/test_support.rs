@@ -43,6 +43,7 @@ pub(crate) fn container(name: &str, ip: &str) -> Container {
             networks: vec![network],
             ports: Vec::new(),
             bindings: Vec::new(),
+            node: None,
             virtual_host: BTreeMap::new(),
             state: State::Ready,
             reason: "running".to_owned(),

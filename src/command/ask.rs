@@ -15,10 +15,19 @@ const ANSWER_MAX: u64 = 256 * 1024 * 1024;
 
 /// The status and the body of `GET path`. Errors say what to do.
 pub fn get(gathered: &Gathered, path: &str) -> Result<(u16, String), String> {
+    exchange(gathered, "GET", path)
+}
+
+/// The same of `POST path`, for what changes something.
+pub fn post(gathered: &Gathered, path: &str) -> Result<(u16, String), String> {
+    exchange(gathered, "POST", path)
+}
+
+fn exchange(gathered: &Gathered, method: &str, path: &str) -> Result<(u16, String), String> {
     let address = admin_address(gathered)?;
     let ip = address.ip.filter(|ip| !ip.is_unspecified()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let address = SocketAddr::new(ip, address.port);
-    let answer = ask(address, path).map_err(|error| {
+    let answer = ask(address, method, path).map_err(|error| {
         format!("no Portolan answers at {address} ({error}): is it running? Say where with --admin-address")
     })?;
     parse(&answer).ok_or_else(|| format!("what answers at {address} is no Portolan"))
@@ -37,11 +46,11 @@ fn admin_address(gathered: &Gathered) -> Result<ListenAddress, String> {
 }
 
 /// HTTP/1.0: the answer ends with the connection, and comes in one piece.
-fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+fn ask(address: SocketAddr, method: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;
     Ok(answer)

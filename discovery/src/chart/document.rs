@@ -233,6 +233,7 @@ impl Draft<'_> {
             networks: if ip.is_some() { vec![network] } else { Vec::new() },
             ports: vec![Port { number: port, protocol }],
             bindings: Vec::new(),
+            node: None,
             virtual_host: BTreeMap::new(),
             state,
             reason: reason.clone(),

@@ -32,6 +32,7 @@ fn instance(name: &str, host: u8, labels: &[(&str, &str)]) -> Instance {
         networks: vec![network("front", host)],
         ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
         bindings: Vec::new(),
+        node: None,
         virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),

@@ -190,7 +190,11 @@ impl Demo {
             Change::Upsert(instance) => {
                 self.metrics.events.with_label_values(&[&*provider.0, instance.state.as_str()]).inc();
             }
-            Change::Remove(_) | Change::Lost(_) | Change::Configured(_) | Change::Judged(_) => {}
+            Change::Remove(_)
+            | Change::Lost(_)
+            | Change::Configured(_)
+            | Change::Judged(_)
+            | Change::Ordered(_) => {}
         }
     }
 
@@ -271,6 +275,7 @@ impl Replica {
             networks: if self.state == State::Stopped { Vec::new() } else { vec![address] },
             ports: vec![Port { number: port, protocol: Protocol::Tcp }],
             bindings: Vec::new(),
+            node: None,
             virtual_host: BTreeMap::new(),
             state: self.state,
             reason: self.reason.clone(),

@@ -76,6 +76,7 @@ impl Internal {
             }],
             ports: vec![Port { number: self.admin.port(), protocol: Protocol::Tcp }],
             bindings: Vec::new(),
+            node: None,
             virtual_host: BTreeMap::new(),
             state: State::Ready,
             reason: "running".to_owned(),

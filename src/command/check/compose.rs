@@ -252,6 +252,7 @@ impl Service {
             networks: networks.collect(),
             ports,
             bindings: Vec::new(),
+            node: None,
             virtual_host: self
                 .environment
                 .iter()

@@ -35,6 +35,7 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Sketch {
         }],
         ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
         bindings: Vec::new(),
+        node: None,
         virtual_host: BTreeMap::new(),
         state: State::Ready,
         reason: "running".to_owned(),

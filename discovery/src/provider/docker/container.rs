@@ -131,6 +131,7 @@ impl Container {
             networks,
             ports: self.seen.ports.clone(),
             bindings: self.seen.bindings.clone(),
+            node: None,
             virtual_host: self.seen.virtual_host.clone(),
             state,
             reason,

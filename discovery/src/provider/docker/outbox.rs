@@ -19,7 +19,7 @@ impl Outbox {
     pub(super) fn push(&mut self, mut update: Update) {
         match &update.change {
             Change::Reset(_) => self.waiting.clear(),
-            Change::Lost(_) | Change::Configured(_) | Change::Judged(_) => {}
+            Change::Lost(_) | Change::Configured(_) | Change::Judged(_) | Change::Ordered(_) => {}
             Change::Upsert(_) | Change::Remove(_) => {
                 let id = subject(&update.change).cloned();
                 let earlier = self.waiting.iter_mut().find(|other| subject(&other.change) == id.as_ref());
@@ -49,7 +49,11 @@ fn subject(change: &Change) -> Option<&InstanceId> {
     match change {
         Change::Upsert(instance) => Some(&instance.id),
         Change::Remove(id) => Some(id),
-        Change::Reset(_) | Change::Lost(_) | Change::Configured(_) | Change::Judged(_) => None,
+        Change::Reset(_)
+        | Change::Lost(_)
+        | Change::Configured(_)
+        | Change::Judged(_)
+        | Change::Ordered(_) => None,
     }
 }
 

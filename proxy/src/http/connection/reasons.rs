@@ -30,6 +30,7 @@ fn table(port: u16, worker: &Worker) -> Table {
         networks: Vec::new(),
         ports: Vec::new(),
         bindings: Vec::new(),
+        node: None,
         virtual_host: std::collections::BTreeMap::new(),
         state: State::Ready,
         reason: String::new(),

@@ -49,6 +49,7 @@ fn in_state(name: &str, at: SocketAddr, state: State) -> Target {
         networks: Vec::new(),
         ports: Vec::new(),
         bindings: Vec::new(),
+        node: None,
         virtual_host: BTreeMap::new(),
         state,
         reason: String::new(),

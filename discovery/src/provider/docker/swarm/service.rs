@@ -64,6 +64,7 @@ fn base(world: &World, known: &Known) -> Instance {
         networks: Vec::new(),
         ports: ports(world, service, None),
         bindings: Vec::new(),
+        node: None,
         virtual_host: BTreeMap::new(),
         state: State::Stopped,
         reason: String::new(),

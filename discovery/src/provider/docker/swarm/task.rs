@@ -46,6 +46,7 @@ pub(super) fn instance(world: &World, known: &Known, task: &Task) -> Option<Inst
         networks,
         ports: ports(world, service, Some(task)),
         bindings: bindings(world, task),
+        node: Some(node(world, task)).filter(|node| !node.is_empty()),
         virtual_host: BTreeMap::new(),
         state,
         reason,
@@ -63,6 +64,12 @@ fn name(service: &Service, task: &Task) -> String {
         0 => format!("{name}.{}.{}", task.node, task.id),
         slot => format!("{name}.{slot}.{}", task.id),
     }
+}
+
+/// The machine it is on, by its host name, or by its id where that is not known.
+fn node(world: &World, task: &Task) -> String {
+    let names = world.nodes.get(&task.node).map(|node| node.description.hostname.clone());
+    names.filter(|name| !name.is_empty()).unwrap_or_else(|| task.node.clone())
 }
 
 fn standing(world: &World, task: &Task) -> (State, String) {

@@ -108,7 +108,10 @@ impl World {
                     assert_ne!(before.as_ref(), Some(&*instance), "told what is no news");
                 }
                 Change::Remove(id) => assert!(self.heard.remove(&id).is_some(), "removed what was not there"),
-                other @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_)) => panic!("{other:?}"),
+                other
+                @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_) | Change::Ordered(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
         for id in effects.refresh {

@@ -31,7 +31,9 @@ fn told(effects: &Effects) -> Vec<String> {
             Change::Upsert(instance) => format!("{} {}", instance.state, instance.networks.len()),
             Change::Remove(_) => "gone".to_owned(),
             Change::Reset(all) => format!("reset {}", all.len()),
-            other @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_)) => panic!("{other:?}"),
+            other @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_) | Change::Ordered(_)) => {
+                panic!("{other:?}")
+            }
         })
         .collect()
 }
