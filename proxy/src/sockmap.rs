@@ -2,8 +2,8 @@
 //! packet to which one it goes (sockmap).
 //!
 //! ```text
-//! join      both sockets into the map, everything held yet; what was received before is read by user space
-//! carry     opens the way; reads what the kernel leaves, sees ends and breaks, takes both out again
+//! carry     begins in user space; joins both once nothing is left unread, opens the way, reads what the kernel leaves,
+//!           sees ends and breaks, takes both out again
 //!  ├ program  the verdict
 //!  └ bpf      bpf(2)
 //! ```
@@ -12,6 +12,9 @@
 //! that belong to nobody's buffer. So it is given leave for [`SOCKMAP_AHEAD`] bytes that the other side's socket has not
 //! taken yet. What exceeds that stays with its socket, whose window closes; user space passes it on, which waits as
 //! writing always does, and gives leave anew. Small exchanges so hardly ever wake Portolan, and bulk goes through it.
+//!
+//! A packet of which a part was read already the kernel would hand on whole, so that its beginning came twice. So a pair
+//! is joined only at a moment when neither socket has anything to read.
 //!
 //! This knows sockets, and nothing of services.
 
@@ -27,7 +30,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::net::sockopt::socket_cookie;
-use tokio::net::TcpStream;
 
 use crate::limits::SOCKMAP_PAIRS_MAX;
 use bpf::{Kind, Map};
@@ -45,7 +47,7 @@ pub(crate) struct Sockmap {
 }
 
 #[derive(Debug)]
-struct Maps {
+pub(crate) struct Maps {
     /// To which socket goes what another one receives, by the other's cookie.
     sockets: Map<4>,
     /// What the program counts: bytes redirected, bytes passed to user space.
@@ -65,7 +67,7 @@ struct Counts {
 
 /// Two connections in the map. They are taken out when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Joined<'m> {
+struct Joined<'m> {
     maps: &'m Maps,
     /// Of the client's socket, and the endpoint's.
     keys: [u64; 2],
@@ -82,10 +84,9 @@ pub(crate) fn available() -> Result<(), String> {
 }
 
 impl Sockmap {
-    /// Puts two established connections into the map; or says why not, with nothing changed.
-    pub(crate) fn join(&self, client: &TcpStream, endpoint: &TcpStream) -> Result<Joined<'_>, String> {
-        let maps = self.made.get_or_init(Maps::new).as_ref().map_err(Clone::clone)?;
-        maps.join(client, endpoint).map_err(|error| error.to_string())
+    /// What connections are carried by, or why they can't be.
+    pub(crate) fn maps(&self) -> Result<&Maps, String> {
+        self.made.get_or_init(Maps::new).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -115,7 +116,13 @@ impl Maps {
         Ok(Self { sockets, counts, limits, _program: program })
     }
 
-    fn join(&self, client: &TcpStream, endpoint: &TcpStream) -> io::Result<Joined<'_>> {
+    /// Puts two established connections into the map, everything held yet. Where that can't be done, nothing has changed;
+    /// [`io::ErrorKind::ResourceBusy`] is that it can't be now.
+    fn join(&self, client: impl AsFd, endpoint: impl AsFd) -> io::Result<Joined<'_>> {
+        let (client, endpoint) = (client.as_fd(), endpoint.as_fd());
+        if bpf::unread(client)? > 0 || bpf::unread(endpoint)? > 0 {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "there is something to read"));
+        }
         let keys = [socket_cookie(client)?, socket_cookie(endpoint)?];
         let written = [written(endpoint)?, written(client)?];
         let mut joined = Joined { maps: self, keys, written, whole: false };

@@ -242,10 +242,11 @@ pub(super) async fn pass(
 async fn pass_rest(client: Stream, endpoint: Stream, port: &Listening, worker: &Worker) -> Relayed {
     let (mut client, mut endpoint) = match (client, endpoint) {
         (Stream::Tcp(client), Stream::Tcp(endpoint)) if port.is_by_sockmap(worker) => {
-            match worker.sockmap.join(&client, &endpoint) {
-                Ok(joined) => {
-                    worker.metrics.datapath.connections(port.scope.name(), 1);
-                    return carry(client, endpoint, joined, Pace::default()).await;
+            match worker.sockmap.maps() {
+                Ok(maps) => {
+                    let (relayed, by_kernel) = carry(client, endpoint, maps, Pace::default()).await;
+                    worker.metrics.datapath.connections(port.scope.name(), by_kernel.into());
+                    return relayed;
                 }
                 Err(why) => {
                     tracing::debug!(why, port = port.scope.name(), "a connection stays in user space");

@@ -174,6 +174,14 @@ pub(super) fn unacknowledged(socket: impl AsFd) -> io::Result<u64> {
     if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
 }
 
+/// Bytes that a socket has received and nobody has read (`SIOCINQ`).
+pub(super) fn unread(socket: impl AsFd) -> io::Result<u64> {
+    let mut bytes: c_int = 0;
+    // SAFETY: the kernel writes one `int` there, and the descriptor is open.
+    let failed = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if failed != 0 { Err(io::Error::last_os_error()) } else { Ok(u64::try_from(bytes).unwrap_or(0)) }
+}
+
 fn call<T>(command: c_int, attributes: &T) -> io::Result<c_long> {
     // SAFETY: each command reads no more than the attributes it is given, whose pointers lead to what lives as long as
     // the call, in the sizes that the map was made with.

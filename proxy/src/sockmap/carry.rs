@@ -1,7 +1,7 @@
 //! What user space does for a pair that the kernel carries: it reads what the kernel left, tells each side of the
 //! other's end, and breaks both off where one breaks.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
-use super::{Joined, bpf, written};
+use super::{Counts, Joined, Maps, bpf, written};
 use crate::deadline::{Moment, sleep_until};
 use crate::limits::{BULK_BYTES, SOCKMAP_AHEAD};
 use crate::worker::{End, Pace, Relayed};
@@ -32,15 +32,26 @@ struct Side {
 struct Way<'p> {
     from: &'p Side,
     to: &'p Side,
-    joined: &'p Joined<'p>,
-    key: u64,
-    /// Bytes that had been written to `to` before.
-    before: u64,
-    /// Bytes that user space has passed on.
-    taken: Cell<u64>,
+    pair: &'p Pair<'p>,
+    /// Which of the two directions it is: 0 is to the endpoint.
+    which: usize,
+    /// Bytes that user space has passed on, each way.
+    passed_on: &'p [Cell<u64>; 2],
     /// Whether the kernel may go on by itself.
     open: Cell<bool>,
     shared: &'p Shared,
+}
+
+/// Both connections.
+struct Pair<'p> {
+    maps: &'p Maps,
+    sides: [Side; 2],
+    /// Once they are in the map.
+    joined: OnceCell<Joined<'p>>,
+    /// Bytes that user space had passed on until then.
+    early: Cell<[u64; 2]>,
+    /// Whether the kernel has refused them.
+    refused: Cell<bool>,
 }
 
 /// What both directions know.
@@ -57,31 +68,38 @@ struct Shared {
 /// Says that a side broke off.
 struct Broken;
 
-/// Has the kernel carry two connections that are joined until both are done, as [`crate::worker::relay`] does.
+/// Has the kernel carry two connections until both are done, as [`crate::worker::relay`] does. Gives what was passed on
+/// and whether the kernel had a part in it.
 pub(crate) async fn carry(
     client: tokio::net::TcpStream,
     endpoint: tokio::net::TcpStream,
-    joined: Joined<'_>,
+    maps: &Maps,
     pace: Pace,
-) -> Relayed {
+) -> (Relayed, bool) {
     match (Side::new(client, true), Side::new(endpoint, false)) {
-        (Ok(client), Ok(endpoint)) => carry_sides(&client, &endpoint, &joined, pace).await,
+        (Ok(client), Ok(endpoint)) => {
+            let (joined, early, refused) = (OnceCell::new(), Cell::new([0; 2]), Cell::new(false));
+            let pair = Pair { maps, sides: [client, endpoint], joined, early, refused };
+            let relayed = carry_pair(&pair, pace).await;
+            (relayed, pair.joined.get().is_some())
+        }
         (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(%error, "a connection can't be watched");
-            Relayed { received: 0, sent: 0, end: End::EndpointReset }
+            (Relayed { received: 0, sent: 0, end: End::EndpointReset }, false)
         }
     }
 }
 
-async fn carry_sides(client: &Side, endpoint: &Side, joined: &Joined<'_>, pace: Pace) -> Relayed {
+async fn carry_pair(pair: &Pair<'_>, pace: Pace) -> Relayed {
     let shared = Shared::default();
+    let [client, endpoint] = &pair.sides;
+    let passed_on = [Cell::new(0), Cell::new(0)];
     let way = |from, to, which: usize| Way {
         from,
         to,
-        joined,
-        key: joined.keys[which],
-        before: joined.written[which],
-        taken: Cell::new(0),
+        pair,
+        which,
+        passed_on: &passed_on,
         open: Cell::new(false),
         shared: &shared,
     };
@@ -97,7 +115,7 @@ async fn carry_sides(client: &Side, endpoint: &Side, joined: &Joined<'_>, pace: 
         }
     };
     if shared.reset.get() {
-        for side in [client, endpoint] {
+        for side in &pair.sides {
             let _ = socket2::SockRef::from(side.socket.get_ref()).set_linger(Some(Duration::ZERO));
         }
     }
@@ -114,7 +132,38 @@ impl Side {
 impl Way<'_> {
     /// Bytes of this direction so far.
     fn carried(&self) -> u64 {
-        self.joined.maps.count(self.key).map_or(0, |counts| counts.redirected) + self.taken.get()
+        let redirected = self.counts().ok().flatten().map_or(0, |counts| counts.redirected);
+        redirected + self.passed_on[self.which].get()
+    }
+
+    /// What the program has counted, once there is anything to count.
+    fn counts(&self) -> io::Result<Option<Counts>> {
+        self.pair.joined.get().map(|joined| self.pair.maps.count(joined.keys[self.which])).transpose()
+    }
+
+    /// Bytes of what the program passed to user space that have left it.
+    fn taken(&self) -> u64 {
+        self.passed_on[self.which].get() - self.pair.early.get()[self.which]
+    }
+
+    /// Puts both into the map, at a moment when nothing is unread.
+    fn join(&self) -> Option<&Joined<'_>> {
+        let Pair { maps, sides: [client, endpoint], joined, early, refused } = self.pair;
+        // Those of which one has ended are about to be over.
+        if joined.get().is_none() && !refused.get() && !self.shared.half.get() {
+            match maps.join(client.socket.get_ref(), endpoint.socket.get_ref()) {
+                Ok(both) => {
+                    early.set([self.passed_on[0].get(), self.passed_on[1].get()]);
+                    let _ = joined.set(both);
+                }
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a connection stays in user space");
+                    refused.set(true);
+                }
+            }
+        }
+        joined.get()
     }
 
     async fn run(&self) -> Result<(), Broken> {
@@ -127,7 +176,6 @@ impl Way<'_> {
 
     async fn pass_on(&self) -> Result<(), Broken> {
         let mut room = Vec::new();
-        // What was received before it was in the map is seen by reading.
         loop {
             if room.is_empty() {
                 room = vec![0; BULK_BYTES];
@@ -167,13 +215,14 @@ impl Way<'_> {
 
     /// Lets the kernel pass on what comes next, as user space has nothing left of what came before.
     fn let_go(&self) -> Result<(), Broken> {
-        if self.open.get() || !self.joined.whole {
+        if self.open.get() {
             return Ok(());
         }
+        let Some(joined) = self.join().filter(|joined| joined.whole) else { return Ok(()) };
         let allow = || {
-            let written = written(self.to.socket.get_ref())?.saturating_sub(self.before);
-            let redirected = written.saturating_sub(self.taken.get());
-            self.joined.maps.allow(self.key, redirected + SOCKMAP_AHEAD, self.taken.get())
+            let written = written(self.to.socket.get_ref())?.saturating_sub(joined.written[self.which]);
+            let redirected = written.saturating_sub(self.taken());
+            self.pair.maps.allow(joined.keys[self.which], redirected + SOCKMAP_AHEAD, self.taken())
         };
         match allow() {
             Ok(()) => {
@@ -196,8 +245,10 @@ impl Way<'_> {
                 if bpf::standing(to)?.state == CLOSED {
                     return Ok(None);
                 }
-                let redirected = self.joined.maps.count(self.key)?.redirected;
-                let due = self.before + redirected + self.taken.get();
+                let (Some(joined), Some(counts)) = (self.pair.joined.get(), self.counts()?) else {
+                    return Ok(Some(true));
+                };
+                let due = joined.written[self.which] + counts.redirected + self.taken();
                 Ok(Some(written(to).is_ok_and(|written| written >= due)))
             };
             match settled().map_err(|error: io::Error| self.shared.failed(self.to, &error))? {
@@ -211,9 +262,8 @@ impl Way<'_> {
 
     /// Whether the end that was read is the end: nothing is left with the kernel either.
     async fn has_all(&self) -> Result<bool, Broken> {
-        let counts = self.joined.maps.count(self.key);
-        let counts = counts.map_err(|error| self.shared.failed(self.from, &error))?;
-        if counts.passed > self.taken.get() {
+        let counts = self.counts().map_err(|error| self.shared.failed(self.from, &error))?;
+        if counts.is_some_and(|counts| counts.passed > self.taken()) {
             sleep_until(Moment::now() + LOOKS[0]).await;
             return Ok(false);
         }
@@ -227,7 +277,8 @@ impl Way<'_> {
         while !bytes.is_empty() {
             match to.write(bytes) {
                 Ok(count) => {
-                    self.taken.set(self.taken.get() + count as u64);
+                    let passed_on = &self.passed_on[self.which];
+                    passed_on.set(passed_on.get() + count as u64);
                     bytes = &bytes[count..];
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
