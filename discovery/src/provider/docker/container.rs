@@ -11,6 +11,10 @@ use super::observe::{Health, Observed, Reach, Run, exited};
 use super::{service, signal};
 use crate::instance::{Instance, NetworkAddress, State};
 
+/// How late an event is told of at most, by far: the engine is asked whether it lives long before. One that seems to be from
+/// longer before the start than this was told after the clock was set back.
+const LATE_MAX: Duration = Duration::from_secs(600);
+
 /// What the table knows of a container.
 #[derive(Clone, Debug)]
 pub(super) struct Container {
@@ -49,7 +53,7 @@ impl Container {
     /// An event from before the observed start is about an earlier life, which the observation has outdone.
     pub(super) fn apply(&mut self, event: &Event) -> bool {
         self.last_event = self.last_event.max(Some(event.at));
-        let stale = self.seen.started.is_some_and(|started| event.at < started);
+        let stale = self.seen.started.is_some_and(|started| is_of_before(event.at, started));
         if stale {
             return !matches!(event.kind, Kind::Kill(_));
         }
@@ -109,6 +113,10 @@ impl Container {
     pub(super) fn observe(&mut self, seen: Observed) {
         let before = (self.standing(), self.seen.started);
         self.seen = seen;
+        if let (true, Some(started)) = (before.1 != self.seen.started, self.seen.started) {
+            // However long ago that was.
+            self.drain = self.drain.filter(|drain| drain.last >= started);
+        }
         if (self.standing(), self.seen.started) == before {
             return;
         }
@@ -160,7 +168,9 @@ impl Container {
 
     /// Whether the signal was sent in this life. A signal may arrive here before the start that it followed is observed.
     fn is_draining(&self) -> bool {
-        self.drain.is_some_and(|drain| self.seen.started.is_none_or(|started| drain.last >= started))
+        let of_before =
+            |drain: Drain| self.seen.started.is_some_and(|started| is_of_before(drain.last, started));
+        self.drain.is_some_and(|drain| !of_before(drain))
     }
 
     fn networks(&self, owner: Option<&Self>, host: Option<IpAddr>) -> Vec<NetworkAddress> {
@@ -225,4 +235,9 @@ impl Container {
         let started = self.seen.started.unwrap_or(SystemTime::UNIX_EPOCH);
         started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos()
     }
+}
+
+/// Whether it happened before this start, as far as a clock tells that may have been set back meanwhile.
+fn is_of_before(at: SystemTime, started: SystemTime) -> bool {
+    started.duration_since(at).is_ok_and(|before| before > Duration::ZERO && before < LATE_MAX)
 }

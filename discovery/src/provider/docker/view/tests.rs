@@ -306,3 +306,20 @@ fn tasks_of_a_swarm_are_passed_over_while_somebody_else_tells_of_them() {
     let epoch = view.begin_list();
     assert_eq!(told(&view.listed(epoch, listing([running("a", 10)]), Instant::now())), ["reset 1"]);
 }
+
+#[test]
+fn a_clock_that_is_set_back_or_forth_hides_no_signal_and_no_end() {
+    for now in [1_000, 90_000] {
+        let mut view = view([running("c", 50_000)]);
+        assert_eq!(apply(&mut view, &event("c", now, Kind::Kill(15))), ["draining 1"], "at {now}");
+        assert_eq!(apply(&mut view, &event("c", now + 1, Kind::Die(Some(0)))), ["stopped 0"], "at {now}");
+    }
+}
+
+#[test]
+fn a_signal_of_long_ago_is_not_of_a_life_that_began_since() {
+    let mut view = view([running("c", 10)]);
+    assert_eq!(apply(&mut view, &event("c", 20, Kind::Kill(15))), ["draining 1"]);
+    // Its end was not told.
+    assert_eq!(refresh(&mut view, running("c", 50_000)), ["ready 1"]);
+}
