@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Container, Engine, PATIENCE, Portolan, Sandbox, eventually};
+use crate::harness::process::signal;
+use crate::harness::{Container, Engine, PATIENCE, Portolan, Sandbox, Signal, eventually};
 
 /// This host as others see it.
 const HOST: &str = "10.9.0.1";
@@ -344,4 +346,50 @@ fn without_the_capabilities_established_connections_stay_in_user_space() {
     let shown = engine.sandbox().command(Portolan::binary()).arg("ps").output().expect("it runs");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("port 8080/tcp -> web@docker port 7, by userspace: "), "{shown}");
+}
+
+#[test]
+fn an_upgrade_loses_no_connection_that_the_kernel_carries() {
+    let engine = start("nftables");
+    let sandbox = engine.sandbox();
+    sandbox.shell("iptables -I DOCKER-USER -m conntrack --ctstate DNAT -j ACCEPT");
+    let portolan = Portolan::start(&engine, &[]);
+    for name in ["web-1", "web-2"] {
+        portolan.await_state(name, "ready");
+    }
+    await_path(&portolan, "nftables");
+    let open = || sandbox.in_network(OUTSIDE, || connect("10.9.0.1:8080"));
+    let mut held: Vec<_> = (0..10).map(|_| open().expect("an answer")).collect();
+    assert!(held.iter().all(|(_, said)| said.ends_with(OUTSIDE_IP)), "by the kernel");
+    let over = AtomicBool::new(false);
+    let mut pid = portolan.pid();
+    thread::scope(|scope| {
+        let coming = scope.spawn(|| {
+            let mut answered = 0;
+            while !over.load(Ordering::Relaxed) {
+                open().unwrap_or_else(|error| panic!("after {answered} answers: {error}"));
+                answered += 1;
+            }
+            answered
+        });
+        for _ in 0..3 {
+            pid = portolan.upgrade(pid);
+            for (stream, said) in &mut held {
+                assert_eq!(&say(stream).expect("it goes on"), said);
+            }
+            await_path(&portolan, "nftables");
+            let (_, said) = eventually(LOOKED, "the kernel to carry new ones", || match open() {
+                Ok((stream, said)) if said.ends_with(OUTSIDE_IP) => Ok((stream, said)),
+                other => Err(format!("{other:?}")),
+            });
+            assert!(said.starts_with("web-"), "{said}");
+        }
+        over.store(true, Ordering::Relaxed);
+        let answered = coming.join().expect("no connection fails");
+        assert!(answered > 10, "only {answered} connections");
+    });
+    for (stream, said) in &mut held {
+        assert_eq!(&say(stream).expect("it goes on"), said);
+    }
+    signal(pid, Signal::TERM);
 }

@@ -42,4 +42,4 @@ pub use process::{Process, Signal};
 pub use sandbox::Sandbox;
 pub use swarm::OVERLAY;
 pub use tools::{python, require};
-pub use wait::{PATIENCE, eventually};
+pub use wait::{PATIENCE, eventually, longer};

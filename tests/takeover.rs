@@ -7,7 +7,7 @@ use hickory_proto::rr::RecordType;
 use crate::harness::process::signal;
 use crate::harness::{
     Container, ENTRY_POINT, Engine, Http2Load, Load, NAME_SERVER, PATIENCE, Portolan, Sandbox, Signal,
-    await_http, dns, eventually, http, require,
+    await_http, dns, eventually, http, longer, require,
 };
 
 const PUBLISHED: &str = "127.0.0.1:8080";
@@ -58,7 +58,7 @@ fn upgrades_under_load_lose_no_request() {
         await_http("web", 200);
         eventually(PATIENCE, "requests to this process", || {
             match portolan.metric("portolan_entrypoint_requests_total") {
-                1500.0.. => Ok(()),
+                enough if enough >= (1500 * longer()) as f64 => Ok(()),
                 few => Err(few.to_string()),
             }
         });
@@ -74,7 +74,7 @@ fn upgrades_under_load_lose_no_request() {
         println!("{name}: {} requests, {:.0} a second", report.requests, report.per_second);
         requests += report.requests;
     }
-    assert!(requests > 10_000, "only {requests} requests: no load to speak of");
+    assert!(requests > 10_000 * longer() as u64, "only {requests} requests: no load to speak of");
     // The newest is asked to stop, and does; those before it have nobody left.
     signal(pid, Signal::TERM);
     eventually(PATIENCE, "the last one to end", || match http::get(ENTRY_POINT, "web", "/") {

@@ -27,3 +27,8 @@ pub fn eventually<T, E: Display>(
         }
     }
 }
+
+/// How many times as long tests under load are to be: 1, or 10 where `PORTOLAN_LONG` is set.
+pub fn longer() -> usize {
+    if std::env::var_os("PORTOLAN_LONG").is_some() { 10 } else { 1 }
+}
