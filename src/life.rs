@@ -8,16 +8,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portolan_config::Settings;
-use portolan_discovery::registry::KeptAsk;
+use portolan_discovery::registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::handover::{self, Ask, Upgrade};
 use crate::manager;
 use crate::reload;
+use crate::run;
 use crate::signals::{Asked, Signals};
 use crate::state;
 use crate::steer::{Order, Status};
+
+/// How often an entry point is tried whose port a container may just be giving up, and how long between.
+const ENTRY_POINT_ATTEMPTS: u32 = 10;
+const ENTRY_POINT_RETRY: Duration = Duration::from_millis(50);
 
 /// A process that serves.
 pub struct Life {
@@ -33,7 +38,7 @@ pub struct Life {
     /// The sockets that are not the proxy's.
     pub sockets: Vec<OwnedFd>,
     /// To who knows what there is.
-    pub kept: mpsc::Sender<KeptAsk>,
+    pub kept: mpsc::Sender<registry::Ask>,
     /// What serves them, besides the name server; and what writes to disk.
     pub servers: Vec<AbortHandle>,
     /// Ends the name server when it is dropped.
@@ -74,9 +79,21 @@ impl Life {
             Ok(reread) => reread,
             Err(faults) => return tracing::error!(%faults, "the settings are at fault; nothing changes"),
         };
-        let (answer, answered) = oneshot::channel();
-        let _ = self.orders.send(Order::EntryPoints(reread.settings.entry_points.clone(), answer)).await;
-        for error in answered.await.unwrap_or_default() {
+        // A published port that now is an entry point's is closed a moment after it is told.
+        let reserved = run::policy(&reread.settings).reserved;
+        let _ = self.kept.send(registry::Ask::Reserve(reserved)).await;
+        let mut attempts = ENTRY_POINT_ATTEMPTS;
+        let errors = loop {
+            let (answer, answered) = oneshot::channel();
+            let _ = self.orders.send(Order::EntryPoints(reread.settings.entry_points.clone(), answer)).await;
+            let errors = answered.await.unwrap_or_default();
+            if errors.is_empty() || attempts == 0 {
+                break errors;
+            }
+            attempts -= 1;
+            tokio::time::sleep(ENTRY_POINT_RETRY).await;
+        };
+        for error in errors {
             tracing::error!(%error, "an entry point is as it was");
         }
         self.settings = reread.settings;

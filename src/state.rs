@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portolan_discovery::kept::BYTES_MAX;
-use portolan_discovery::registry::KeptAsk;
+use portolan_discovery::registry::Ask;
 use portolan_discovery::{Kept, Snapshot};
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -80,7 +80,7 @@ impl StateDirectory {
     }
 
     /// Writes what is known, soon after it changed, until the registry ends.
-    pub async fn keep(self, asks: mpsc::Sender<KeptAsk>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    pub async fn keep(self, asks: mpsc::Sender<Ask>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
         let mut failed = false;
         loop {
             if let Ok(Err(_)) = tokio::time::timeout(WRITE_AT_LEAST, snapshots.changed()).await {
@@ -115,9 +115,9 @@ impl StateDirectory {
 }
 
 /// What is known now; `None` when the process ends.
-pub async fn ask(asks: &mpsc::Sender<KeptAsk>) -> Option<Kept> {
+pub async fn ask(asks: &mpsc::Sender<Ask>) -> Option<Kept> {
     let (ask, answer) = oneshot::channel();
-    asks.send(ask).await.ok()?;
+    asks.send(Ask::Kept(ask)).await.ok()?;
     answer.await.ok()
 }
 

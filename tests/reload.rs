@@ -1,7 +1,8 @@
 //! Settings are read again on SIGHUP: entry points open, close and change, and whoever uses another one notices nothing.
 
 use crate::harness::{
-    Container, ENTRY_POINT, Engine, Http2Load, Load, PATIENCE, Portolan, Signal, await_http, eventually, http,
+    Container, ENTRY_POINT, Engine, Http2Load, Load, PATIENCE, Portolan, Signal, await_http, eventually,
+    http, longer,
 };
 
 const OTHER: &str = "127.0.0.1:8001";
@@ -56,7 +57,7 @@ fn reloads_under_load_lose_no_request() {
         reload(&mut portolan);
         eventually(PATIENCE, "requests by these settings", || {
             match portolan.metric("portolan_entrypoint_requests_total{entrypoint=\"web\"}") {
-                enough if enough > 150.0 * round as f64 => Ok(()),
+                enough if enough > 150.0 * (round * longer()) as f64 => Ok(()),
                 few => Err(few.to_string()),
             }
         });
@@ -76,7 +77,30 @@ fn reloads_under_load_lose_no_request() {
         requests += report.requests;
     }
     println!("{requests} requests");
-    assert!(requests > 10_000, "only {requests} requests: no load to speak of");
+    assert!(requests > 10_000 * longer() as u64, "only {requests} requests: no load to speak of");
+}
+
+#[test]
+fn a_port_that_becomes_an_entry_point_is_no_label_s_any_more_and_is_again() {
+    let engine = Engine::start();
+    let mut portolan = start(&engine);
+    engine.run(&Container::new("published").label("portolan.publish", "8001:80"));
+    engine.serving("published", "bridge");
+    let answers = |whose: &str| {
+        eventually(PATIENCE, &format!("an answer of {whose}"), || match http::get(OTHER, "web", "/") {
+            Ok(answer) if answer.text() == format!("{whose}\n") => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        });
+    };
+    answers("published");
+    engine.sandbox().write(FILE, &settings(60, true, ""));
+    reload(&mut portolan);
+    answers("web");
+    assert!(portolan.await_fault("published").message.contains("entry point other"));
+    engine.sandbox().write(FILE, &settings(60, false, ""));
+    reload(&mut portolan);
+    answers("published");
+    portolan.await_no_fault();
 }
 
 #[test]

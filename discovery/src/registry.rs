@@ -12,7 +12,7 @@ use portolan_config::Labels;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::chart::{self, Chart, Document, Policy, Sketch};
+use crate::chart::{self, Chart, Document, Policy, Reserved, Sketch};
 use crate::instance::{Instance, InstanceId};
 use crate::kept::{Kept, KeptSource};
 use crate::provider::{Change, ProviderName, Update};
@@ -26,8 +26,14 @@ const APPLIED_MAX: usize = 4096;
 /// How long a source that does not even fail may say nothing, until what an earlier process kept of it counts.
 const KEPT_WAIT: Duration = Duration::from_secs(1);
 
-/// Answers with what is to be kept.
-pub type KeptAsk = oneshot::Sender<Kept>;
+/// What the registry is asked besides.
+#[derive(Debug)]
+pub enum Ask {
+    /// What is to be kept.
+    Kept(oneshot::Sender<Kept>),
+    /// To leave these listening places to Portolan itself from now on.
+    Reserve(Vec<Reserved>),
+}
 
 /// Everything observed so far.
 #[derive(Debug)]
@@ -51,7 +57,7 @@ struct Keeping {
     boot: String,
     /// What an earlier process kept of sources that have said nothing yet.
     before: BTreeMap<ProviderName, KeptSource>,
-    asks: Option<mpsc::Receiver<KeptAsk>>,
+    asks: Option<mpsc::Receiver<Ask>>,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +95,7 @@ impl Registry {
         mut self,
         providers: impl IntoIterator<Item = ProviderName>,
         kept: Kept,
-        asks: mpsc::Receiver<KeptAsk>,
+        asks: mpsc::Receiver<Ask>,
     ) -> Self {
         let providers: BTreeSet<_> = providers.into_iter().collect();
         let before = kept.sources.into_iter().filter(|source| {
@@ -129,9 +135,12 @@ impl Registry {
                         self.recall(provider);
                     }
                 }
-                Some(ask) = next(&mut asks) => {
-                    drop(ask.send(self.kept(SystemTime::now())));
-                    continue;
+                Some(ask) = next(&mut asks) => match ask {
+                    Ask::Kept(answer) => {
+                        drop(answer.send(self.kept(SystemTime::now())));
+                        continue;
+                    }
+                    Ask::Reserve(reserved) => self.policy.reserved = reserved,
                 }
             }
             snapshots.send_replace(Arc::new(self.snapshot()));
@@ -280,7 +289,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-async fn next(asks: &mut Option<mpsc::Receiver<KeptAsk>>) -> Option<KeptAsk> {
+async fn next(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
     match asks {
         Some(asks) => asks.recv().await,
         None => std::future::pending().await,
@@ -382,7 +391,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn keeping(kept: Kept) -> (Registry, mpsc::Sender<KeptAsk>) {
+    fn keeping(kept: Kept) -> (Registry, mpsc::Sender<Ask>) {
         let (asks, asked) = mpsc::channel(1);
         (registry().keeping([ProviderName::new("docker")], kept, asked), asks)
     }
@@ -437,7 +446,7 @@ mod tests {
         snapshots.changed().await.unwrap();
         assert_eq!(names(&snapshots.borrow()), ["a@docker", "b@docker"]);
         let (ask, answer) = oneshot::channel();
-        asks.send(ask).await.unwrap();
+        asks.send(Ask::Kept(ask)).await.unwrap();
         assert_eq!(answer.await.unwrap(), kept_of_both());
     }
 }
