@@ -90,6 +90,8 @@ fn no_answer_is_wrong_stale_or_lost_while_containers_come_and_go() {
         &file,
         "-c",
         "4",
+        "-t",
+        "30",
         "-Q",
         RATE,
         "-l",

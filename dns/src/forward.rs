@@ -154,6 +154,15 @@ impl Forward {
         (asked, kept)
     }
 
+    /// Keeps what others said.
+    fn keep(&self, asked: Asked, reply: Reply, now: u32) -> Given {
+        let (entry, evicted) = self.cache.put(asked, reply, now);
+        if evicted {
+            self.metrics.cache_evicted();
+        }
+        Given::Entry(entry, Some(0))
+    }
+
     /// Asks others. Where too much is on its way, `back` is called at once.
     pub(crate) fn ask(&self, asked: Asked, written: &[u8], stale: Option<Arc<Entry>>, back: Return) {
         let job = Job { asked, written: written.into(), stale, back: Some(back) };
@@ -268,14 +277,12 @@ impl Forwarder {
         let Some(flight) = self.flights.remove(asked) else { return };
         let now = crate::server::seconds();
         let given = match (reply, flight.stale) {
-            (Some(reply), _) => Given::Entry(self.forward.cache.put(asked.clone(), reply, now), Some(0)),
+            (Some(reply), _) => self.forward.keep(asked.clone(), reply, now),
             (None, Some(stale)) => {
                 stale.not_fetched();
                 Given::Entry(stale, None)
             }
-            (None, None) => {
-                Given::Entry(self.forward.cache.put(asked.clone(), Reply::failure(), now), Some(0))
-            }
+            (None, None) => self.forward.keep(asked.clone(), Reply::failure(), now),
         };
         self.forward.metrics.cache_holds(self.forward.cache.len());
         for back in flight.back {

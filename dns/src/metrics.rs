@@ -19,6 +19,9 @@ use crate::zone::Zone;
 const TYPES: [&str; 13] =
     ["A", "AAAA", "SRV", "PTR", "SOA", "NS", "TXT", "MX", "CNAME", "HTTPS", "SVCB", "ANY", "other"];
 
+/// Where sizes are told apart: what fits without EDNS, without fragments, in a datagram's usual limit, and in a message.
+const SIZES: [f64; 8] = [64.0, 128.0, 256.0, 512.0, 1232.0, 4096.0, 16_384.0, 65_535.0];
+
 /// The metrics of the DNS server. Cheap to clone: clones count into the same cells.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -33,12 +36,15 @@ struct Cells {
     https: [IntCounter; TYPES.len()],
     responses: [IntCounter; Rcode::ALL.len()],
     duration: Histogram,
+    /// Bytes of queries, and of answers.
+    sizes: [Histogram; 2],
     zone_names: IntGauge,
     dropped: IntCounter,
     limited: IntCounter,
     cache_hits: [IntCounter; 2],
     cache_misses: IntCounter,
     cache_entries: IntGauge,
+    cache_evictions: IntCounter,
     cache_prefetches: IntCounter,
     cache_stale: IntCounter,
     forwarded: IntCounterVec,
@@ -55,12 +61,14 @@ impl Metrics {
     /// * `portolan_dns_requests_total{proto,type}`: queries answered; types outside a list are `other`.
     /// * `portolan_dns_responses_total{rcode}`: answers.
     /// * `portolan_dns_request_duration_seconds`: from a query's last byte read to its answer's bytes ready.
+    /// * `portolan_dns_request_size_bytes`, `portolan_dns_response_size_bytes`: how long both are.
     /// * `portolan_dns_zone_names`: names in the zone.
     /// * `portolan_dns_dropped_total`: datagrams that deserved silence, answers that could not be sent, and connections
     ///   closed because of their number or for sending what is no query.
     /// * `portolan_dns_rate_limited_total`: answers by UDP cut or dropped, as their network was sent too many.
     /// * `portolan_dns_cache_hits_total{type}`: answers given from the cache; `type` is `success` or `denial`.
     /// * `portolan_dns_cache_misses_total`, `portolan_dns_cache_entries`: names to be asked of others; answers kept.
+    /// * `portolan_dns_cache_evictions_total`: answers that gave way to others for want of room.
     /// * `portolan_dns_cache_prefetch_total`, `portolan_dns_cache_served_stale_total`: fetched ahead of their end; given
     ///   after it.
     /// * `portolan_dns_forward_requests_total{to,rcode}`, `portolan_dns_forward_request_duration_seconds{to}`: others
@@ -81,6 +89,9 @@ impl Metrics {
             "Time from a query read to its answer ready to be sent",
         )
         .buckets(exponential_buckets(0.000_01, 2.0, 14)?);
+        let size = |name: &str, help: &str| {
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(SIZES.to_vec()))
+        };
         let hits = IntCounterVec::new(
             Opts::new("portolan_dns_cache_hits_total", "DNS answers given from the cache"),
             &["type"],
@@ -102,6 +113,10 @@ impl Metrics {
             https: TYPES.map(|name| requests.with_label_values(&["https", name])),
             responses: Rcode::ALL.map(|rcode| responses.with_label_values(&[rcode.as_str()])),
             duration: Histogram::with_opts(duration)?,
+            sizes: [
+                size("portolan_dns_request_size_bytes", "Bytes of a DNS query")?,
+                size("portolan_dns_response_size_bytes", "Bytes of a DNS answer")?,
+            ],
             zone_names: IntGauge::new("portolan_dns_zone_names", "Names in the zone")?,
             dropped: IntCounter::new(
                 "portolan_dns_dropped_total",
@@ -117,6 +132,10 @@ impl Metrics {
                 "DNS queries not answered from the cache",
             )?,
             cache_entries: IntGauge::new("portolan_dns_cache_entries", "DNS answers in the cache")?,
+            cache_evictions: counter(
+                "portolan_dns_cache_evictions_total",
+                "DNS answers that gave way to others",
+            )?,
             cache_prefetches: counter(
                 "portolan_dns_cache_prefetch_total",
                 "DNS answers fetched before they run out",
@@ -147,6 +166,9 @@ impl Metrics {
         registry.register(Box::new(requests))?;
         registry.register(Box::new(responses))?;
         registry.register(Box::new(cells.duration.clone()))?;
+        for size in &cells.sizes {
+            registry.register(Box::new(size.clone()))?;
+        }
         registry.register(Box::new(cells.zone_names.clone()))?;
         registry.register(Box::new(cells.dropped.clone()))?;
         registry.register(Box::new(hits))?;
@@ -154,6 +176,7 @@ impl Metrics {
         let counters = [
             &cells.limited,
             &cells.cache_misses,
+            &cells.cache_evictions,
             &cells.cache_prefetches,
             &cells.cache_stale,
             &cells.forward_rejects,
@@ -180,13 +203,14 @@ impl Metrics {
             udp: std::array::from_fn(|index| self.cells.udp[index].local()),
             responses: std::array::from_fn(|index| self.cells.responses[index].local()),
             duration: self.cells.duration.local(),
+            sizes: [0, 1].map(|at| self.cells.sizes[at].local()),
             dropped: self.cells.dropped.local(),
             limited: self.cells.limited.local(),
         }
     }
 
-    /// One query answered.
-    pub(crate) fn answered(&self, transport: Transport, outcome: Outcome, took: Duration) {
+    /// One query answered; with the bytes of both.
+    pub(crate) fn answered(&self, transport: Transport, outcome: Outcome, took: Duration, sizes: [usize; 2]) {
         let requests = match transport {
             Transport::Udp => &self.cells.udp,
             Transport::Tcp => &self.cells.tcp,
@@ -196,6 +220,7 @@ impl Metrics {
         requests[type_index(outcome.record_type)].inc();
         self.cells.responses[outcome.rcode.index()].inc();
         self.cells.duration.observe(took.as_secs_f64());
+        self.cells.sizes.iter().zip(sizes).for_each(|(cell, size)| cell.observe(size as f64));
     }
 
     /// An answer given from the cache.
@@ -210,6 +235,11 @@ impl Metrics {
 
     pub(crate) fn cache_holds(&self, answers: usize) {
         self.cells.cache_entries.set(i64::try_from(answers).unwrap_or(i64::MAX));
+    }
+
+    /// An answer gave way to another one.
+    pub(crate) fn cache_evicted(&self) {
+        self.cells.cache_evictions.inc();
     }
 
     pub(crate) fn prefetched(&self) {
@@ -256,16 +286,18 @@ pub(crate) struct Local {
     udp: [LocalIntCounter; TYPES.len()],
     responses: [LocalIntCounter; Rcode::ALL.len()],
     duration: LocalHistogram,
+    sizes: [LocalHistogram; 2],
     dropped: LocalIntCounter,
     limited: LocalIntCounter,
 }
 
 impl Local {
-    /// One query by UDP answered.
-    pub(crate) fn answered(&mut self, outcome: Outcome, took: Duration) {
+    /// One query by UDP answered; with the bytes of both.
+    pub(crate) fn answered(&mut self, outcome: Outcome, took: Duration, sizes: [usize; 2]) {
         self.udp[type_index(outcome.record_type)].inc();
         self.responses[outcome.rcode.index()].inc();
         self.duration.observe(took.as_secs_f64());
+        self.sizes.iter_mut().zip(sizes).for_each(|(cell, size)| cell.observe(size as f64));
     }
 
     /// Datagrams or answers dropped.
@@ -286,6 +318,7 @@ impl Local {
             .chain([&self.dropped, &self.limited])
             .for_each(LocalIntCounter::flush);
         self.duration.flush();
+        self.sizes.iter().for_each(LocalHistogram::flush);
     }
 }
 
@@ -328,6 +361,7 @@ mod tests {
             names,
             [
                 "portolan_dns_cache_entries",
+                "portolan_dns_cache_evictions_total",
                 "portolan_dns_cache_hits_total",
                 "portolan_dns_cache_misses_total",
                 "portolan_dns_cache_prefetch_total",
@@ -338,7 +372,9 @@ mod tests {
                 "portolan_dns_notify_failures_total",
                 "portolan_dns_rate_limited_total",
                 "portolan_dns_request_duration_seconds",
+                "portolan_dns_request_size_bytes",
                 "portolan_dns_requests_total",
+                "portolan_dns_response_size_bytes",
                 "portolan_dns_responses_total",
                 "portolan_dns_transfers_total",
                 "portolan_dns_zone_names"

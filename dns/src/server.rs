@@ -140,7 +140,7 @@ impl Context {
     /// Keeps account of an answer.
     fn answered(&self, query: &[u8], reply: &[u8], asked: Asking, outcome: Outcome) {
         let took = asked.begun.elapsed();
-        self.metrics.answered(asked.transport, outcome, took);
+        self.metrics.answered(asked.transport, outcome, took, [query.len(), reply.len()]);
         self.note(query, reply, asked, outcome);
     }
 

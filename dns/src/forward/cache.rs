@@ -98,8 +98,9 @@ impl Cache {
         Kept::Nothing
     }
 
-    /// Keeps an answer, in place of an older one to the same question, else of whatever in its row is worth least.
-    pub(crate) fn put(&self, asked: Asked, reply: Reply, now: u32) -> Arc<Entry> {
+    /// Keeps an answer, in place of an older one to the same question, else of whatever in its row is worth least; gives
+    /// whether that gave way.
+    pub(crate) fn put(&self, asked: Asked, reply: Reply, now: u32) -> (Arc<Entry>, bool) {
         let row = self.row(&asked);
         let same =
             row.iter().position(|place| place.load().as_ref().is_some_and(|entry| entry.asked == asked));
@@ -117,10 +118,11 @@ impl Cache {
             fetched_again: AtomicBool::new(false),
         });
         let place = &row[same.unwrap_or_else(least)];
-        if place.swap(Some(Arc::clone(&entry))).is_none() {
+        let before = place.swap(Some(Arc::clone(&entry)));
+        if before.is_none() {
             self.taken.fetch_add(1, Ordering::Relaxed);
         }
-        entry
+        (entry, before.is_some() && same.is_none())
     }
 
     fn row(&self, asked: &Asked) -> &[ArcSwapOption<Entry>] {

@@ -131,7 +131,8 @@ impl Worker {
                 let start = outbox.bytes.len();
                 match moment.answer(query, Transport::Udp, peer.ip(), &mut outbox.bytes) {
                     Verdict::Answered(outcome) => {
-                        metrics.answered(outcome, begun.elapsed());
+                        let sizes = [query.len(), outbox.bytes.len() - start];
+                        metrics.answered(outcome, begun.elapsed(), sizes);
                         let asked = Asking { transport: Transport::Udp, client: peer.ip(), begun };
                         self.context.note(query, &outbox.bytes[start..], asked, outcome);
                         let measure = match &mut limiter {
