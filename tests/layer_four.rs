@@ -1,4 +1,5 @@
-//! What is told of connections and datagrams once they are over: a line each, how long they lasted, and why they ended.
+//! What is told of connections and datagrams once they are over: a line each, how long they lasted, and why they ended;
+//! and how many there may be.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Portolan, Sandbox, eventually};
+use crate::harness::{Container, Engine, PATIENCE, Portolan, Sandbox, eventually};
 
 const ROUTES: &str = "
 tcp:
@@ -149,4 +150,82 @@ fn a_connection_that_ended_has_a_line_and_is_counted_with_why() {
     ] {
         assert!((portolan.metric(selector) - expected).abs() < 0.5, "{selector}\n{}", portolan.metrics());
     }
+}
+
+/// Opens connections until one is refused, and gives those that a replica has.
+fn fill(portolan: &Portolan, port: u16, service: &str, refused: &str) -> Vec<TcpStream> {
+    let passed = format!("portolan_endpoint_connections_total{{service=\"{service}:80/tcp@docker\"}}");
+    let mut open = Vec::new();
+    while open.len() < 10 {
+        let before = (portolan.metric(&passed), portolan.metric(refused));
+        let client = connect(port);
+        let stays = eventually(PATIENCE, "the connection to be passed on, or refused", || {
+            let now = (portolan.metric(&passed), portolan.metric(refused));
+            if now == before { Err(format!("{now:?}")) } else { Ok(now.0 > before.0) }
+        });
+        if !stays {
+            // An end, or a reset where it was closed before it was read.
+            assert!(!matches!((&client).read(&mut [0]), Ok(1)));
+            return open;
+        }
+        open.push(client);
+    }
+    panic!("there is no limit at {port}");
+}
+
+#[test]
+fn a_published_port_takes_as_many_connections_as_its_labels_say_and_for_as_long() {
+    let engine = Engine::start();
+    let container = |name: &str, service: &str, ports: &str| {
+        Container::new(name).label("portolan.service", service).label("portolan.publish", ports)
+    };
+    for name in ["each-1", "each-2"] {
+        let each =
+            container(name, "each", "8081:80").label("portolan.publish.maxconnectionsperendpoint", "1");
+        engine.run(&each);
+    }
+    engine.run(&container("all", "all", "8082:80").label("portolan.publish.maxconnections", "3"));
+    engine.run(&container("one", "one", "8083:80").label("portolan.publish.maxconnectionsperclient", "2"));
+    engine.run(&container("idle", "idle", "8084:80").label("portolan.publish.idletimeout", "1s"));
+    let portolan = Portolan::start(&engine, &[]);
+    eventually(PATIENCE, "the ports to be open", || {
+        let all = [8081, 8082, 8083, 8084];
+        all.iter().try_for_each(|port| TcpStream::connect(("127.0.0.1", *port)).map(drop))
+    });
+    for (port, service, most, reason) in [
+        (8081, "each", 2, "endpoint_limit"),
+        (8082, "all", 3, "connection_limit"),
+        (8083, "one", 2, "client_connection_limit"),
+    ] {
+        let refused = format!("portolan_refusals_total{{entrypoint=\"{port}/tcp\",reason=\"{reason}\"}}");
+        // Those from before are on their way out.
+        eventually(PATIENCE, "nobody to be connected", || {
+            let open = portolan
+                .metric(&format!("portolan_entrypoint_connections_open{{entrypoint=\"{port}/tcp\"}}"));
+            if open < 0.5 { Ok(()) } else { Err(open) }
+        });
+        let open = fill(&portolan, port, service, &refused);
+        assert_eq!(open.len(), most, "{reason}");
+        // A place that was left can be taken.
+        drop(open);
+        eventually(PATIENCE, "a free place", || {
+            let client = connect(port);
+            (&client).write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(|error| error.to_string())?;
+            match (&client).read(&mut [0]) {
+                Ok(1) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+    let client = connect(8084);
+    assert_eq!((&client).read(&mut [0]).expect("an end, and no reset"), 0);
+    eventually(PATIENCE, "the reason to be counted", || {
+        // By whether anything was passed on yet when it was over.
+        let ended = ["idle", "client_idle"].map(|reason| {
+            portolan.metric(&format!(
+                "portolan_entrypoint_connections_ended_total{{entrypoint=\"8084/tcp\",reason=\"{reason}\"}}"
+            ))
+        });
+        if ended.iter().sum::<f64>() >= 1.0 { Ok(()) } else { Err(format!("{ended:?}")) }
+    });
 }

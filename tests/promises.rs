@@ -28,6 +28,7 @@ mod podman;
 mod publish;
 mod readme;
 mod real_clients;
+mod real_servers;
 mod reload;
 mod resolvers;
 mod routes;

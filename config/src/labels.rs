@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::dynamic::tcp::ProxyVersion;
-use crate::{DataPath, Dynamic, Protocol, Publish};
+use crate::{DataPath, Dynamic, Protocol, Publish, PublishLimits};
 
 mod decode;
 
@@ -29,6 +29,8 @@ pub struct Labels {
     pub data_path: Option<DataPath>,
     /// `portolan.publish.proxyprotocol`: whether replicas are told who the client is, and how.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// `portolan.publish.max…` and `.idletimeout`: how much those ports take.
+    pub publish_limits: PublishLimits,
     /// `portolan.dns.…`: names in DNS.
     pub dns: DnsLabels,
     /// `portolan.port.NAME`: names for ports, as SRV records give them.

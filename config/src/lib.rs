@@ -30,7 +30,7 @@ pub use dynamic::Dynamic;
 pub use fault::Fault;
 pub use labels::Labels;
 pub use protocol::Protocol;
-pub use publish::Publish;
+pub use publish::{Publish, PublishLimits};
 pub use rule::Rule;
 pub use settings::Settings;
 pub use template::Template;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::Protocol;
 
@@ -17,6 +18,20 @@ pub struct Publish {
     pub target_port: u16,
     /// `tcp` unless written otherwise.
     pub protocol: Protocol,
+}
+
+/// How much a published port takes, and for how long. What is unlimited by what was written has the largest value there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishLimits {
+    /// `portolan.publish.maxconnections`: open connections; the data plane's own unless written.
+    pub connections_max: Option<usize>,
+    /// `portolan.publish.maxconnectionsperclient`: those of one client address; any unless written.
+    pub per_client_max: Option<usize>,
+    /// `portolan.publish.maxconnectionsperendpoint`: those passed on to one replica; any unless written.
+    pub per_endpoint_max: Option<usize>,
+    /// `portolan.publish.idletimeout`: a connection through which nothing moves, or a UDP session; unless written, as long
+    /// as it likes, or the data plane's own.
+    pub idle: Option<Duration>,
 }
 
 impl Publish {

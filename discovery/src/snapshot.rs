@@ -11,7 +11,7 @@ use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::dynamic::service::{LoadBalancer, ServiceKind};
 use portolan_config::dynamic::tcp::ProxyVersion;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
-use portolan_config::{DataPath, Fault, Protocol, Publish, Rule};
+use portolan_config::{DataPath, Fault, Protocol, Publish, PublishLimits, Rule};
 
 use crate::instance::{Instance, InstanceId, ServiceKey, State};
 use crate::order::Orders;
@@ -290,4 +290,6 @@ pub struct Publication {
     pub data_path: Option<DataPath>,
     /// Whether replicas are told who the client is, and how.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How much it takes.
+    pub limits: PublishLimits,
 }

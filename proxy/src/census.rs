@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use portolan_config::PublishLimits;
 use portolan_config::settings::EntryPointLimits;
 use rustix::process::{Resource, getrlimit};
 
@@ -49,6 +50,15 @@ impl Census {
             ..EntryPointLimits::default()
         };
         Self::new(&limits)
+    }
+
+    /// That of a published port.
+    pub(crate) fn of_published(limits: &PublishLimits) -> Arc<Self> {
+        Self::new(&EntryPointLimits {
+            connections_max: limits.connections_max,
+            connections_per_client_max: limits.per_client_max,
+            ..EntryPointLimits::default()
+        })
     }
 
     /// How many connections one client may have.

@@ -37,7 +37,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portolan_config::{DataPath, Fault, Protocol};
+use portolan_config::{DataPath, Fault, Protocol, PublishLimits};
 
 use crate::metrics::Metrics;
 use crate::sockmap;
@@ -207,7 +207,10 @@ fn wanted(table: &Table, leaving: &[SocketAddr]) -> Vec<Wanted> {
     let asking = table.publications.iter().filter_map(|(port, published)| {
         // Nobody but Portolan itself could tell a replica who the client is.
         let usual = published.data_path.unwrap_or_default();
-        let asked = if published.proxy_protocol.is_some() { DataPath::UserSpace } else { usual };
+        // Nor could the kernel's table hold the limits of connections.
+        let limited = !matches!(usual, DataPath::Transparent | DataPath::Sockmap)
+            && published.limits != PublishLimits::default();
+        let asked = if published.proxy_protocol.is_some() || limited { DataPath::UserSpace } else { usual };
         // Connections themselves go by sockmap, one by one.
         let by_port = !matches!(asked, DataPath::UserSpace | DataPath::Sockmap);
         by_port.then_some((port, published, asked))

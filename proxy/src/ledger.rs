@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use portolan_config::Fault;
 use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::tls::{Pem, Scheme};
+use portolan_config::{Fault, PublishLimits};
 use portolan_discovery::{self as discovery, Composite, EndpointKey};
 
 use crate::balancer::Load;
@@ -36,6 +36,10 @@ pub struct Ledger {
     middlewares: DashMap<String, MiddlewareAccount>,
     /// The connections that `inFlightConn` counts, by its qualified name.
     in_flight: DashMap<String, Arc<Census>>,
+    /// The connections of published ports, by address, and the limits that they are counted for.
+    published: DashMap<String, (PublishLimits, Arc<Census>)>,
+    /// Whose turn it is in weighted TCP services, by qualified name.
+    turns: DashMap<String, Arc<Cursor>>,
 }
 
 /// What is kept of an upstream.
@@ -116,6 +120,8 @@ impl Ledger {
             routers: DashMap::new(),
             middlewares: DashMap::new(),
             in_flight: DashMap::new(),
+            published: DashMap::new(),
+            turns: DashMap::new(),
         }
     }
 
@@ -131,6 +137,21 @@ impl Ledger {
             *kept = Census::of_clients(most);
         }
         kept.clone()
+    }
+
+    /// Who counts the connections of a published port: who did so before, unless its limits are others now.
+    pub(crate) fn published(&self, address: &str, limits: PublishLimits) -> Arc<Census> {
+        let made = || (limits, Census::of_published(&limits));
+        let mut kept = self.published.entry(address.to_owned()).or_insert_with(made);
+        if kept.0 != limits {
+            *kept = made();
+        }
+        kept.1.clone()
+    }
+
+    /// Whose turn it is in a weighted TCP service, as it was in the table before.
+    pub(crate) fn turns(&self, service: &str) -> Arc<Cursor> {
+        self.turns.entry(service.to_owned()).or_default().clone()
     }
 
     /// The compiled upstream: the one of before, or what `compile` makes of what was kept.

@@ -198,6 +198,12 @@ pub const SOCKMAP_PAIRS_MAX: u32 = 16_384;
 /// A tunnel (WebSocket and other upgrades) through which nothing moves either way, as long-lived kernels need it.
 pub const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// A TCP connection through which nothing moves, to a client or to an endpoint, until the kernel asks whether the other side
+/// is there, and then between two such questions; the connection is broken off after as many without an answer as the
+/// system has (`net.ipv4.tcp_keepalive_probes`, nine). Where nothing ends an idle connection, this ends a dead one, and
+/// it keeps those alive that firewalls forget after some minutes.
+pub const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// A UDP session through which nothing moves either way.
 pub const UDP_SESSION_IDLE: Duration = Duration::from_secs(30);
 

@@ -8,10 +8,14 @@ pub(crate) use tcp::serve as serve_tcp;
 pub(crate) use transparent::connect_from;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use portolan_config::DataPath;
+use portolan_config::{DataPath, PublishLimits};
 
+use crate::census::Counted;
+use crate::http::Reason;
+use crate::limits::TCP_KEEP_ALIVE;
 use crate::metrics::{Scope, published_name};
 use crate::proxy_protocol::Introduction;
 use crate::stream::Stream;
@@ -34,6 +38,22 @@ impl Listening {
     pub(crate) fn new(port: Port, first: Option<Arc<Upstream>>, worker: &Worker) -> Self {
         let name = published_name(port.address.port, port.protocol);
         Self { port, scope: worker.metrics.entry_point(&name), last: RefCell::new(first) }
+    }
+
+    /// The name of an entry point's place in metrics.
+    pub(crate) fn name(&self) -> &str {
+        self.scope.name()
+    }
+
+    /// Counts a connection of this client, or says which limit it would break.
+    pub(crate) fn count(&self, client: IpAddr, worker: &Worker) -> Result<Option<Counted>, Reason> {
+        let census = worker.table().publications.get(&self.port).and_then(|port| port.census.clone());
+        census.map(|census| census.count(client)).transpose()
+    }
+
+    /// How much the port takes.
+    fn limits(&self, worker: &Worker) -> PublishLimits {
+        worker.table().publications.get(&self.port).map_or_else(PublishLimits::default, |port| port.limits)
     }
 
     /// Whether endpoints are to see the client's own address.
@@ -68,7 +88,8 @@ impl Listening {
             Some(unread.header(version))
         });
         let from = self.is_transparent(worker).then(|| tcp::address_of(client)).flatten();
-        Opening { introduction, from, ..Opening::default() }
+        let endpoint_max = self.limits(worker).per_endpoint_max;
+        Opening { introduction, from, endpoint_max, keep_alive: Some(TCP_KEEP_ALIVE), ..Opening::default() }
     }
 
     /// Where a new connection goes. One that the kernel took before the port was withdrawn still goes where the port led:

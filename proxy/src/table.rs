@@ -9,10 +9,11 @@ use foldhash::fast::RandomState;
 use portolan_config::dynamic::tcp::ProxyVersion;
 use portolan_config::rule::RequestView;
 use portolan_config::tls::Scheme;
-use portolan_config::{DataPath, ListenAddress, Protocol};
+use portolan_config::{DataPath, ListenAddress, Protocol, PublishLimits};
 
 use crate::balancer::{Load, Plan, Running};
 use crate::budget::Budget;
+use crate::census::Census;
 use crate::health::outlier::Judge;
 use crate::http::Reason;
 use crate::metrics::{EndpointCounters, Scope};
@@ -113,6 +114,10 @@ pub(crate) struct Published {
     pub(crate) data_path: Option<DataPath>,
     /// Whether replicas are told who the client is, and how.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
+    /// How much it takes.
+    pub(crate) limits: PublishLimits,
+    /// Who counts its connections.
+    pub(crate) census: Option<Arc<Census>>,
 }
 
 impl Published {

@@ -81,6 +81,14 @@ impl Front {
         }
     }
 
+    /// Keeps sessions for as long as this table says.
+    fn follow(&mut self, table: &Table) {
+        if let Way::Published(port) = &self.way {
+            let written = table.publications.get(port).and_then(|port| port.limits.idle);
+            self.idle = written.unwrap_or(UDP_SESSION_IDLE);
+        }
+    }
+
     /// Whether endpoints are to see the client's own address.
     fn is_transparent(&self, table: &Table) -> bool {
         match &self.way {

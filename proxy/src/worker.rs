@@ -397,8 +397,17 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
         }
         Socket::Tcp(listener, port, first) => {
             let port = Rc::new(published::Listening::new(port, first, worker));
-            let connection = move |worker: Rc<Worker>, client: TcpStream, peer| {
-                Some(published::serve_tcp(client.into(), peer, port.clone(), worker))
+            let connection = move |worker: Rc<Worker>, client: TcpStream, peer: SocketAddr| {
+                match port.count(peer.ip(), &worker) {
+                    Ok(counted) => {
+                        Some(published::serve_tcp(client.into(), peer, counted, port.clone(), worker))
+                    }
+                    // Closed without a word, as at entry points.
+                    Err(reason) => {
+                        worker.metrics.refused(port.name(), reason);
+                        None
+                    }
+                }
             };
             spawn_counted(worker, accept::accept(listener, worker.clone(), closed, connection));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use super::{LabelFault, Labels};
+use crate::dynamic::value::Span;
 use crate::dynamic::{self, boolean};
 use crate::{Protocol, Publish};
 
@@ -55,6 +56,14 @@ impl Labels {
             ["publish"] if own => return self.read_publish(value),
             ["publish", "proxyprotocol"] if own => self.proxy_protocol = Some(value.parse()?),
             ["publish", "datapath"] if own => self.data_path = Some(value.parse()?),
+            ["publish", "maxconnections"] if own => self.publish_limits.connections_max = Some(most(value)?),
+            ["publish", "maxconnectionsperclient"] if own => {
+                self.publish_limits.per_client_max = Some(most(value)?);
+            }
+            ["publish", "maxconnectionsperendpoint"] if own => {
+                self.publish_limits.per_endpoint_max = Some(most(value)?);
+            }
+            ["publish", "idletimeout"] if own => self.publish_limits.idle = Span::parse(value)?.positive(),
             ["port", ..] if own && names.len() == 2 => {
                 let (number, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
                 self.ports.insert(port_name(names[1])?, (port(number)?, Protocol::from_str(protocol)?));
@@ -81,6 +90,10 @@ fn unknown(path: &[&str], own: bool) -> String {
             "publish",
             "publish.datapath",
             "publish.proxyprotocol",
+            "publish.maxconnections",
+            "publish.maxconnectionsperclient",
+            "publish.maxconnectionsperendpoint",
+            "publish.idletimeout",
             "port.NAME",
             "dns.names",
             "dns.enable",
@@ -106,6 +119,15 @@ fn names_in(value: &str) -> Vec<String> {
 
 fn short(value: &str) -> Result<u16, String> {
     value.trim().parse().map_err(|_| format!("`{value}` is not a number from 0 to 65535"))
+}
+
+/// A number of connections; 0 is any.
+fn most(value: &str) -> Result<usize, String> {
+    match value.trim().parse() {
+        Ok(0) => Ok(usize::MAX),
+        Ok(most) => Ok(most),
+        Err(_) => Err(format!("`{value}` is not a number of connections, 0 for any")),
+    }
 }
 
 fn truth(value: &str) -> Result<bool, String> {
@@ -224,6 +246,25 @@ mod tests {
             ]
         );
         assert!(decoded.faults[0].message.contains("write it under `portolan.`"));
+    }
+
+    #[test]
+    fn limits_of_published_ports_are_numbers_and_zero_is_none() {
+        let decoded = labels(&[
+            ("portolan.publish.maxconnections", "100"),
+            ("portolan.publish.maxConnectionsPerClient", "0"),
+            ("portolan.publish.maxconnectionsperendpoint", "few"),
+            ("portolan.publish.idletimeout", "10m"),
+        ]);
+        let expected = crate::PublishLimits {
+            connections_max: Some(100),
+            per_client_max: Some(usize::MAX),
+            per_endpoint_max: None,
+            idle: Some(std::time::Duration::from_secs(600)),
+        };
+        assert_eq!(decoded.publish_limits, expected);
+        let faults: Vec<&str> = decoded.faults.iter().map(|fault| fault.label.as_str()).collect();
+        assert_eq!(faults, ["portolan.publish.maxconnectionsperendpoint"]);
     }
 
     #[test]

@@ -188,6 +188,9 @@ pub struct EntryPointLimits {
     pub connections_max: Option<usize>,
     /// `transport.maxConnectionsPerClient`, Portolan's own: open connections of one client address.
     pub connections_per_client_max: Option<usize>,
+    /// `transport.tcpIdleTimeout`, Portolan's own: a connection of a TCP router through which nothing moves; zero is any
+    /// time, as it is unless written.
+    pub tcp_idle: Option<Duration>,
 }
 
 impl EntryPoint {

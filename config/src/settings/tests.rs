@@ -179,6 +179,7 @@ entryPoints:
       keepAliveMaxTime: 1h
       maxConnections: 100
       maxConnectionsPerClient: 5
+      tcpIdleTimeout: 15m
   websecure:
     address: '[::1]:443/tcp'
     http:
@@ -232,6 +233,7 @@ entryPoints:
             http2_header_table_max: Some(2048),
             connections_max: Some(100),
             connections_per_client_max: Some(5),
+            tcp_idle: Some(Duration::from_secs(900)),
         },
         ..EntryPoint::plain("web", ":80".parse().unwrap())
     };

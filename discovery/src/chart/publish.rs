@@ -97,5 +97,6 @@ fn publication(
         origin: sketch.origin(),
         data_path: sketch.labels.data_path,
         proxy_protocol: sketch.labels.proxy_protocol,
+        limits: sketch.labels.publish_limits,
     }
 }

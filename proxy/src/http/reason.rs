@@ -74,6 +74,8 @@ pub(crate) enum Reason {
     NotReady,
     /// The service has no endpoint that may be given work.
     NoEndpoint,
+    /// Every endpoint has as many connections as it may have.
+    EndpointLimit,
     /// No endpoint accepted a connection.
     ConnectRefused,
     /// No endpoint answered to a connection in time.
@@ -134,6 +136,7 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NotReady => "not_ready",
             Self::NoEndpoint => "no_endpoint",
+            Self::EndpointLimit => "endpoint_limit",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::EndpointTls => "endpoint_tls",
@@ -183,7 +186,9 @@ impl Reason {
             Self::BadHost => (500, "Internal Server Error"),
             Self::NoRoute => (404, "Not Found"),
             Self::AnswerTooLarge => (500, "Internal Server Error"),
-            Self::NotReady | Self::NoEndpoint | Self::CircuitOpen => (503, "Service Unavailable"),
+            Self::NotReady | Self::NoEndpoint | Self::EndpointLimit | Self::CircuitOpen => {
+                (503, "Service Unavailable")
+            }
             Self::ConnectRefused
             | Self::EndpointTls
             | Self::EndpointReset
@@ -225,6 +230,7 @@ impl Reason {
             Self::NoRoute => "404 page not found",
             Self::NotReady => "what runs is not known yet",
             Self::NoEndpoint => "no available server",
+            Self::EndpointLimit => "no server takes more connections",
             Self::ConnectRefused => "no server accepted a connection",
             Self::ConnectTimeout => "no server accepted a connection in time",
             Self::EndpointTls => "the TLS handshake with the server failed",

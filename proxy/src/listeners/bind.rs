@@ -4,9 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use portolan_config::{ListenAddress, Protocol};
-use socket2::{Domain, Socket as RawSocket, Type};
+use socket2::{Domain, Socket as RawSocket, TcpKeepalive, Type};
 
-use crate::limits::{ACCEPT_QUEUE, UDP_QUEUE_BYTES};
+use crate::limits::{ACCEPT_QUEUE, TCP_KEEP_ALIVE, UDP_QUEUE_BYTES};
 
 /// What went wrong with a socket, and what to do about it.
 pub(crate) fn advice(error: &io::Error) -> String {
@@ -71,6 +71,8 @@ fn bind_one(address: SocketAddr, protocol: Protocol, sharing: Sharing) -> io::Re
         // A small answer is sent at once; Nagle's algorithm would hold it back. Connections have it from their listener,
         // which spares each a system call (tcp(7)).
         socket.set_tcp_nodelay(true)?;
+        // So they have this, by which one whose client is gone without a word is closed some day.
+        socket.set_tcp_keepalive(&probes())?;
     }
     if protocol == Protocol::Udp {
         // A burst waits here while a worker is at something else. Systems allow less (`net.core.rmem_max`), and give
@@ -99,6 +101,7 @@ pub(super) fn adopt(
         socket.set_nonblocking(true)?;
         if protocol == Protocol::Tcp {
             socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_keepalive(&probes())?;
         }
     }
     let bound = local_address(&sockets[0])?;
@@ -112,6 +115,10 @@ pub(super) fn adopt(
     Ok(sockets)
 }
 
+fn probes() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(TCP_KEEP_ALIVE).with_interval(TCP_KEEP_ALIVE)
+}
+
 pub(super) fn local_address(socket: &RawSocket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
@@ -121,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn small_answers_to_whoever_is_accepted_are_not_held_back() {
+    fn whoever_is_accepted_is_probed_and_small_answers_are_not_held_back() {
         let sockets = bind("127.0.0.1:0".parse().unwrap(), Protocol::Tcp, 1, false).unwrap();
         let at = local_address(&sockets[0]).unwrap();
         let client = RawSocket::new(Domain::for_address(at), Type::STREAM, None).unwrap();
@@ -130,6 +137,8 @@ mod tests {
         sockets[0].set_nonblocking(false).unwrap();
         let (accepted, _) = sockets[0].accept().unwrap();
         assert!(accepted.tcp_nodelay().unwrap());
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), TCP_KEEP_ALIVE);
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) async fn serve(
         if let Some(tunnel) = outcome.tunnel {
             let early = Early { to_client: Some(tunnel.early), to_endpoint: inbound };
             let Some(target) = course.target.clone() else { return course };
-            let pinned = Pinned { target, endpoint: tunnel.endpoint };
+            let pinned = Pinned { target, endpoint: tunnel.endpoint, running: None };
             return course.then(pass(client, pinned, early, port, course.upstream.clone(), worker).await);
         }
         if outcome.still_sending && outcome.failure.is_none() {

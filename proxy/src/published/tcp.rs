@@ -15,7 +15,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Listening, follow};
 use crate::balancer::{Asker, Tried};
-use crate::deadline::{Moment, sleep_until};
+use crate::census::Counted;
+use crate::deadline::{Moment, sleep_until, timeout_at};
 use crate::ended::{Ended, Why};
 use crate::http::{Pinned, Reason};
 use crate::limits::RECOGNITION_TIMEOUT;
@@ -26,7 +27,13 @@ use crate::tcp::establish;
 use crate::worker::{Buffer, End, Pace, Relayed, Worker, relay};
 
 /// Serves a client for as long as it stays.
-pub(crate) async fn serve(client: Stream, peer: SocketAddr, port: Rc<Listening>, worker: Rc<Worker>) {
+pub(crate) async fn serve(
+    client: Stream,
+    peer: SocketAddr,
+    _counted: Option<Counted>,
+    port: Rc<Listening>,
+    worker: Rc<Worker>,
+) {
     let began = Instant::now();
     let _open = port.scope.open();
     let Some(upstream) = port.upstream_of_new(&worker) else { return };
@@ -100,15 +107,16 @@ async fn lead(mut client: Stream, port: &Listening, mut upstream: Arc<Upstream>,
                 return Course::silent(upstream, None, Why::Refused(reason));
             }
         };
-        match first_words(&mut client, &pinned, worker).await {
+        let idle = port.limits(worker).idle.map_or(Moment::NEVER, |idle| Moment::now() + idle);
+        let Ok(speaker) = timeout_at(idle, first_words(&mut client, &pinned, worker)).await else {
+            worker.metrics.refused(port.scope.name(), Reason::ClientIdle);
+            return Course::silent(upstream, Some(pinned.target), Why::Refused(Reason::ClientIdle));
+        };
+        match speaker {
             // A replica that was told who the client is was told it for the connection, which it then stays with; and
             // requests of several clients would share connections, which leave with one address each.
-            // What the kernel carries nobody reads.
-            Speaker::Http(inbound)
-                if opening.introduction.is_none()
-                    && opening.from.is_none()
-                    && !port.is_by_sockmap(worker) =>
-            {
+            // What the kernel carries nobody reads, and where a replica's connections are counted, one stays one.
+            Speaker::Http(inbound) if opening.is_plain() && !port.is_by_sockmap(worker) => {
                 return follow::serve(client, pinned, inbound, port, upstream, worker).await;
             }
             Speaker::Http(inbound) | Speaker::Client(inbound) => {
@@ -208,7 +216,7 @@ impl Early {
 /// Passes everything on, unread.
 pub(super) async fn pass(
     mut client: Stream,
-    Pinned { target, mut endpoint }: Pinned,
+    Pinned { target, mut endpoint, running: _running }: Pinned,
     early: Early,
     port: &Listening,
     upstream: Arc<Upstream>,
@@ -227,7 +235,8 @@ pub(super) async fn pass(
         return broken(upstream, End::EndpointReset);
     }
     drop(early);
-    let relayed = pass_rest(client, endpoint, port, worker).await;
+    let pace = Pace { idle: port.limits(worker).idle, half_closed: None };
+    let relayed = pass_rest(client, endpoint, pace, port, worker).await;
     let (received, sent) = (received + relayed.received, sent + relayed.sent);
     if relayed.end != End::Done {
         tracing::debug!(end = ?relayed.end, port = port.scope.name(), service = upstream.name, "connection broken off");
@@ -239,12 +248,18 @@ pub(super) async fn pass(
 }
 
 /// By the kernel, where that is asked for and can be done.
-async fn pass_rest(client: Stream, endpoint: Stream, port: &Listening, worker: &Worker) -> Relayed {
+async fn pass_rest(
+    client: Stream,
+    endpoint: Stream,
+    pace: Pace,
+    port: &Listening,
+    worker: &Worker,
+) -> Relayed {
     let (mut client, mut endpoint) = match (client, endpoint) {
         (Stream::Tcp(client), Stream::Tcp(endpoint)) if port.is_by_sockmap(worker) => {
             match worker.sockmap.maps() {
                 Ok(maps) => {
-                    let (relayed, by_kernel) = carry(client, endpoint, maps, Pace::default()).await;
+                    let (relayed, by_kernel) = carry(client, endpoint, maps, pace).await;
                     worker.metrics.datapath.connections(port.scope.name(), by_kernel.into());
                     return relayed;
                 }
@@ -256,5 +271,5 @@ async fn pass_rest(client: Stream, endpoint: Stream, port: &Listening, worker: &
         }
         others => others,
     };
-    relay(&mut client, &mut endpoint, Pace::default(), worker).await
+    relay(&mut client, &mut endpoint, pace, worker).await
 }

@@ -77,6 +77,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
     }
     let services = tcp::services(
         &snapshot.layer_four,
+        ledger,
         |upstream| {
             let compiled =
                 ledger.upstream(upstream, snapshot.generation, |kept| compile_upstream(upstream, kept));
@@ -100,6 +101,9 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             origin: publication.origin.clone(),
             data_path: publication.data_path,
             proxy_protocol: publication.proxy_protocol,
+            limits: publication.limits,
+            census: (port.protocol == Protocol::Tcp)
+                .then(|| ledger.published(&port.address.to_string(), publication.limits)),
         };
         table.publications.insert(port, published);
     }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::postgres;
-use crate::balancer::{Asker, Tried, pick};
+use crate::balancer::{Asker, Running, Tried, pick};
 use crate::deadline::{Moment, timeout_at};
 use crate::http::{Pinned, Reason, connect_tcp};
 use crate::limits::ATTEMPTS_MAX;
@@ -33,6 +33,15 @@ pub(crate) struct Opening {
     pub(crate) from: Option<IpAddr>,
     /// Between the probes of an idle connection; `None` for no probes.
     pub(crate) keep_alive: Option<Duration>,
+    /// Connections that one endpoint may have; `None` for any number.
+    pub(crate) endpoint_max: Option<usize>,
+}
+
+impl Opening {
+    /// Whether one endpoint of a client is as good as the next, request by request.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.introduction.is_none() && self.from.is_none() && self.endpoint_max.is_none()
+    }
 }
 
 /// Connects to the next endpoint in turn that accepts. Those that did not are added to `tried`.
@@ -44,16 +53,26 @@ pub(crate) async fn establish(
     worker: &Worker,
 ) -> Result<Pinned, Reason> {
     let mut last = Reason::NoEndpoint;
-    while tried.count() < ATTEMPTS_MAX
+    // Those that have all they may have were asked nothing: they cost no attempt.
+    let mut full = 0;
+    while tried.count() - full < ATTEMPTS_MAX
         && let Some(target) = pick(upstream, asker, tried)
     {
-        if tried.count() > 0 {
+        let running = match place(&target, opening) {
+            Ok(running) => running,
+            Err(reason) => {
+                (last, full) = (reason, full + 1);
+                tried.add(&target);
+                continue;
+            }
+        };
+        if tried.count() > full {
             worker.metrics.retried(&upstream.name);
         }
         match open(&target, upstream, opening, worker).await {
             Ok(endpoint) => {
                 target.counters.connections.inc();
-                return Ok(Pinned { target, endpoint });
+                return Ok(Pinned { target, endpoint, running });
             }
             Err(reason) => {
                 last = reason;
@@ -63,6 +82,14 @@ pub(crate) async fn establish(
         }
     }
     Err(last)
+}
+
+/// A place among the connections that a target may have, where that is limited.
+fn place(target: &Target, opening: &Opening) -> Result<Option<Running>, Reason> {
+    let Some(most) = opening.endpoint_max else { return Ok(None) };
+    // Counted first: two that come at once must not both find the last place free.
+    let running = Running::begin(target.load.clone());
+    if target.load.running() as usize > most { Err(Reason::EndpointLimit) } else { Ok(Some(running)) }
 }
 
 /// Opens a connection to a target. Everything before the first byte of the client's must be done by one deadline.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portolan_config::Protocol;
 use tokio::io::AsyncWriteExt;
@@ -15,6 +15,7 @@ use super::{Opening, establish};
 use crate::access_log::Agreed;
 use crate::balancer::{Asker, Tried};
 use crate::census::Counted;
+use crate::deadline::{Moment, sleep_until};
 use crate::ended::{Ended, Why};
 use crate::http::{EntryPoint, Pinned, Reason};
 use crate::proxy_protocol::Introduction;
@@ -59,7 +60,7 @@ impl Session {
         let Client { tcp, counted: _counted, .. } = self.client;
         let name = &entry_point.settings.name;
         // What comes before the first byte is on the heap only for as long as it takes.
-        let begun = Box::pin(begin(tcp, peer, self.taken, name, &mut course.upstream, &worker)).await;
+        let begun = Box::pin(begin(tcp, peer, self.taken, &entry_point, &mut course.upstream, &worker)).await;
         let why = match begun {
             Ok(Some(pair)) => course.run(pair, &entry_point, &worker).await,
             Ok(None) => Why::Passed(End::ClientReset),
@@ -121,7 +122,7 @@ async fn begin(
     tcp: tokio::net::TcpStream,
     peer: SocketAddr,
     taken: Taken,
-    entry_point: &str,
+    entry_point: &EntryPoint,
     led_to: &mut Option<Arc<Upstream>>,
     worker: &Rc<Worker>,
 ) -> Result<Option<Pair>, Reason> {
@@ -132,7 +133,7 @@ async fn begin(
     let client = match (&route.tls, hello) {
         (Some(By::Options(options)), Some(hello)) => {
             // The endpoint is spoken to in the clear, unless it is to be spoken to by TLS: then in the same way.
-            let secured = terminate(tcp, early, &hello, options, entry_point, worker).await?;
+            let secured = terminate(tcp, early, &hello, options, &entry_point.settings.name, worker).await?;
             early = worker.buffers.take();
             secured
         }
@@ -148,14 +149,16 @@ async fn begin(
         Introduction { client: peer, to, server_name, alpn, tls }.header(version)
     });
     opening.start_tls &= route.tls == Some(By::Passthrough);
-    let Some(mut pinned) = meet(&client, early.is_empty(), places, asker, &opening, worker).await? else {
+    let idle = entry_point.settings.limits.tcp_idle.filter(|idle| !idle.is_zero());
+    let Some(mut pinned) = meet(&client, early.is_empty(), places, asker, &opening, idle, worker).await?
+    else {
         return Ok(None);
     };
     if pinned.endpoint.write_all(early.filled()).await.is_err() {
         return Err(Reason::EndpointReset);
     }
     let received = early.filled().len() as u64;
-    let pace = Pace { idle: None, half_closed: places.termination_delay };
+    let pace = Pace { idle, half_closed: places.termination_delay };
     Ok(Some(Pair { client, pinned, upstream: places.upstream.clone(), pace, received, _counted: counted }))
 }
 
@@ -167,6 +170,7 @@ async fn meet(
     places: &Places,
     asker: Asker,
     opening: &Opening,
+    idle: Option<Duration>,
     worker: &Worker,
 ) -> Result<Option<Pinned>, Reason> {
     let mut tried = Tried::default();
@@ -192,6 +196,9 @@ async fn meet(
                 }
             },
             spoken = spoken(client) => return Ok(spoken.is_ok().then_some(pinned)),
+            () = sleep_until(idle.map_or(Moment::NEVER, |idle| Moment::now() + idle)) => {
+                return Err(Reason::ClientIdle);
+            }
         }
     }
 }

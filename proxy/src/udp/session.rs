@@ -209,6 +209,7 @@ impl Sessions {
                 None => (None, None),
             };
             self.transparent = self.front.is_transparent(&table);
+            self.front.follow(&table);
             self.generation = Some(table.generation);
         }
     }

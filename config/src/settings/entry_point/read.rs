@@ -203,5 +203,6 @@ fn limits(reader: &mut Reader<'_>, base: &str) -> EntryPointLimits {
         connections_max: reader.number(&at("transport.maxConnections"), "a number of connections, 0 for any"),
         connections_per_client_max: reader
             .number(&at("transport.maxConnectionsPerClient"), "a number of connections, 0 for any"),
+        tcp_idle: reader.duration(&at("transport.tcpIdleTimeout")),
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Pinned {
     pub(crate) target: Arc<Target>,
     /// The connection.
     pub(crate) endpoint: Stream,
+    /// Its place among those that its target may have, where that is limited.
+    pub(crate) running: Option<Running>,
 }
 
 /// A connection to use for one request.
@@ -92,7 +94,9 @@ impl Carrier<'_> {
                 Stream::Lane(lane) => lane.into_inner().finish(),
                 endpoint => worker.pool.put(&leg.target, endpoint),
             },
-            Self::Pinned(slot) => **slot = Some(Pinned { target: leg.target, endpoint: leg.endpoint }),
+            Self::Pinned(slot) => {
+                **slot = Some(Pinned { target: leg.target, endpoint: leg.endpoint, running: None });
+            }
         }
     }
 }

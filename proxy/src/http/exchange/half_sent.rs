@@ -24,7 +24,8 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
     let (worker, _drain) = Worker::alone();
     let upstream = Arc::new(upstream(&[true]));
     let (endpoint, mut origin) = narrow().await;
-    let mut slot = Some(Pinned { target: upstream.available[0].clone(), endpoint: endpoint.into() });
+    let mut slot =
+        Some(Pinned { target: upstream.available[0].clone(), endpoint: endpoint.into(), running: None });
     let body = [b'x'; BUFFER_BYTES];
     let mut head = worker.buffers.take();
     head.put(b"POST / HTTP/1.1\r\nContent-Length: 16384\r\n\r\n");

@@ -8,6 +8,7 @@ use portolan_config::Fault;
 use portolan_config::dynamic::tcp::{LayerFourWeighted, ProxyVersion};
 use portolan_discovery::{LayerFour, TcpUpstream};
 
+use crate::ledger::Ledger;
 use crate::table::{Cursor, Upstream};
 
 /// Services within services, at most; whoever has more has a circle.
@@ -27,7 +28,7 @@ pub(crate) enum Service {
         children: Vec<Arc<Service>>,
         /// Whose turn it is, one after the other; indices of children.
         turns: Box<[u16]>,
-        cursor: Cursor,
+        cursor: Arc<Cursor>,
     },
 }
 
@@ -77,6 +78,7 @@ impl Service {
 /// targets.
 pub(in crate::table) fn compile(
     drawn: &LayerFour,
+    ledger: &Ledger,
     mut compiled: impl FnMut(&Arc<portolan_discovery::Upstream>) -> Arc<Upstream>,
     faults: &mut Vec<Fault>,
 ) -> Services {
@@ -103,7 +105,7 @@ pub(in crate::table) fn compile(
         .collect();
     for _ in 0..DEPTH_MAX {
         weighted.retain(|(name, weighted)| {
-            let service = spread(weighted, &services);
+            let service = spread(weighted, &services, || ledger.turns(name));
             let left = service.is_none();
             services.extend(service.map(|service| ((*name).clone(), Arc::new(service))));
             left
@@ -125,11 +127,15 @@ pub(in crate::table) fn compile(
 }
 
 /// A weighted service, if all that it sends to is there.
-fn spread(weighted: &LayerFourWeighted, services: &Services) -> Option<Service> {
+fn spread(
+    weighted: &LayerFourWeighted,
+    services: &Services,
+    cursor: impl FnOnce() -> Arc<Cursor>,
+) -> Option<Service> {
     let children: Option<Vec<Arc<Service>>> =
         weighted.services.iter().map(|child| services.get(&child.name).cloned()).collect();
     let weights: Vec<usize> = weighted.services.iter().map(|child| child.weight as usize).collect();
-    Some(Service::Weighted { children: children?, turns: turns(&weights), cursor: Cursor::default() })
+    Some(Service::Weighted { children: children?, turns: turns(&weights), cursor: cursor() })
 }
 
 /// Spreads turns by weight, each weight's as evenly as can be: always to whoever lags behind the most.

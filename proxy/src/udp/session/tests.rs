@@ -31,6 +31,8 @@ fn lead(worker: &Worker, generation: u64, endpoints: &[(u64, SocketAddr)]) {
         origin: "a test".to_owned(),
         data_path: None,
         proxy_protocol: None,
+        limits: portolan_config::PublishLimits::default(),
+        census: None,
     };
     worker.put_in_place(Table {
         generation,

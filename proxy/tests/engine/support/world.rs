@@ -11,7 +11,7 @@ use portolan_config::dynamic::tcp::ProxyVersion;
 use portolan_config::dynamic::{Format, read_file};
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::{RouterTls, Scheme, ServersTransport, Tls};
-use portolan_config::{Fault, Protocol, Publish, Rule};
+use portolan_config::{Fault, Protocol, Publish, PublishLimits, Rule};
 use portolan_discovery::{
     Change, Composite, Endpoint, EndpointKey, Instance, InstanceId, Judgement, LayerFour, ProviderName,
     Publication, Router, ServiceKey, Snapshot, State, Target, Update, Upstream,
@@ -315,6 +315,7 @@ impl World {
             origin: "a test".to_owned(),
             data_path: None,
             proxy_protocol: self.proxy_protocol,
+            limits: PublishLimits::default(),
         }));
         self.apply();
         assert!(self.proxy.open_ports().is_empty(), "{at} can't be opened");
