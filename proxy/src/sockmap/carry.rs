@@ -29,10 +29,10 @@ struct Side {
 }
 
 /// One direction.
-struct Way<'p> {
+struct Way<'p, 'm> {
     from: &'p Side,
     to: &'p Side,
-    pair: &'p Pair<'p>,
+    pair: &'p Pair<'m>,
     /// Which of the two directions it is: 0 is to the endpoint.
     which: usize,
     /// Bytes that user space has passed on, each way.
@@ -43,11 +43,11 @@ struct Way<'p> {
 }
 
 /// Both connections.
-struct Pair<'p> {
-    maps: &'p Maps,
+struct Pair<'m> {
+    maps: &'m Maps,
     sides: [Side; 2],
     /// Once they are in the map.
-    joined: OnceCell<Joined<'p>>,
+    joined: OnceCell<Joined<'m>>,
     /// Bytes that user space had passed on until then.
     early: Cell<[u64; 2]>,
     /// Whether the kernel has refused them.
@@ -129,7 +129,7 @@ impl Side {
     }
 }
 
-impl Way<'_> {
+impl<'m> Way<'_, 'm> {
     /// Bytes of this direction so far.
     fn carried(&self) -> u64 {
         let redirected = self.counts().ok().flatten().map_or(0, |counts| counts.redirected);
@@ -147,7 +147,7 @@ impl Way<'_> {
     }
 
     /// Puts both into the map, at a moment when nothing is unread.
-    fn join(&self) -> Option<&Joined<'_>> {
+    fn join(&self) -> Option<&Joined<'m>> {
         let Pair { maps, sides: [client, endpoint], joined, early, refused } = self.pair;
         // Those of which one has ended are about to be over.
         if joined.get().is_none() && !refused.get() && !self.shared.half.get() {
