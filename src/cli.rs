@@ -229,7 +229,7 @@ pub struct DrainOptions {
 /// What `explain` takes.
 #[derive(Args, Debug)]
 pub struct ExplainOptions {
-    /// The URL, such as http://shop.example/cart, after a method, which is GET unless written
+    /// The URL, such as `http://shop.example/cart`, after a method, which is GET unless written
     #[arg(value_name = "[METHOD] URL", required = true, num_args = 1..=2)]
     pub request: Vec<String>,
     /// A header field of the request, as curl takes it; repeat it for several

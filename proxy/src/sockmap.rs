@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The kernel by itself would take from the one side whatever it sends, however slow the other is: hundreds of MiB
-//! that belong to nobody's buffer. So it is given leave for [`SOCKMAP_AHEAD`] bytes that the other side's socket has not
+//! that belong to nobody's buffer. So it is given leave for `SOCKMAP_AHEAD` bytes that the other side's socket has not
 //! taken yet. What exceeds that stays with its socket, whose window closes; user space passes it on, which waits as
 //! writing always does, and gives leave anew. Small exchanges so hardly ever wake Portolan, and bulk goes through it.
 //!
