@@ -277,6 +277,13 @@ pub fn one_line(error: &clap::Error) -> String {
     let first = lines.next().unwrap_or_default();
     let tip = lines.find_map(|line| line.strip_prefix("tip: "));
     let first = first.strip_prefix("error: ").unwrap_or(first);
+    // What is missing comes on lines of its own, up to an empty one.
+    let missing: Vec<_> = if first.ends_with(':') {
+        shown.lines().skip(1).map(str::trim).take_while(|line| !line.is_empty()).collect()
+    } else {
+        Vec::new()
+    };
+    let first = [first].into_iter().chain(missing).collect::<Vec<_>>().join(" ");
     tip.map_or_else(|| format!("{first}; see --help"), |tip| format!("{first} ({tip}); see --help"))
 }
 
@@ -315,6 +322,10 @@ mod tests {
             (&["portolan", "run", "--dns-adress", "x"][..], "unexpected argument '--dns-adress' found"),
             (&["portolan", "run", "--source", "many"], "invalid value 'many' for '--source <SOURCE>'"),
             (&["portolan", "walk"], "unrecognized subcommand 'walk'"),
+            (
+                &["portolan", "drain"],
+                "the following required arguments were not provided: <TARGET>; see --help",
+            ),
         ] {
             let line = one_line(&Cli::try_parse_from(arguments).expect_err("it is wrong"));
             assert!(line.starts_with(expected) && !line.contains('\n'), "{line}");
