@@ -11,9 +11,9 @@ use portolan_config::{Fault, ListenAddress, Protocol};
 use portolan_discovery::Snapshot;
 use serde::Serialize;
 
-use crate::http::{Peer, Reason, fields, parse_request, path_of, view};
+use crate::http::{Cleaned, Cleaning, Peer, Reason, fields, parse_request, path_of, view};
 use crate::table::tcp::Taker;
-use crate::table::{Entry, Table, routing_host, routing_path, rule_path, spelled_path};
+use crate::table::{Entry, Table, path_at, routing_host, rule_path};
 
 mod ask;
 mod losers;
@@ -208,14 +208,25 @@ fn at(known: Known<'_>, entry_point: &EntryPoint, ask: &Ask) -> Result<Explanati
             return Ok(explained);
         }
     };
+    let taker =
+        if ask.secure { entry.taker_of_tls(&connection) } else { entry.taker_in_the_clear(ask.client) };
+    let (cleaning, mut cleaned) = (Cleaning::of(&entry_point.cleaning), Cleaned::default());
+    let head = match (&taker, &cleaning) {
+        (Taker::Http, Some(cleaning)) => match cleaning.clean(&head, &mut cleaned) {
+            Ok(head) => head,
+            Err(refused) => {
+                explained.refusal = Some(refusal(refused.reason));
+                return Ok(explained);
+            }
+        },
+        // A TCP router does not look into what passes.
+        _ => head,
+    };
     let host = routing_host(head.authority);
-    let spelled = if entry_point.cleaning.sanitize_path { routing_path } else { spelled_path };
-    let path = spelled(path_of(head.target));
+    let path = path_at(entry_point.cleaning.sanitize_path, path_of(head.target));
     let ruled = rule_path(&path);
     let view = view(&head, &host, &ruled, &peer);
     explained.request = seen(&view, ask);
-    let taker =
-        if ask.secure { entry.taker_of_tls(&connection) } else { entry.taker_in_the_clear(ask.client) };
     let asked = losers::Asked { known, entry, entry_point, view, connection, secure: ask.secure };
     match taker {
         Taker::Tcp(route) => {

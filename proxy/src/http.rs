@@ -43,6 +43,7 @@ mod trailers;
 pub use cost::Way;
 
 pub(crate) use ask::read_answer;
+pub(crate) use cleaning::{Cleaned, Cleaning};
 pub(crate) use connection::{Seats, Waiting, linger, serve, serve_begun};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
 pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect_tcp, exchange};

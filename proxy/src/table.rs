@@ -36,7 +36,7 @@ pub use compile::compile;
 pub(crate) use datagrams::{Chosen, Datagrams, Led};
 pub(crate) use destination::{Ask, Destination, Mirror};
 use filed::Filed;
-pub(crate) use path::{routing_host, routing_path, rule_path, spelled_path};
+pub(crate) use path::{path_at, routing_host, routing_path, rule_path};
 pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use secure::{Choice, DEFAULT as DEFAULT_OPTIONS};

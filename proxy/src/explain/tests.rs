@@ -14,16 +14,25 @@ use crate::metrics::Metrics;
 
 /// `web` on :8000 and `other` on :8001, with these routers to a service without endpoints.
 fn explained(routers: Vec<Router>, faults: &[Fault], ask: &Ask) -> Result<Explanation, String> {
+    let entry_points = [("web", 8000), ("other", 8001)]
+        .map(|(name, port)| EntryPoint::plain(name, format!("127.0.0.1:{port}").parse().unwrap()));
+    explained_at(&entry_points, routers, faults, ask)
+}
+
+fn explained_at(
+    entry_points: &[EntryPoint],
+    routers: Vec<Router>,
+    faults: &[Fault],
+    ask: &Ask,
+) -> Result<Explanation, String> {
     let mut snapshot = Snapshot::default();
     snapshot.upstreams.push(Arc::new(Upstream::new("app@test".to_owned(), Vec::new())));
     let prefix = Middleware::AddPrefix(AddPrefix { prefix: "/x".to_owned() });
     snapshot.middlewares = Arc::new([("m@test".to_owned(), Arc::new(prefix))].into());
     snapshot.routers = routers.into_iter().map(Arc::new).collect();
-    let entry_points = [("web", 8000), ("other", 8001)]
-        .map(|(name, port)| EntryPoint::plain(name, format!("127.0.0.1:{port}").parse().unwrap()));
     let ledger = Ledger::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-    let (table, _) = crate::table::compile(&snapshot, &entry_points, &ledger);
-    let known = Known { table: &table, snapshot: &snapshot, entry_points: &entry_points, faults };
+    let (table, _) = crate::table::compile(&snapshot, entry_points, &ledger);
+    let known = Known { table: &table, snapshot: &snapshot, entry_points, faults };
     explain(known, ask)
 }
 
@@ -112,4 +121,18 @@ fn what_would_be_refused_before_it_is_routed_is_said() {
         Ask::new("GET", "a.test:8000", &["Content-Length: 1".to_owned(), "Content-Length: 2".to_owned()]);
     let explained = explained(Vec::new(), &[], &twice.expect("a request")).expect("an answer");
     assert!(explained.refusal.is_some_and(|refusal| refusal.starts_with("400 bad_request: ")));
+}
+
+#[test]
+fn an_entry_point_cleans_before_it_routes() {
+    let mut web = EntryPoint::plain("web", "127.0.0.1:8000".parse().unwrap());
+    web.cleaning.encoded.slash = false;
+    web.cleaning.encode_query_semicolons = true;
+    let routers = || vec![router("query", "Query(`a`, `1;b=2`)", 9), router("any", "PathPrefix(`/`)", 1)];
+    let at = |url: &str| explained_at(&[web.clone()], routers(), &[], &ask(url)).expect("an answer");
+    let refused = at("http://a.test:8000/a%2fb");
+    assert_eq!((refused.router, refused.refusal.as_deref()), (None, Some("400 encoded_character")));
+    let taken = at("http://a.test:8000/?a=1;b=2");
+    assert_eq!(taken.request.query, "a=1%3Bb=2");
+    assert_eq!(taken.router.map(|router| router.name).as_deref(), Some("query"));
 }

@@ -23,14 +23,14 @@ pub(crate) struct Cleaning {
 
 /// What a cleaned head borrows from and that was not in the request.
 #[derive(Default)]
-pub(super) struct Cleaned<'b> {
+pub(crate) struct Cleaned<'b> {
     target: String,
     fields: Vec<Header<'b>>,
 }
 
 impl Cleaning {
     /// What is written, if it is anything but what is done in any case.
-    pub(super) fn of(written: &settings::Cleaning) -> Option<Self> {
+    pub(crate) fn of(written: &settings::Cleaning) -> Option<Self> {
         let usual =
             settings::Cleaning { sanitize_path: written.sanitize_path, ..settings::Cleaning::default() };
         let encoded = Encoded::compile(EncodedCharacters {
@@ -47,7 +47,7 @@ impl Cleaning {
     }
 
     /// The request as it goes on, unless it is refused.
-    pub(super) fn clean<'h, 'b>(
+    pub(crate) fn clean<'h, 'b>(
         &self,
         head: &RequestHead<'h, 'b>,
         cleaned: &'h mut Cleaned<'b>,

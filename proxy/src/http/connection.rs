@@ -28,7 +28,7 @@ use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_I
 use crate::metrics::{OpenGuard, Version};
 use crate::middleware::{self, Passage};
 use crate::stream::Stream;
-use crate::table::{Route, Upstream, routing_host, routing_path, rule_path, spelled_path};
+use crate::table::{Route, Upstream, path_at, routing_host, rule_path};
 use crate::worker::{self, Buffer, Buffers, End, Pace, Worker, relay};
 
 mod enter;
@@ -358,9 +358,7 @@ impl Connection {
         };
         let table = self.worker.table();
         let host = routing_host(head.authority);
-        let spelled =
-            if self.entry_point.settings.cleaning.sanitize_path { routing_path } else { spelled_path };
-        let path = spelled(request::path(head.target));
+        let path = path_at(self.entry_point.settings.cleaning.sanitize_path, request::path(head.target));
         let entry = table.entry_points.get(&self.entry_point.settings.name);
         let ruled = rule_path(&path);
         let view = request::view(&head, &host, &ruled, &self.peer);

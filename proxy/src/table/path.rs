@@ -17,8 +17,13 @@ pub(crate) fn routing_path(path: &str) -> Cow<'_, str> {
 }
 
 /// The path where it is not to be cleaned (`sanitizePath`): one spelling of each character, and nothing resolved.
-pub(crate) fn spelled_path(path: &str) -> Cow<'_, str> {
+fn spelled_path(path: &str) -> Cow<'_, str> {
     if path.contains('%') { Cow::Owned(decode_unreserved(path)) } else { Cow::Borrowed(path) }
+}
+
+/// The path of a request at an entry point that cleans paths (`sanitizePath`) or does not.
+pub(crate) fn path_at(sanitizes: bool, path: &str) -> Cow<'_, str> {
+    if sanitizes { routing_path(path) } else { spelled_path(path) }
 }
 
 /// The path as rules read it: what is encoded in it is decoded, so that a rule says `/a b`, but for reserved characters

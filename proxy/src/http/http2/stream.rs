@@ -31,7 +31,7 @@ use crate::http::head::Refused;
 use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
 use crate::middleware::{self, OwnAnswer, Passage};
-use crate::table::{Route, routing_host, routing_path, rule_path, spelled_path};
+use crate::table::{Route, path_at, routing_host, rule_path};
 
 /// A request that was understood and routed.
 struct Admitted {
@@ -215,9 +215,10 @@ impl Stream {
         };
         let table = worker.table();
         let host = routing_host(head.authority);
-        let spelled =
-            if self.shared.entry_point.settings.cleaning.sanitize_path { routing_path } else { spelled_path };
-        let path = spelled(crate::http::request::path(head.target));
+        let path = path_at(
+            self.shared.entry_point.settings.cleaning.sanitize_path,
+            crate::http::request::path(head.target),
+        );
         let secure = self.shared.peer.is_secure();
         let settings = &self.shared.entry_point.settings;
         let entry = table.entry_points.get(&settings.name);
