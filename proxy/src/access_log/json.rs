@@ -28,25 +28,13 @@ pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) 
         ip(client, line);
         line.push(b'"');
     }
-    if let Some(line) = object.field("\"ClientPort\":") {
-        number(port.into(), line);
-    }
-    if let Some(line) = object.field("\"ClientUsername\":") {
-        text(if asked.user.is_empty() { "-" } else { &asked.user }, line);
-    }
-    if let Some(line) = object.field("\"DownstreamContentSize\":") {
-        number(record.sent, line);
-    }
-    if let Some(line) = object.field("\"DownstreamStatus\":") {
-        number(record.status.into(), line);
-    }
+    object.number("\"ClientPort\":", port.into());
+    object.text("\"ClientUsername\":", if asked.user.is_empty() { "-" } else { &asked.user });
+    object.number("\"DownstreamContentSize\":", record.sent);
+    object.number("\"DownstreamStatus\":", record.status.into());
     // Nanoseconds.
-    if let Some(line) = object.field("\"Duration\":") {
-        number(u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX), line);
-    }
-    if let Some(line) = object.field("\"EndpointName\":") {
-        text_or_null(record.endpoint.map(|(name, _)| name), line);
-    }
+    object.number("\"Duration\":", u64::try_from(record.took.as_nanos()).unwrap_or(u64::MAX));
+    object.text_or_null("\"EndpointName\":", record.endpoint.map(|(name, _)| name));
     // The status that an endpoint gave, where it was one.
     if let Some(line) = object.field("\"OriginStatus\":") {
         match record.endpoint {
@@ -54,16 +42,10 @@ pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) 
             _ => line.extend_from_slice(b"null"),
         }
     }
-    if let Some(line) = object.field("\"Reason\":") {
-        text_or_null(record.reason.map(Reason::as_str), line);
-    }
+    object.text_or_null("\"Reason\":", record.reason.map(Reason::as_str));
     about_request(record, asked, &mut object);
-    if let Some(line) = object.field("\"RetryAttempts\":") {
-        number(record.retries.into(), line);
-    }
-    if let Some(line) = object.field("\"RouterName\":") {
-        text_or_null(record.router, line);
-    }
+    object.number("\"RetryAttempts\":", record.retries.into());
+    object.text_or_null("\"RouterName\":", record.router);
     let mut endpoint_at = None;
     if let Some(line) = object.field("\"ServiceAddr\":") {
         match record.endpoint {
@@ -77,9 +59,7 @@ pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) 
             None => line.extend_from_slice(b"null"),
         }
     }
-    if let Some(line) = object.field("\"ServiceName\":") {
-        text_or_null(record.service, line);
-    }
+    object.text_or_null("\"ServiceName\":", record.service);
     if let Some(line) = object.field("\"ServiceURL\":") {
         match (record.endpoint, endpoint_at) {
             (None, _) => line.extend_from_slice(b"null"),
@@ -99,16 +79,10 @@ pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) 
         line.push(b'"');
     }
     if let Some(tls) = record.tls {
-        if let Some(line) = object.field("\"TLSCipher\":") {
-            text(&tls.cipher, line);
-        }
-        if let Some(line) = object.field("\"TLSVersion\":") {
-            text(tls.version, line);
-        }
+        object.text("\"TLSCipher\":", &tls.cipher);
+        object.text("\"TLSVersion\":", tls.version);
     }
-    if let Some(line) = object.field("\"entryPointName\":") {
-        text(record.entry_point, line);
-    }
+    object.text("\"entryPointName\":", record.entry_point);
     let line = object.always("\"level\":\"info\",\"msg\":\"\"");
     for (name, value) in [("Referer", asked.referer()), ("User-Agent", asked.user_agent())] {
         header(name, value, line);
@@ -122,16 +96,10 @@ pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) 
 }
 
 fn about_request(record: &Record, asked: &Asked, object: &mut Object<'_>) {
-    if let Some(line) = object.field("\"RequestAddr\":") {
-        text(asked.host(), line);
-    }
-    if let Some(line) = object.field("\"RequestContentSize\":") {
-        number(record.received, line);
-    }
+    object.text("\"RequestAddr\":", asked.host());
+    object.number("\"RequestContentSize\":", record.received);
     let (host, asked_port) = host_and_port(asked.host());
-    if let Some(line) = object.field("\"RequestHost\":") {
-        text(host, line);
-    }
+    object.text("\"RequestHost\":", host);
     if let Some(line) = object.field("\"RequestLine\":\"") {
         if record.asked.is_some() {
             escaped(asked.method(), line);
@@ -142,21 +110,11 @@ fn about_request(record: &Record, asked: &Asked, object: &mut Object<'_>) {
         }
         line.push(b'"');
     }
-    if let Some(line) = object.field("\"RequestMethod\":") {
-        text(asked.method(), line);
-    }
-    if let Some(line) = object.field("\"RequestPath\":") {
-        text(asked.target(), line);
-    }
-    if let Some(line) = object.field("\"RequestPort\":") {
-        text(asked_port, line);
-    }
-    if let Some(line) = object.field("\"RequestProtocol\":") {
-        text(asked.protocol, line);
-    }
-    if let Some(line) = object.field("\"RequestScheme\":") {
-        text(if record.tls.is_some() { "https" } else { "http" }, line);
-    }
+    object.text("\"RequestMethod\":", asked.method());
+    object.text("\"RequestPath\":", asked.target());
+    object.text("\"RequestPort\":", asked_port);
+    object.text("\"RequestProtocol\":", asked.protocol);
+    object.text("\"RequestScheme\":", if record.tls.is_some() { "https" } else { "http" });
 }
 
 /// An object that is begun.
@@ -176,6 +134,27 @@ impl<'a> Object<'a> {
     pub(super) fn field(&mut self, begin: &'static str) -> Option<&mut Vec<u8>> {
         let name = || begin[1..].split('"').next().unwrap_or_default();
         self.selection.keeps(name).then(|| self.always(begin))
+    }
+
+    /// A field that is a number.
+    pub(super) fn number(&mut self, begin: &'static str, value: u64) {
+        if let Some(line) = self.field(begin) {
+            number(value, line);
+        }
+    }
+
+    /// A field that is a string.
+    pub(super) fn text(&mut self, begin: &'static str, value: &str) {
+        if let Some(line) = self.field(begin) {
+            text(value, line);
+        }
+    }
+
+    /// A field that is a string where there is one.
+    pub(super) fn text_or_null(&mut self, begin: &'static str, value: Option<&str>) {
+        if let Some(line) = self.field(begin) {
+            text_or_null(value, line);
+        }
     }
 
     /// Begins what is there in any case.
@@ -204,7 +183,7 @@ pub(super) fn text_or_null(value: Option<&str>, line: &mut Vec<u8>) {
 }
 
 /// A string (RFC 8259 §7).
-pub(super) fn text(value: &str, line: &mut Vec<u8>) {
+fn text(value: &str, line: &mut Vec<u8>) {
     line.push(b'"');
     escaped(value, line);
     line.push(b'"');
@@ -230,7 +209,7 @@ fn escaped(value: &str, line: &mut Vec<u8>) {
     line.extend_from_slice(rest);
 }
 
-pub(super) fn number(value: u64, line: &mut Vec<u8>) {
+fn number(value: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 

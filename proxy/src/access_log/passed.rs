@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::Agreed;
 use super::format::{CLF_TIME, quoted};
-use super::json::{Object, address, ip, number, text, text_or_null, utc};
+use super::json::{Object, address, ip, text_or_null, utc};
 use super::selection::Selection;
 
 /// One connection or session, when it is over.
@@ -106,46 +106,22 @@ fn json(passed: &Passed, selection: &Selection, line: &mut Vec<u8>) {
         ip(client.ip(), line);
         line.push(b'"');
     }
-    if let Some(line) = object.field("\"ClientPort\":") {
-        number(client.port().into(), line);
-    }
-    if let Some(line) = object.field("\"DownstreamContentSize\":") {
-        number(passed.sent, line);
-    }
-    if let Some(line) = object.field("\"DownstreamStatus\":") {
-        number(passed.status.into(), line);
-    }
+    object.number("\"ClientPort\":", client.port().into());
+    object.number("\"DownstreamContentSize\":", passed.sent);
+    object.number("\"DownstreamStatus\":", passed.status.into());
     // Nanoseconds.
-    if let Some(line) = object.field("\"Duration\":") {
-        number(u64::try_from(passed.took.as_nanos()).unwrap_or(u64::MAX), line);
-    }
-    if let Some(line) = object.field("\"EndpointName\":") {
-        text_or_null(passed.endpoint.map(|(name, _)| name), line);
-    }
-    if let Some(line) = object.field("\"Reason\":") {
-        text(passed.reason, line);
-    }
-    if let Some(line) = object.field("\"RequestContentSize\":") {
-        number(passed.received, line);
-    }
-    if let Some(line) = object.field("\"RequestHost\":") {
-        text(passed.server_name, line);
-    }
-    if let Some(line) = object.field("\"RequestProtocol\":") {
-        text(upper(passed.protocol), line);
-    }
-    if let Some(line) = object.field("\"RequestScheme\":") {
-        text(passed.protocol.as_str(), line);
-    }
-    if let Some(line) = object.field("\"RouterName\":") {
-        text_or_null(passed.router, line);
-    }
+    object.number("\"Duration\":", u64::try_from(passed.took.as_nanos()).unwrap_or(u64::MAX));
+    object.text_or_null("\"EndpointName\":", passed.endpoint.map(|(name, _)| name));
+    object.text("\"Reason\":", passed.reason);
+    object.number("\"RequestContentSize\":", passed.received);
+    object.text("\"RequestHost\":", passed.server_name);
+    object.text("\"RequestProtocol\":", upper(passed.protocol));
+    object.text("\"RequestScheme\":", passed.protocol.as_str());
+    object.text_or_null("\"RouterName\":", passed.router);
     if let Some(line) = object.field("\"ServiceAddr\":") {
         text_or_null(passed.endpoint.map(|(_, address)| address.to_string()).as_deref(), line);
     }
-    if let Some(line) = object.field("\"ServiceName\":") {
-        text_or_null(passed.service, line);
-    }
+    object.text_or_null("\"ServiceName\":", passed.service);
     if let Some(line) = object.field("\"ServiceURL\":") {
         text_or_null(passed.endpoint.map(|(_, address)| url(passed, address)).as_deref(), line);
     }
@@ -155,16 +131,10 @@ fn json(passed: &Passed, selection: &Selection, line: &mut Vec<u8>) {
         line.push(b'"');
     }
     if let Some(tls) = passed.tls {
-        if let Some(line) = object.field("\"TLSCipher\":") {
-            text(&tls.cipher, line);
-        }
-        if let Some(line) = object.field("\"TLSVersion\":") {
-            text(tls.version, line);
-        }
+        object.text("\"TLSCipher\":", &tls.cipher);
+        object.text("\"TLSVersion\":", tls.version);
     }
-    if let Some(line) = object.field("\"entryPointName\":") {
-        text(passed.entry_point, line);
-    }
+    object.text("\"entryPointName\":", passed.entry_point);
     let line = object.always("\"level\":\"info\",\"msg\":\"\",\"time\":\"");
     line.extend_from_slice(&started);
     line.extend_from_slice(b"\"}");
