@@ -134,10 +134,7 @@ fn the_kernel_carries_a_port_and_the_client_keeps_its_address() {
         portolan.await_state(name, "ready");
     }
     // Docker's firewall would drop what it has not published: so Portolan carries the port, and says so.
-    let why = eventually(PATIENCE, "a reason", || match travels(&portolan) {
-        (by, why) if by == "userspace" && !why.is_empty() => Ok(why),
-        other => Err(format!("{other:?}")),
-    });
+    let why = why_in_user_space(&portolan);
     assert!(why.contains("iptables -I DOCKER-USER"), "{why}");
     let faults = portolan.faults();
     assert!(faults.iter().any(|fault| fault.label == "portolan.publish.datapath"), "{faults:?}");
@@ -223,6 +220,22 @@ fn the_kernel_carries_a_port_and_the_client_keeps_its_address() {
     assert!(!sandbox.shell("nft list tables").contains("portolan"));
 }
 
+/// Waits until the port goes through Portolan itself with a reason, and returns that.
+#[track_caller]
+fn why_in_user_space(portolan: &Portolan) -> String {
+    eventually(PATIENCE, "a reason", || match travels(portolan) {
+        (by, why) if by == "userspace" && !why.is_empty() => Ok(why),
+        other => Err(format!("{other:?}")),
+    })
+}
+
+#[track_caller]
+fn assert_shown_in_user_space(engine: &Engine) {
+    let shown = engine.sandbox().command(Portolan::binary()).arg("ps").output().expect("it runs");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("port 8080/tcp -> web@docker port 7, by userspace: "), "{shown}");
+}
+
 #[test]
 fn without_the_capability_portolan_carries_the_port_itself_and_says_so() {
     let engine = start("nftables");
@@ -230,18 +243,13 @@ fn without_the_capability_portolan_carries_the_port_itself_and_says_so() {
     for name in ["web-1", "web-2"] {
         portolan.await_state(name, "ready");
     }
-    let why = eventually(PATIENCE, "a reason", || match travels(&portolan) {
-        (by, why) if by == "userspace" && !why.is_empty() => Ok(why),
-        other => Err(format!("{other:?}")),
-    });
+    let why = why_in_user_space(&portolan);
     assert!(why.contains("NET_ADMIN"), "{why}");
     let (_, said) = engine.sandbox().in_network(OUTSIDE, || connect("10.9.0.1:8080")).expect("an answer");
     assert!(said.starts_with("web-"), "{said}");
     let fault = portolan.await_fault("web-1");
     assert_eq!(fault.label, "portolan.publish.datapath");
-    let shown = engine.sandbox().command(Portolan::binary()).arg("ps").output().expect("it runs");
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("port 8080/tcp -> web@docker port 7, by userspace: "), "{shown}");
+    assert_shown_in_user_space(&engine);
 }
 
 #[test]
@@ -336,16 +344,11 @@ fn without_the_capabilities_established_connections_stay_in_user_space() {
     for name in ["web-1", "web-2"] {
         portolan.await_state(name, "ready");
     }
-    let why = eventually(PATIENCE, "a reason", || match travels(&portolan) {
-        (by, why) if by == "userspace" && !why.is_empty() => Ok(why),
-        other => Err(format!("{other:?}")),
-    });
+    let why = why_in_user_space(&portolan);
     assert!(why.contains("BPF and NET_ADMIN"), "{why}");
     let (mut stream, said) = connect("127.0.0.1:8080").expect("an answer");
     assert_eq!(say(&mut stream).expect("another answer"), said);
-    let shown = engine.sandbox().command(Portolan::binary()).arg("ps").output().expect("it runs");
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains("port 8080/tcp -> web@docker port 7, by userspace: "), "{shown}");
+    assert_shown_in_user_space(&engine);
 }
 
 #[test]

@@ -14,17 +14,9 @@ fn slow(name: &str) -> Container {
         .script("touch /busy; trap 'stop=1' QUIT; nginx & while [ -z \"$stop\" ] || [ -f /busy ]; do usleep 10000; done")
 }
 
-#[test]
-fn a_container_drains_from_the_stop_signal_on() {
-    let engine = Engine::start();
-    for name in ["web-1", "web-2"] {
-        engine.run(&slow(name));
-        engine.serving(name, "bridge");
-    }
-    let portolan = Portolan::start(&engine, &[]);
-    let stays = portolan.await_state("web-1", "ready");
-    portolan.await_state("web-2", "ready");
-    // Each has a request in progress: half of one.
+/// Has each of `web-1` and `web-2` begin with a request: half of one.
+#[track_caller]
+fn in_progress(portolan: &Portolan) -> Vec<http::Connection> {
     let mut begun = Vec::new();
     for _ in 0..2 {
         let mut connection = eventually(PATIENCE, "the entry point", || http::Connection::open(ENTRY_POINT));
@@ -41,6 +33,20 @@ fn a_container_drains_from_the_stop_signal_on() {
             other => Err(format!("{other:?}")),
         }
     });
+    begun
+}
+
+#[test]
+fn a_container_drains_from_the_stop_signal_on() {
+    let engine = Engine::start();
+    for name in ["web-1", "web-2"] {
+        engine.run(&slow(name));
+        engine.serving(name, "bridge");
+    }
+    let portolan = Portolan::start(&engine, &[]);
+    let stays = portolan.await_state("web-1", "ready");
+    portolan.await_state("web-2", "ready");
+    let mut begun = in_progress(&portolan);
 
     std::thread::scope(|scope| {
         let stop = scope.spawn(|| engine.try_docker(&["stop", "web-2"]));
@@ -130,22 +136,7 @@ fn an_operator_drains_a_container_and_undrains_it() {
     let portolan = Portolan::start(&engine, &[]);
     let stays = portolan.await_state("web-1", "ready");
     let drained = portolan.await_state("web-2", "ready");
-    let mut begun = Vec::new();
-    for _ in 0..2 {
-        let mut connection = eventually(PATIENCE, "the entry point", || http::Connection::open(ENTRY_POINT));
-        connection
-            .send("POST /body HTTP/1.1\r\nHost: web\r\nContent-Length: 4\r\n\r\nab")
-            .expect("half a request is sent");
-        begun.push(connection);
-    }
-    eventually(PATIENCE, "both to have a request in progress", || {
-        let count =
-            |name| portolan.metric(&format!("portolan_endpoint_requests_total{{endpoint=\"{name}\"}}"));
-        match (count("web-1"), count("web-2")) {
-            (1.0.., 1.0..) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    });
+    let mut begun = in_progress(&portolan);
 
     // It is in place when the command says so, for traffic and names.
     let (code, said) = order(&engine, "drain", "web-2");

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use portolan_config::ListenAddress;
+use serde_json::Value;
 
 use crate::gather::{self, Gathered};
 
@@ -21,6 +22,15 @@ pub fn get(gathered: &Gathered, path: &str) -> Result<(u16, String), String> {
 /// The same of `POST path`, for what changes something.
 pub fn post(gathered: &Gathered, path: &str) -> Result<(u16, String), String> {
     exchange(gathered, "POST", path)
+}
+
+/// What was answered, and the same understood. A refusal is told in the words that came with it.
+pub fn understood((status, body): (u16, String)) -> Result<(String, Value), String> {
+    if status != 200 {
+        return Err(body.trim_end().to_owned());
+    }
+    let answer = serde_json::from_str(&body).map_err(|error| format!("the answer can't be read: {error}"))?;
+    Ok((body, answer))
 }
 
 fn exchange(gathered: &Gathered, method: &str, path: &str) -> Result<(u16, String), String> {

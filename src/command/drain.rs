@@ -16,12 +16,7 @@ use crate::gather::Gathered;
 pub fn drain(gathered: &Gathered, options: &DrainOptions, drain: bool) -> Result<ExitCode, String> {
     let verb = if drain { "drain" } else { "undrain" };
     let path = format!("/api/{verb}?target={}", encode(&options.target));
-    let (status, body) = ask::post(gathered, &path)?;
-    if status != 200 {
-        return Err(body.trim_end().to_owned());
-    }
-    let answer: Value =
-        serde_json::from_str(&body).map_err(|error| format!("the answer can't be read: {error}"))?;
+    let (body, answer) = ask::understood(ask::post(gathered, &path)?)?;
     say(&match options.output.output {
         Output::Json => body,
         Output::Table => table(&answer, &options.target),

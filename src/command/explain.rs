@@ -37,11 +37,7 @@ pub fn explain(gathered: &Gathered, options: &ExplainOptions) -> Result<ExitCode
         };
         api::shown(&explain_in(known, &asked)?)
     } else {
-        let (status, body) = ask::get(gathered, &format!("/api/explain?{query}"))?;
-        if status != 200 {
-            return Err(body.trim_end().to_owned());
-        }
-        serde_json::from_str(&body).map_err(|error| format!("the answer can't be read: {error}"))?
+        ask::understood(ask::get(gathered, &format!("/api/explain?{query}"))?)?.1
     };
     say(&match options.output.output {
         Output::Json => format!("{answer:#}\n"),

@@ -15,12 +15,7 @@ pub fn resolve(gathered: &Gathered, options: &ResolveOptions) -> Result<ExitCode
     let from = options.from.as_deref().map(|from| format!("&from={}", encode(from))).unwrap_or_default();
     let (name, kind) = (encode(&options.name), encode(&options.record_type));
     let path = format!("/api/resolve?name={name}&type={kind}{from}");
-    let (status, body) = ask::get(gathered, &path)?;
-    if status != 200 {
-        return Err(body.trim_end().to_owned());
-    }
-    let answer: Value =
-        serde_json::from_str(&body).map_err(|error| format!("the answer can't be read: {error}"))?;
+    let (body, answer) = ask::understood(ask::get(gathered, &path)?)?;
     say(&match options.output.output {
         Output::Json => body,
         Output::Table => table(&answer),
