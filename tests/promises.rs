@@ -19,6 +19,7 @@ mod harness_works;
 mod health;
 mod layer_four;
 mod lifecycle;
+mod memory;
 mod metrics;
 mod middlewares;
 mod names;

@@ -56,6 +56,13 @@ pub const CLIENT_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// each time.
 pub const PARK_AFTER: Duration = Duration::from_millis(50);
 
+/// Buffers and parked connections, let go of by one worker, that make a rush. Once it is over, the memory that it took goes
+/// back to the kernel.
+pub const RUSH: usize = 256;
+
+/// Looks, one a second, at which a rush may go on before memory goes back in its midst.
+pub const RUSH_TICKS_MAX: u32 = 10;
+
 /// Establishing a connection to an endpoint; then the next endpoint is tried, and 504 when none is left.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -42,12 +42,14 @@ const TASKS_AT_A_TIME: u32 = 256;
 
 mod accept;
 mod buffer;
+mod memory;
 mod parking;
 mod pipe;
 mod relay;
 mod seats;
 
 pub(crate) use buffer::{Buffer, Buffers};
+use memory::Memory;
 use parking::Parking;
 pub(crate) use pipe::{Pipe, Pipes};
 pub(crate) use relay::{End, Pace, Relayed, relay};
@@ -107,6 +109,7 @@ pub(crate) struct Worker {
     pub(crate) sockmap: Sockmap,
     /// Client connections that have nothing to say at present.
     pub(crate) parking: Parking<http::Waiting>,
+    memory: Memory,
     /// Room for datagrams on their way.
     pub(crate) room: RefCell<udp::Room>,
     pub(crate) stage: watch::Receiver<Stage>,
@@ -165,6 +168,7 @@ impl Worker {
             streams: http::Streams::default(),
             sockmap: Sockmap::default(),
             parking: Parking::new().unwrap(),
+            memory: Memory::default(),
             room: RefCell::default(),
             stage,
             log: None,
@@ -245,6 +249,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         streams: http::Streams::default(),
         sockmap: Sockmap::default(),
         parking: Parking::new()?,
+        memory: Memory::default(),
         room: RefCell::default(),
         stage: parts.stage,
         log: parts.log.map(Lines::new),
@@ -318,10 +323,10 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
 fn sweep(worker: &Worker) {
     worker.pool.sweep(&worker.table());
     worker.roads.sweep(&worker.table());
-    worker.buffers.sweep();
     worker.pipes.sweep();
     worker.seats.sweep();
     worker.streams.sweep();
+    worker.memory.tick(worker.buffers.sweep() + worker.parking.came());
 }
 
 /// Serves parked connections again that have something to say, and closes those that waited too long.

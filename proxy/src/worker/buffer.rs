@@ -43,16 +43,21 @@ impl Buffers {
         Buffer { bytes: self.take_bulk(), start: 0, end: 0, crowded: false, pool: self.clone() }
     }
 
-    /// Lets go of what was not needed since this was called last: after a rush, its memory is of use to others.
-    pub(crate) fn sweep(&self) {
+    /// Lets go of what was not needed since this was called last: after a rush, its memory is of use to others. How many
+    /// those were.
+    pub(crate) fn sweep(&self) -> usize {
         let [small, bulk] = self.spare.take();
+        let mut let_go = 0;
         for (buffers, spare) in [(&self.free, small), (&self.bulk, bulk)] {
             let mut buffers = buffers.borrow_mut();
-            let kept = buffers.len().saturating_sub(spare);
+            let before = buffers.len();
+            let kept = before.saturating_sub(spare);
+            let_go += before - kept;
             buffers.truncate(kept);
             buffers.shrink_to(kept);
         }
         self.spare.set([self.free.borrow().len(), self.bulk.borrow().len()]);
+        let_go
     }
 
     fn take_small(&self) -> Vec<u8> {

@@ -4,7 +4,7 @@
 //! wait most of the time. One that has waited for a moment is parked: what is left of it is its file descriptor, in a
 //! set that the kernel watches as one, and what its next request needs to know.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,6 +21,8 @@ const HEARD_MAX: usize = 64;
 pub(crate) struct Parking<T> {
     watched: OwnedFd,
     places: RefCell<Places<T>>,
+    /// Those that came since it was asked last.
+    came: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,11 @@ impl<T: AsFd> Parking<T> {
     /// An empty one.
     pub(crate) fn new() -> io::Result<Self> {
         let watched = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { watched, places: RefCell::new(Places { all: Vec::new(), free: usize::MAX, taken: 0 }) })
+        Ok(Self {
+            watched,
+            places: RefCell::new(Places { all: Vec::new(), free: usize::MAX, taken: 0 }),
+            came: Cell::default(),
+        })
     }
 
     /// Readable when one of them has something to say.
@@ -57,6 +63,7 @@ impl<T: AsFd> Parking<T> {
         let said = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
         epoll::add(&self.watched, &connection, epoll::EventData::new_u64(place as u64), said)?;
         places.put(place, connection, until);
+        self.came.set(self.came.get() + 1);
         Ok(())
     }
 
@@ -83,6 +90,11 @@ impl<T: AsFd> Parking<T> {
         let is_over = |place: &Place<T>| matches!(place, Place::Taken(_, until) if *until <= now);
         let over: Vec<usize> = (0..places.all.len()).filter(|place| is_over(&places.all[*place])).collect();
         over.into_iter().filter_map(|place| places.take(place)).collect()
+    }
+
+    /// How many were parked since this was called last.
+    pub(crate) fn came(&self) -> usize {
+        self.came.take()
     }
 
     /// Whether nobody is parked.
