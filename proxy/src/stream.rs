@@ -10,13 +10,16 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, tcp};
 use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::ProtocolVersion;
 
 use crate::access_log::Agreed;
+use crate::deadline::{Moment, sleep_until};
 use crate::http::Lane;
+use crate::limits::CLIENT_WATCHED_AFTER;
 
 /// A connection.
 #[derive(Debug)]
@@ -69,6 +72,11 @@ impl Stream {
     /// Whether the other side said that it did not look at what was sent.
     pub(crate) fn is_unprocessed(&self) -> bool {
         matches!(self, Self::Lane(lane) if lane.borrow().is_unprocessed())
+    }
+
+    /// What the other side said when it broke a stream off.
+    pub(crate) fn broken_by(&self) -> Option<h2::Reason> {
+        if let Self::Lane(lane) = self { lane.borrow().broken_by() } else { None }
     }
 
     /// Whether it speaks TLS.
@@ -233,24 +241,44 @@ impl ReadHalf<'_> {
             Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
         }
     }
+
+    /// Whether something may be said behind content that was read to its end, though that has a length.
+    pub(crate) fn may_say_more(&self) -> bool {
+        matches!(self, Self::Lane(lane) if lane.borrow().may_say_more())
+    }
+
+    /// What is said there, once all is.
+    pub(crate) async fn trailers(&mut self) -> io::Result<Option<HeaderMap>> {
+        match self {
+            Self::Tcp(_) | Self::Tls(_) => Ok(None),
+            Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_trailers(context)).await,
+        }
+    }
 }
 
 impl WriteHalf<'_> {
-    /// Resolves when the other side breaks the connection off; never once it has ended its side in peace, or has sent
+    /// Whether a body that has a length ends with it, as far as is known: else [`Self::end_body`] says so, where there is a
+    /// way to.
+    pub(crate) fn body_ends_itself(&mut self, ends_itself: bool) {
+        if let Self::Lane(lane) = self {
+            lane.borrow_mut().body_ends_itself(ends_itself);
+        }
+    }
+
+    /// Ends such a body, with what is said behind it where there is a place for that.
+    pub(crate) fn end_body(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+        if let Self::Lane(lane) = self { lane.borrow_mut().end_body(trailers) } else { Ok(()) }
+    }
+
+    /// Resolves when the other side breaks the connection off, also after it has ended its side in peace, or has sent
     /// something that nobody has read.
     pub(crate) async fn broken_off(&self) {
-        let mut room = [MaybeUninit::uninit()];
-        let peeked = poll_fn(|context| {
-            let mut room = ReadBuf::uninit(&mut room);
-            match self {
-                Self::Tcp(tcp) => tcp.as_ref().poll_peek(context, &mut room),
-                Self::Tls(tls) => tls.borrow().session.get_ref().0.poll_peek(context, &mut room),
-                // It is clients that are watched.
-                Self::Lane(_) => Poll::Pending,
-            }
-        });
-        if peeked.await.is_ok() {
-            std::future::pending::<()>().await;
+        match self {
+            // The kernel tells of it apart from what there is to read. Should the runtime end, so does whoever asks.
+            Self::Tcp(tcp) => drop(tcp.as_ref().ready(Interest::ERROR).await),
+            Self::Tls(tls) => tls_broken_off(tls).await,
+            // It is clients that are watched.
+            Self::Lane(_) => std::future::pending().await,
         }
     }
 
@@ -260,6 +288,22 @@ impl WriteHalf<'_> {
             Self::Tcp(tcp) => Some(tcp.as_ref()),
             Self::Tls(_) | Self::Lane(_) => None,
         }
+    }
+}
+
+/// The same of a session, which the other half uses meanwhile. Once there is something to be read, nothing tells of a
+/// break: it is looked for now and then.
+async fn tls_broken_off(tls: &RefCell<Tls>) {
+    let mut room = [MaybeUninit::uninit()];
+    let peeked = poll_fn(|context| {
+        tls.borrow().session.get_ref().0.poll_peek(context, &mut ReadBuf::uninit(&mut room))
+    });
+    if peeked.await.is_err() {
+        return;
+    }
+    let is_broken = || !matches!(tls.borrow().session.get_ref().0.take_error(), Ok(None));
+    while !is_broken() {
+        sleep_until(Moment::now() + CLIENT_WATCHED_AFTER).await;
     }
 }
 

@@ -318,6 +318,7 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
     while worker.tasks.get() > 0 {
         tick.tick().await;
     }
+    worker.roads.leave().await;
 }
 
 fn sweep(worker: &Worker) {

@@ -21,7 +21,7 @@ pub(super) trait Source {
     async fn more(&mut self) -> Result<(), Reason>;
 
     /// What is said behind it.
-    fn trailers(&mut self) -> Result<Option<HeaderMap>, Reason>;
+    async fn trailers(&mut self) -> Result<Option<HeaderMap>, Reason>;
 }
 
 /// Where it goes.
@@ -65,7 +65,7 @@ pub(super) async fn pass(
         content.clear();
         let mut trailers = None;
         if ends && told.is_ok() {
-            trailers = source.trailers()?;
+            trailers = source.trailers().await?;
             told = alteration.end(&mut head, trailers.as_ref());
             trailers = trailers.filter(|_| !alteration.takes_trailers());
         }

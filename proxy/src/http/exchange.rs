@@ -18,10 +18,10 @@ use super::entry_point::{Deadlines, is_over, within};
 use super::head::{fields, parse_request};
 use super::pool::Care;
 use super::{Method, Reason};
-use crate::balancer::{Asker, Running, Tried};
+use crate::balancer::{Asker, Tried};
 use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
-use crate::middleware::{OwnAnswer, Passage, Verdict};
+use crate::middleware::Passage;
 use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Mirror, Target, Upstream};
 use crate::worker::{Buffer, Pipe, Worker};
@@ -33,6 +33,7 @@ mod cookies;
 mod course;
 mod gather;
 mod mirror;
+mod outcome;
 
 pub(super) use altered::FromHttp1;
 pub(super) use answer::{Delivery, discard};
@@ -42,6 +43,8 @@ pub(crate) use cookies::Cookies;
 pub(super) use course::course;
 pub(super) use gather::gather;
 pub(super) use mirror::Copies;
+pub(super) use outcome::Failure;
+pub(crate) use outcome::{Outcome, Tunnel};
 
 /// A request that is ready to be sent.
 pub(crate) struct Exchange {
@@ -123,46 +126,6 @@ impl Exchange {
     }
 }
 
-/// How an exchange ended.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// The status of the answer that was sent to the client, if one was begun.
-    pub(crate) status: Option<u16>,
-    /// What failed. Without a status, nothing was sent to the client yet.
-    pub(crate) failure: Option<Reason>,
-    /// Whether the client's connection can take another request.
-    pub(crate) keep_alive: bool,
-    /// Bytes of the request's body.
-    pub(crate) received: u64,
-    /// Bytes sent to the client.
-    pub(crate) sent: u64,
-    /// Whether the client has not sent all of its request, or not all of it was passed on.
-    pub(crate) still_sending: bool,
-    /// The connection goes on as a tunnel.
-    pub(crate) tunnel: Option<Tunnel>,
-    /// Which service it was for.
-    pub(crate) upstream: Option<Arc<Upstream>>,
-    /// Where it was sent last.
-    pub(crate) target: Option<Arc<Target>>,
-    /// How often it was sent to yet another one.
-    pub(crate) retries: u32,
-    /// What middlewares want instead of the answer, of which nothing was sent.
-    pub(crate) withheld: Option<Box<Verdict>>,
-    /// What the client is to be told where no endpoint answered, as middlewares left it.
-    pub(crate) own: Option<Box<OwnAnswer>>,
-}
-
-/// A connection to an endpoint that is HTTP no longer.
-#[derive(Debug)]
-pub(crate) struct Tunnel {
-    /// The connection.
-    pub(crate) endpoint: Stream,
-    /// What the endpoint sent already, for the client.
-    pub(crate) early: Buffer,
-    /// For as long as the endpoint has to do with it.
-    pub(crate) running: Option<Running>,
-}
-
 /// The client's side of an exchange, in whatever protocol it speaks.
 pub(in crate::http) trait Client {
     /// Whether the body is at hand, whole or what is left of it being nothing: then the request can be sent again.
@@ -242,7 +205,7 @@ pub(super) async fn attempt(
     let mut upstream = request.upstream.clone();
     let mut tried = Tried::default();
     let mut last_failure = Reason::NoEndpoint;
-    let (mut last_target, mut retries) = (None, 0);
+    let (mut last_target, mut retries, mut broken_by) = (None, 0, None);
     // A connection that waited in the pool may be dead: that is no failure of its target, so it is not counted as one.
     for _ in 0..ATTEMPTS_MAX * 2 {
         let may_repeat = request.method.is_idempotent() && client.has_whole_body();
@@ -286,14 +249,17 @@ pub(super) async fn attempt(
                 }
                 worker.pool.forget(&target);
                 worker.roads.forget_dead(&target);
-                if !reused {
+                broken_by = failure.broken_by;
+                // It takes it in another way, and said so.
+                let otherwise = broken_by == Some(h2::Reason::HTTP_1_1_REQUIRED);
+                if !reused && !otherwise {
                     if let Some(judge) = &target.judge {
                         judge.failed(last_failure.as_str());
                     }
                     target.counters.failures.inc();
                     tried.add(&target);
                 }
-                if !failure.may_retry || !goes_on(&mut upstream, &tried, false, worker) {
+                if !failure.may_retry || !goes_on(&mut upstream, &tried, otherwise, worker) {
                     break;
                 }
                 retries += 1;
@@ -305,41 +271,8 @@ pub(super) async fn attempt(
         upstream: Some(upstream),
         target: last_target,
         retries,
+        broken_by,
         ..Outcome::default()
-    }
-}
-
-/// A failure before any byte of an answer reached the client.
-pub(super) struct Failure {
-    pub(super) reason: Reason,
-    pub(super) may_retry: bool,
-}
-
-impl Failure {
-    /// What is to be done about a request that no byte of an answer came back for: whether it may be sent again.
-    pub(super) fn unanswered(reason: Reason, request: &Exchange, upload: &Upload, leg: &Leg) -> Self {
-        // An endpoint may say that it did not look at the request.
-        let is_safe = request.method.is_idempotent() || leg.endpoint.is_unprocessed();
-        let may_retry = reason == Reason::EndpointReset && is_safe && !upload.begun.get();
-        Self { reason, may_retry }
-    }
-}
-
-impl Outcome {
-    /// The name of the service that it was for.
-    pub(super) fn service(&self) -> &str {
-        self.upstream.as_ref().map_or("", |upstream| &upstream.name)
-    }
-
-    /// How far a request and its answer got.
-    pub(super) fn so_far(upload: &Upload, delivery: &answer::Delivery) -> Self {
-        Self {
-            status: delivery.status.get(),
-            received: upload.received.get(),
-            sent: delivery.sent.get(),
-            still_sending: !upload.whole.get(),
-            ..Self::default()
-        }
     }
 }
 

@@ -14,6 +14,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use portolan_config::tls::Scheme;
@@ -21,7 +22,8 @@ use tokio::sync::Notify;
 
 use super::Reason;
 use super::pool::Care;
-use crate::deadline::{Moment, timeout_at};
+use crate::deadline::{Moment, sleep_until, timeout, timeout_at};
+use crate::limits::LINGER;
 use crate::stream::Stream;
 use crate::table::{Table, Target};
 
@@ -31,6 +33,9 @@ mod road;
 pub(crate) use lane::Lane;
 pub(in crate::http) use lane::ask;
 pub(in crate::http) use road::Road;
+
+/// How often it is looked whether all that were let go of are over.
+const LEAVING_LOOK: Duration = Duration::from_millis(2);
 
 /// The connections by HTTP/2 of one worker, by the target's identity.
 #[derive(Default)]
@@ -44,6 +49,8 @@ struct Known {
     roads: RefCell<Vec<Road>>,
     /// Whether it chose HTTP/1.1 when it was offered both.
     chose_http1: Cell<bool>,
+    /// Whether it said over HTTP/2 that it wants to be spoken to in HTTP/1.1.
+    requires_http1: Cell<bool>,
     /// Whether somebody is connecting.
     connecting: Cell<bool>,
     connected: Notify,
@@ -140,7 +147,26 @@ impl Roads {
     /// Lets go of the connections to a target that can't be used, after a request failed there.
     pub(in crate::http) fn forget_dead(&self, target: &Target) {
         let Some(known) = self.targets.borrow().get(&target.id).cloned() else { return };
+        known.hear();
         known.roads.borrow_mut().retain_mut(Road::is_alive);
+    }
+
+    /// Whether a target wants to be spoken to in HTTP/1.1, and said so over HTTP/2 (RFC 9113 §7, HTTP_1_1_REQUIRED).
+    pub(in crate::http) fn requires_http1(&self, target: &Target) -> bool {
+        self.targets.borrow().get(&target.id).is_some_and(|known| known.requires_http1.get())
+    }
+
+    /// Lets go of all connections, and waits until their endpoints were told (RFC 9113 §6.8), though not for long. Nothing
+    /// is on its way over them any more.
+    pub(crate) async fn leave(&self) {
+        let known = self.targets.take().into_values();
+        let states: Vec<_> = known.flat_map(|known| known.roads.take()).map(Road::leave).collect();
+        let all_over = async {
+            while !states.iter().all(|state| state.is_over()) {
+                sleep_until(Moment::now() + LEAVING_LOOK).await;
+            }
+        };
+        let _ = timeout(LINGER, all_over).await;
     }
 
     /// Closes what has had nothing to do for too long, and what leads to endpoints that may be given no work any more;
@@ -167,17 +193,23 @@ impl Roads {
 impl Known {
     /// A stream, if there is room for one.
     fn find(&self, need: Need, care: Care) -> Found {
+        self.hear();
         let mut roads = self.roads.borrow_mut();
         roads.retain_mut(|road| road.is_alive() && (care == Care::Usual || road.is_heard_of()));
-        if roads.iter().any(Road::wants_http1) {
-            // It said so itself (RFC 9113 §7, HTTP_1_1_REQUIRED).
-            roads.clear();
-            self.chose_http1.set(true);
-        }
         match roads.iter().find(|road| road.has_room()) {
             Some(road) if road.has(need) => Found::Lane(road.lane()),
             Some(_) => Found::Unfit,
             None => Found::Nothing,
+        }
+    }
+
+    /// Lets go of connections over which it was said that this is to be in HTTP/1.1.
+    fn hear(&self) {
+        let mut roads = self.roads.borrow_mut();
+        if roads.iter().any(Road::wants_http1) {
+            roads.clear();
+            self.chose_http1.set(true);
+            self.requires_http1.set(true);
         }
     }
 

@@ -29,6 +29,16 @@ pub(super) fn read(section: &[u8]) -> Result<Option<HeaderMap>, Malformed> {
     Ok(Some(trailers).filter(|trailers| !trailers.is_empty()))
 }
 
+/// What may stand behind a body of fields that came by HTTP/2. `None` where nothing is left.
+pub(super) fn allowed(trailers: Option<HeaderMap>) -> Option<HeaderMap> {
+    let mut trailers = trailers?;
+    let forbidden: Vec<_> = trailers.keys().filter(|name| !may_trail(name.as_str())).cloned().collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+    Some(trailers).filter(|trailers| !trailers.is_empty())
+}
+
 /// Writes fields; the empty line that ends the section is left to be written.
 pub(super) fn write(trailers: Option<&HeaderMap>, out: &mut Buffer) {
     for (name, value) in trailers.into_iter().flatten() {
@@ -54,6 +64,12 @@ mod tests {
         let mut out = Rc::new(Buffers::default()).take();
         write(Some(&found), &mut out);
         assert_eq!(out.filled(), b"grpc-status: 0\r\n");
+        assert_eq!(allowed(Some(found.clone())), Some(found.clone()));
+        let mut more = found.clone();
+        more.insert("content-length", HeaderValue::from_static("5"));
+        assert_eq!(allowed(Some(more.clone())), Some(found));
+        more.remove("grpc-status");
+        assert_eq!(allowed(Some(more)), None);
     }
 
     #[test]

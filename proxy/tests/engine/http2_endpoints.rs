@@ -10,8 +10,12 @@ use crate::support::http2::{
 use crate::support::http2_origin::{Http2Origin, head};
 use crate::support::{End, Origin, World, ok, soon, until};
 
+#[path = "http2_endpoints/breaks.rs"]
+mod breaks;
 #[path = "http2_endpoints/connections.rs"]
 mod connections;
+#[path = "http2_endpoints/trailers.rs"]
+mod trailers;
 #[path = "http2_endpoints/websocket.rs"]
 mod websocket;
 

@@ -3,10 +3,12 @@
 use http::HeaderMap;
 
 use super::{Delivery, Exchange};
+use crate::deadline::timeout;
 use crate::http::altered::{Sink, Source};
 use crate::http::body::{Body, Framing};
 use crate::http::response::{self, Manner};
 use crate::http::{Reason, trailers};
+use crate::limits::TUNNEL_IDLE_TIMEOUT;
 use crate::middleware::AnswerHead;
 use crate::stream::{ReadHalf, WriteHalf};
 use crate::worker::Buffer;
@@ -54,8 +56,15 @@ impl Source for FromHttp1<'_, '_> {
         }
     }
 
-    fn trailers(&mut self) -> Result<Option<HeaderMap>, Reason> {
-        trailers::read(&self.trailers).map_err(|_| Reason::ResponseTruncated)
+    async fn trailers(&mut self) -> Result<Option<HeaderMap>, Reason> {
+        if !self.endpoint.may_say_more() {
+            return trailers::read(&self.trailers).map_err(|_| Reason::ResponseTruncated);
+        }
+        match timeout(TUNNEL_IDLE_TIMEOUT, self.endpoint.trailers()).await {
+            Ok(Ok(fields)) => Ok(trailers::allowed(fields)),
+            Ok(Err(_)) => Err(Reason::ResponseTruncated),
+            Err(_) => Err(Reason::ResponseTimeout),
+        }
     }
 }
 

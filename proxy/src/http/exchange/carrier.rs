@@ -142,7 +142,7 @@ async fn share_or_take(
         Had::Stream(endpoint, reused) => return Ok((endpoint, reused)),
         Had::None => {}
     }
-    if need == Need::WebSocket || target.scheme == Scheme::H2c {
+    if need == Need::WebSocket || target.scheme == Scheme::H2c || worker.roads.requires_http1(target) {
         return take_or_connect(target, upstream, care, worker).await;
     }
     if let Some(endpoint) = worker.pool.take(target, care) {

@@ -117,7 +117,7 @@ pub(super) async fn answer(
     }
     delivery.begun.set(true);
     delivery.head_came(head.status);
-    let ends = head.framing == Framing::Empty;
+    let ends = head.framing == Framing::Empty && !endpoint.may_say_more();
     reply.head(head.response, ends)?;
     if !ends {
         pass_body(endpoint, reply, &mut input, head.framing, request.deadlines.answer, delivery).await?;
@@ -286,7 +286,12 @@ async fn pass_body(
         let piece = take_content(&mut body, input, &mut section)?;
         delivery.sent.set(delivery.sent.get() + piece.len() as u64);
         if body.is_done() {
-            return match trailers::read(&section).map_err(|_| Reason::ResponseTruncated)? {
+            let fields = trailers::read(&section).map_err(|_| Reason::ResponseTruncated)?;
+            return match fields {
+                None if endpoint.may_say_more() => {
+                    reply.data(piece, false)?;
+                    pass_trailers(endpoint, reply, limit).await
+                }
                 None => reply.data(piece, true),
                 Some(fields) => reply.data(piece, false).and_then(|()| reply.trailers(fields)),
             };
@@ -306,6 +311,24 @@ async fn pass_body(
             Err(_) if is_over(limit) => return Err(Reason::AnswerTimeout),
             Err(_) => return Err(Reason::ResponseTimeout),
         }
+    }
+}
+
+/// Ends an answer as its endpoint does, which has said all of its content.
+async fn pass_trailers(
+    endpoint: &mut ReadHalf<'_>,
+    reply: &mut Reply,
+    limit: Option<Moment>,
+) -> Result<(), Reason> {
+    let deadline = earlier(Moment::now() + TUNNEL_IDLE_TIMEOUT, limit);
+    match unless_gone(reply, timeout_at(deadline, endpoint.trailers())).await? {
+        Ok(Ok(fields)) => match trailers::allowed(fields) {
+            Some(fields) => reply.trailers(fields),
+            None => reply.data(Bytes::new(), true),
+        },
+        Ok(Err(_)) => Err(Reason::ResponseTruncated),
+        Err(_) if is_over(limit) => Err(Reason::AnswerTimeout),
+        Err(_) => Err(Reason::ResponseTimeout),
     }
 }
 

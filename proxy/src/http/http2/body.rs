@@ -75,6 +75,11 @@ impl Incoming {
         self.ended || !self.held.is_empty()
     }
 
+    /// Whether all of it came, and nothing is said behind it.
+    pub(super) fn is_over(&self) -> bool {
+        self.held.is_empty() && self.trailers.is_none() && self.stream.is_end_stream()
+    }
+
     /// Takes what was gathered of a body that is known as a whole.
     pub(super) fn take_whole(&mut self) -> Bytes {
         self.held.split().freeze()

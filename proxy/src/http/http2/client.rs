@@ -100,6 +100,7 @@ impl Client for Http2<'_> {
             }
             Err(reason) if delivery.begun.get() => {
                 outcome.failure = Some(reason);
+                outcome.broken_by = leg.endpoint.broken_by();
                 Ok(outcome)
             }
             Err(reason) => Err(Failure::unanswered(reason, request, &upload, &leg)),
@@ -126,6 +127,8 @@ async fn pump(
             Piece::Data(bytes) => {
                 if chunked {
                     out.put(format!("{:x}\r\n", bytes.len()).as_bytes());
+                } else {
+                    endpoint.body_ends_itself(body.is_over());
                 }
                 out.put(&bytes);
                 if chunked {
@@ -141,7 +144,10 @@ async fn pump(
                 trailers::write(fields.as_ref(), &mut out);
                 out.put(b"\r\n");
             }
-            Piece::End(_) => {}
+            Piece::End(fields) => {
+                let fields = trailers::allowed(fields);
+                endpoint.end_body(fields).map_err(|_| PumpError::Endpoint)?;
+            }
         }
         while !out.is_empty() {
             match timeout(BODY_IDLE, endpoint.write(out.filled())).await {

@@ -35,14 +35,19 @@ pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The status that says the same.
-pub(super) fn status(reason: Reason) -> u16 {
+/// The status that says the same, also by what the server broke the call off with.
+pub(super) fn status(reason: Reason, broken_by: Option<h2::Reason>) -> u16 {
     const CANCELLED: u16 = 1;
     const DEADLINE_EXCEEDED: u16 = 4;
     const RESOURCE_EXHAUSTED: u16 = 8;
     const UNIMPLEMENTED: u16 = 12;
     const INTERNAL: u16 = 13;
     const UNAVAILABLE: u16 = 14;
+    match broken_by {
+        Some(h2::Reason::CANCEL) => return CANCELLED,
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => return RESOURCE_EXHAUSTED,
+        _ => {}
+    }
     match reason {
         Reason::BadRequest | Reason::BadFrame | Reason::HeadTooLarge | Reason::BadResponse => INTERNAL,
         Reason::NoRoute | Reason::NotImplemented => UNIMPLEMENTED,

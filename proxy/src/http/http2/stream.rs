@@ -333,7 +333,7 @@ impl Stream {
         self.log(status, outcome.failure, Some((route, outcome)));
         match outcome.failure {
             None => self.shared.completed(),
-            Some(_) => self.reply.reset(h2::Reason::INTERNAL_ERROR),
+            Some(reason) => self.reply.reset(broken_off(reason, outcome.broken_by)),
         }
     }
 
@@ -352,7 +352,10 @@ impl Stream {
         );
         let route = tried.map(|(route, _)| route);
         self.shared.account().count_answer(route, self.method, status, self.started.elapsed(), (0, 0));
-        let sent = if self.grpc { self.refuse_grpc(reason, detail) } else { self.refuse(reason, detail) };
+        let broken_by = tried.and_then(|(_, outcome)| outcome.broken_by);
+        let status = grpc::status(reason, broken_by);
+        let sent =
+            if self.grpc { self.refuse_grpc(reason, detail, status) } else { self.refuse(reason, detail) };
         match sent {
             Ok(bytes) => self.shared.account().entry_point.scope.count_bytes(0, bytes),
             Err(_) => self.reply.reset(h2::Reason::INTERNAL_ERROR),
@@ -381,11 +384,11 @@ impl Stream {
     }
 
     /// A client of gRPC looks for the outcome in fields of its own; the HTTP status says that an answer is there.
-    fn refuse_grpc(&mut self, reason: Reason, detail: &str) -> Result<u64, Reason> {
+    fn refuse_grpc(&mut self, reason: Reason, detail: &str, status: u16) -> Result<u64, Reason> {
         let mut head = Response::new(());
         let headers = head.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert("grpc-status", grpc::status(reason).into());
+        headers.insert("grpc-status", status.into());
         let message = response::refusal_text(reason, detail);
         if let Ok(message) = HeaderValue::from_str(message.trim_end()) {
             headers.insert("grpc-message", message);
@@ -400,6 +403,16 @@ impl Stream {
 
     fn log(&self, status: u16, reason: Option<Reason>, routed: Option<(&Route, &Outcome)>) {
         self.shared.account().log(self.asked.as_deref(), status, reason, self.started, routed);
+    }
+}
+
+/// What a client is told of an answer that comes to no end (RFC 9113 §7). Most of what an endpoint says is about the
+/// connection with it.
+fn broken_off(reason: Reason, by: Option<h2::Reason>) -> h2::Reason {
+    match by {
+        Some(said @ (h2::Reason::CANCEL | h2::Reason::ENHANCE_YOUR_CALM | h2::Reason::CONNECT_ERROR)) => said,
+        _ if reason.is_clients() || reason == Reason::AnswerTimeout => h2::Reason::CANCEL,
+        _ => h2::Reason::INTERNAL_ERROR,
     }
 }
 

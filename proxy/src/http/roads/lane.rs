@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
+use http::HeaderMap;
 use tokio::io::ReadBuf;
 
 use super::road::Ticket;
@@ -36,8 +37,12 @@ pub(crate) struct Lane {
     down: Down,
     /// What has been said, and not been read.
     out: Buffer,
+    /// What was said behind content that has a length.
+    trailers: Option<HeaderMap>,
     /// The endpoint did not look at the request: it is safe to ask somebody else.
     is_unprocessed: bool,
+    /// What the endpoint said when it broke the stream off.
+    broken_by: Option<h2::Reason>,
 }
 
 /// Where the request is.
@@ -55,6 +60,8 @@ struct Upload {
     stream: SendStream<Bytes>,
     body: Body,
     trailers: Vec<u8>,
+    /// Whether it ends with the last of its content. Else that is said apart, by [`Lane::end_body`].
+    ends_itself: bool,
     /// Bytes that are handed over whether the endpoint has room for them or not: one that answers without reading is
     /// heard then.
     advance: usize,
@@ -99,12 +106,44 @@ impl Lane {
     ) -> Self {
         let mut out = buffers.take();
         out.rest();
-        Self { requests, ticket, secure, up: Up::Head, down: Down::Unasked(None), out, is_unprocessed: false }
+        Self {
+            requests,
+            ticket,
+            secure,
+            up: Up::Head,
+            down: Down::Unasked(None),
+            out,
+            trailers: None,
+            is_unprocessed: false,
+            broken_by: None,
+        }
     }
 
     /// Whether the endpoint said that it did not look at the request (RFC 9113 §8.7), or it was never sent.
     pub(crate) fn is_unprocessed(&self) -> bool {
         self.is_unprocessed
+    }
+
+    /// What the endpoint said when it broke the stream off (RFC 9113 §7), if it did.
+    pub(crate) fn broken_by(&self) -> Option<h2::Reason> {
+        self.broken_by
+    }
+
+    /// Whether something may be said behind content that was read to its end, which HTTP/1.1 has no place for: that has a
+    /// length.
+    pub(crate) fn may_say_more(&self) -> bool {
+        match &self.down {
+            Down::Body(body) => body.ends == Ends::AtLength && !body.stream.is_end_stream(),
+            _ => self.trailers.is_some(),
+        }
+    }
+
+    /// What is said there. The content has been read.
+    pub(crate) fn poll_trailers(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<HeaderMap>>> {
+        let Down::Body(body) = &mut self.down else { return Poll::Ready(Ok(self.trailers.take())) };
+        let ended = ready!(body.poll_end(context));
+        self.down = if ended.is_ok() { Down::Over } else { Down::Broken };
+        Poll::Ready(ended.map_err(|error| self.broke_off(&error)))
     }
 
     /// Whether there may be something to read.
@@ -181,18 +220,21 @@ impl Lane {
                 })
             }
             Down::Body(body) => {
-                let more = ready!(body.poll(context, room, &mut self.out));
+                let more = ready!(body.poll(context, room, &mut self.out, &mut self.trailers));
                 if !matches!(more, Ok(true)) {
                     self.down = if more.is_ok() { Down::Over } else { Down::Broken };
                 }
                 // What was said at the end is to be read yet.
-                Poll::Ready(more.map(|more| more || !self.out.is_empty()))
+                Poll::Ready(match more {
+                    Ok(more) => Ok(more || !self.out.is_empty()),
+                    Err(error) => Err(self.broke_off(&error)),
+                })
             }
             Down::Tunnel(stream, held) => {
                 if held.is_empty() {
                     match ready!(stream.poll_data(context)) {
                         Some(Ok(bytes)) => *held = bytes,
-                        Some(Err(_)) => return Poll::Ready(Err(broken())),
+                        Some(Err(error)) => return Poll::Ready(Err(self.broke_off(&error))),
                         None => return Poll::Ready(Ok(false)),
                     }
                 }
@@ -220,13 +262,24 @@ impl Lane {
 
     /// Notes why there will be no answer.
     fn fail(&mut self, error: &h2::Error) {
-        self.is_unprocessed =
-            error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
-        if error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED) {
-            self.is_unprocessed = true;
+        let said = error.reason().filter(|_| error.is_remote());
+        let wants_http1 = said == Some(h2::Reason::HTTP_1_1_REQUIRED);
+        if wants_http1 {
             self.ticket.wants_http1();
         }
+        // What a GOAWAY says is about the connection.
+        self.broken_by = said.filter(|_| error.is_reset() || wants_http1);
+        self.is_unprocessed = wants_http1
+            || (error.is_remote() && error.is_go_away())
+            || said == Some(h2::Reason::REFUSED_STREAM);
         tracing::debug!(%error, unprocessed = self.is_unprocessed, "no answer over HTTP/2");
+    }
+
+    /// Notes why there will be no more of the answer.
+    fn broke_off(&mut self, error: &h2::Error) -> io::Error {
+        self.broken_by = error.reason().filter(|_| error.is_remote() && error.is_reset());
+        tracing::debug!(%error, "an answer over HTTP/2 was broken off");
+        broken()
     }
 
     /// Takes some of the request: its head in one piece, then its body as HTTP/1.1 frames it.
@@ -235,7 +288,7 @@ impl Lane {
             Up::Head => Poll::Ready(self.ask(bytes)),
             Up::Body(upload) => {
                 let count = ready!(upload.poll_write(context, bytes))?;
-                if upload.body.is_done() {
+                if upload.body.is_done() && upload.ends_itself {
                     self.up = Up::Over;
                 }
                 Poll::Ready(Ok(count))
@@ -267,7 +320,8 @@ impl Lane {
                     Up::Over
                 } else {
                     let body = Body::new(asked.framing);
-                    Up::Body(Upload { stream, body, trailers: Vec::new(), advance: BUFFER_BYTES })
+                    let (trailers, ends_itself) = (Vec::new(), true);
+                    Up::Body(Upload { stream, body, trailers, ends_itself, advance: BUFFER_BYTES })
                 };
                 self.down = Down::Head(answer, asked);
                 Ok(length)
@@ -278,6 +332,24 @@ impl Lane {
                 Err(broken())
             }
         }
+    }
+
+    /// Whether the request is over once its content is, as far as is known: else [`Self::end_body`] says so.
+    pub(crate) fn body_ends_itself(&mut self, ends_itself: bool) {
+        if let Up::Body(upload) = &mut self.up {
+            upload.ends_itself = ends_itself;
+        }
+    }
+
+    /// Says that the content is over that was said not to end by itself, and what is said behind it.
+    pub(crate) fn end_body(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
+        let Up::Body(Upload { stream, .. }) = &mut self.up else { return Ok(()) };
+        let ended = match trailers {
+            Some(trailers) => stream.send_trailers(trailers),
+            None => stream.send_data(Bytes::new(), true),
+        };
+        self.up = Up::Over;
+        ended.map_err(|_| broken())
     }
 
     /// Says that nothing more will be sent.
@@ -332,7 +404,7 @@ impl Upload {
         );
         let length = scanned.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?.length;
         self.advance = self.advance.saturating_sub(content.len());
-        let ends = self.body.is_done();
+        let ends = self.body.is_done() && self.ends_itself;
         let trailers = if ends {
             trailers::read(&self.trailers).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?
         } else {
@@ -349,13 +421,14 @@ impl Upload {
 }
 
 impl Download {
-    /// Takes a step. `false` is the end.
+    /// Takes a step. `false` is the end, and where no chunks tell what is said there, it is put into `behind`.
     fn poll(
         &mut self,
         context: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
         out: &mut Buffer,
-    ) -> Poll<io::Result<bool>> {
+        behind: &mut Option<HeaderMap>,
+    ) -> Poll<Result<bool, h2::Error>> {
         let chunked = self.ends == Ends::WithLastChunk;
         if !self.held.is_empty() {
             take(&mut self.stream, &mut self.held, room);
@@ -364,37 +437,41 @@ impl Download {
             }
             return Poll::Ready(Ok(true));
         }
-        match ready!(self.stream.poll_data(context)) {
-            Some(Ok(bytes)) if bytes.is_empty() => return Poll::Ready(Ok(true)),
-            Some(Ok(bytes)) => {
-                if chunked {
-                    out.put(format!("{:x}\r\n", bytes.len()).as_bytes());
-                    self.in_chunk = true;
-                }
-                self.held = bytes;
-                return Poll::Ready(Ok(true));
+        if let Some(bytes) = ready!(self.poll_piece(context))? {
+            if chunked && !bytes.is_empty() {
+                out.put(format!("{:x}\r\n", bytes.len()).as_bytes());
+                self.in_chunk = true;
             }
-            // It was answered in full, and needs no more of the request (RFC 9113 §8.1).
-            Some(Err(error)) if error.reason() == Some(h2::Reason::NO_ERROR) && error.is_reset() => {
-                if chunked {
-                    out.put(b"0\r\n\r\n");
-                }
-                return Poll::Ready(Ok(false));
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "an answer over HTTP/2 was broken off");
-                return Poll::Ready(Err(broken()));
-            }
-            None => {}
+            self.held = bytes;
+            return Poll::Ready(Ok(true));
         }
-        let trailers = ready!(self.stream.poll_trailers(context)).map_err(|_| broken())?;
+        let trailers = ready!(self.stream.poll_trailers(context)).or_else(answered_in_full)?;
         if chunked {
             out.put(b"0\r\n");
             trailers::write(trailers.as_ref(), out);
             out.put(b"\r\n");
+        } else {
+            *behind = trailers;
         }
         Poll::Ready(Ok(false))
     }
+
+    /// The next piece of content; `None` at its end.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, h2::Error>> {
+        self.stream.poll_data(context).map(|piece| piece.transpose().or_else(answered_in_full))
+    }
+
+    /// Passes over the end of content of which nothing is left. Gives what is said behind it.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
+        // More than its length the stack lets nobody send.
+        while ready!(self.poll_piece(context))?.is_some() {}
+        self.stream.poll_trailers(context).map(|trailers| trailers.or_else(answered_in_full))
+    }
+}
+
+/// A stream whose answer is whole may be broken off, as no more of the request is needed (RFC 9113 §8.1).
+fn answered_in_full<T>(error: h2::Error) -> Result<Option<T>, h2::Error> {
+    if error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR) { Ok(None) } else { Err(error) }
 }
 
 /// Reads of what was received as much as fits, and lets the endpoint send that much more.

@@ -48,6 +48,12 @@ pub(super) struct State {
     wants_http1: Cell<bool>,
 }
 
+impl State {
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
+    }
+}
+
 /// One of its streams, counted.
 pub(super) struct Ticket(Rc<State>);
 
@@ -149,6 +155,11 @@ impl Road {
 
     pub(super) fn wants_http1(&self) -> bool {
         self.state.wants_http1.get()
+    }
+
+    /// Lets go of it. Gives what tells when it is over.
+    pub(super) fn leave(self) -> Rc<State> {
+        self.state
     }
 
     /// Whether it has had nothing to do for too long.

@@ -209,7 +209,7 @@ async fn an_endpoint_that_does_not_answer_to_a_ping_is_given_up() {
     assert_eq!(client.answer().await.body, "slow");
 }
 
-fn server(authority: &Authority, protocols: &[&str]) -> Arc<ServerConfig> {
+pub(super) fn server(authority: &Authority, protocols: &[&str]) -> Arc<ServerConfig> {
     let papers = authority.sign(&["127.0.0.1"]);
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

@@ -70,6 +70,12 @@ impl Wire {
         }
     }
 
+    /// What its bytes go over, for another to speak.
+    pub(crate) fn into_link(self) -> Link {
+        assert!(self.bytes.is_empty(), "bytes are left that nobody looked at");
+        self.stream
+    }
+
     pub(crate) fn link(&self) -> &Link {
         &self.stream
     }

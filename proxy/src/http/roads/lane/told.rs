@@ -13,7 +13,9 @@ use crate::worker::Buffer;
 pub(super) enum Ends {
     /// There is no body.
     WithHead,
-    /// As its length said, or the request.
+    /// There is no body either, but that this was the end is said apart.
+    BehindHead,
+    /// As its length said.
     AtLength,
     WithLastChunk,
 }
@@ -27,8 +29,9 @@ pub(super) fn write_head(parts: &Parts, asked: &Asked, ends: bool, out: &mut Buf
     let has_length = parts.headers.contains_key(CONTENT_LENGTH);
     let how = if ends && (bodiless || has_length) {
         Ends::WithHead
-    } else if bodiless || has_length {
-        // That there is none may be said apart.
+    } else if bodiless {
+        Ends::BehindHead
+    } else if has_length {
         Ends::AtLength
     } else if ends {
         write_field("content-length", b"0", out);
@@ -106,7 +109,9 @@ mod tests {
             ("GET", 200, Some(5), false, "content-length: 5\r\n", Ends::AtLength),
             ("GET", 200, Some(0), true, "content-length: 0\r\n", Ends::WithHead),
             ("HEAD", 200, None, true, "", Ends::WithHead),
-            ("HEAD", 200, None, false, "", Ends::AtLength),
+            ("HEAD", 200, None, false, "", Ends::BehindHead),
+            ("GET", 304, Some(5), false, "content-length: 5\r\n", Ends::BehindHead),
+            ("GET", 200, Some(0), false, "content-length: 0\r\n", Ends::AtLength),
             ("HEAD", 200, Some(5), true, "content-length: 5\r\n", Ends::WithHead),
             ("GET", 204, None, true, "", Ends::WithHead),
             ("GET", 304, None, true, "", Ends::WithHead),
