@@ -19,16 +19,16 @@ UNREAD_CONNECTIONS = 10
 SLOW_CONNECTIONS = 20
 
 
-def connect(port: int, scheme: str, host: str) -> socket.socket:
+def connect(port: int, scheme: str, host: str, protocol: str = "h2") -> socket.socket:
     plain = socket.create_connection(("127.0.0.1", port), timeout=5)
     if scheme == "http":
         return plain
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    tls.set_alpn_protocols(["h2"])
+    tls.set_alpn_protocols([protocol])
     secured = tls.wrap_socket(plain, server_hostname=host)
-    if secured.selected_alpn_protocol() != "h2":
-        raise SystemExit("no HTTP/2 over TLS")
+    if secured.selected_alpn_protocol() != protocol:
+        raise SystemExit(f"no {protocol} over TLS")
     return secured
 
 
@@ -115,26 +115,24 @@ def unread(port: int, scheme: str, host: str, until: float) -> dict:
     }
 
 
-def slow_head(port: int, host: str, until: float) -> dict:
-    """A byte of a head each half second, on several connections; how long the last of them was borne."""
-    begun = time.monotonic()
-    opened = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(SLOW_CONNECTIONS)]
+def slow(opened: list[socket.socket], begin: bytes, until: float) -> dict:
+    """This, and then a byte each half second, on several connections; how long the last of them was borne."""
+    begun = last = time.monotonic()
     for connection in opened:
-        connection.sendall(f"GET /small HTTP/1.1\r\nHost: {host}\r\nX-Slow: ".encode())
-    last = 0.0
+        connection.sendall(begin)
+        connection.setblocking(False)
     while opened and time.monotonic() < until:
-        readable = select.select(opened, [], [], 0.5)[0]
-        for connection in readable:
-            # Closed, or answered 408 and about to be.
-            opened.remove(connection)
-            connection.close()
-            last = time.monotonic() - begun
-        if not readable:
-            for connection in opened:
-                try:
-                    connection.send(b"s")
-                except OSError:
-                    pass
+        for connection in select.select(opened, [], [], 0.5)[0]:
+            if is_over(connection):
+                opened.remove(connection)
+                connection.close()
+                last = time.monotonic()
+        for connection in opened:
+            try:
+                connection.send(b"s")
+            except OSError:
+                pass
+    last -= begun
     return {
         "sent_bytes": 0,
         "completed": 0,
@@ -145,11 +143,26 @@ def slow_head(port: int, host: str, until: float) -> dict:
     }
 
 
+def is_over(connection: socket.socket) -> bool:
+    """Whether it was closed, or answered 408 and is about to be. What TLS says of itself is neither."""
+    try:
+        connection.recv(READ)
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def main() -> None:
     kind, port, scheme, host, seconds = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], float(sys.argv[5])
     until = time.monotonic() + seconds
     if kind == kinds.SLOW_HEAD:
-        seen = slow_head(port, host, until)
+        opened = [connect(port, scheme, host, "http/1.1") for _ in range(SLOW_CONNECTIONS)]
+        seen = slow(opened, f"GET /small HTTP/1.1\r\nHost: {host}\r\nX-Slow: ".encode(), until)
+    elif kind == kinds.SLOW_HANDSHAKE:
+        opened = [connect(port, "http", host) for _ in range(SLOW_CONNECTIONS)]
+        seen = slow(opened, kinds.HANDSHAKE_BEGUN, until)
     elif kind == kinds.UNREAD:
         seen = unread(port, scheme, host, until)
     else:

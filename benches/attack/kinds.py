@@ -160,3 +160,8 @@ KINDS = {
 QUIET = "nothing hostile"
 UNREAD = "answers never read"
 SLOW_HEAD = "slow head, HTTP/1.1"
+SLOW_HANDSHAKE = "slow handshake"
+# Those that hold connections open, a byte at a time.
+SLOW = (SLOW_HEAD, SLOW_HANDSHAKE)
+# A handshake record that announces 512 bytes, and the beginning of what it holds (RFC 8446 §4, §5.1).
+HANDSHAKE_BEGUN = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"

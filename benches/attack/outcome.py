@@ -1,11 +1,11 @@
 """What an attack did to a proxy, and whether that keeps what Portolan promises."""
 
-from kinds import KINDS, QUIET, SLOW_HEAD, UNREAD
+from kinds import KINDS, QUIET, SLOW, UNREAD
 
 ORIGIN_MAX = 1
 CPU_SECONDS_MAX = 0.1
 UNREAD_MIB_MAX = 25
-SLOW_HEAD_SECONDS_MAX = 11
+SLOW_SECONDS_MAX = 11
 OTHERS_P99_MS_MAX = 50
 # Of a second. Nothing is exactly nothing: a timer may tick.
 IDLE_MS_MAX = 2
@@ -38,7 +38,7 @@ def broken(seen: dict) -> list[str]:
             faults.append("open")
     elif seen["kind"] == UNREAD and seen["grew_mib"] >= UNREAD_MIB_MAX:
         faults.append("memory")
-    elif seen["kind"] == SLOW_HEAD and not (seen["closed"] and seen["closed_after_s"] <= SLOW_HEAD_SECONDS_MAX):
+    elif seen["kind"] in SLOW and not (seen["closed"] and seen["closed_after_s"] <= SLOW_SECONDS_MAX):
         faults.append("slow")
     return faults
 

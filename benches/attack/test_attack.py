@@ -60,8 +60,9 @@ class Outcome(unittest.TestCase):
         for name, value in worse.items():
             self.assertEqual(len(outcome.broken(self.WELL | {name: value})), 1, name)
         self.assertEqual(outcome.broken(self.WELL | {"kind": kinds.UNREAD, "grew_mib": 25}), ["memory"])
-        slow = {"kind": kinds.SLOW_HEAD, "closed_after_s": 11.5}
-        self.assertEqual(outcome.broken(self.WELL | slow), ["slow"])
+        for kind in kinds.SLOW:
+            self.assertEqual(outcome.broken(self.WELL | {"kind": kind, "closed_after_s": 11}), [])
+            self.assertEqual(outcome.broken(self.WELL | {"kind": kind, "closed_after_s": 11.5}), ["slow"])
 
 
 if __name__ == "__main__":
