@@ -16,7 +16,7 @@ pub(crate) fn strings(about: &About) -> Option<Vec<u8>> {
         About::Nothing => return None,
         About::Service(service) | About::All(service) => of_service(&mut strings, service),
         About::Container(endpoint) => of_container(&mut strings, endpoint),
-        About::Alias(endpoints) => match &**endpoints {
+        About::Alias(endpoints) => match endpoints.as_slice() {
             [endpoint] => of_container(&mut strings, endpoint),
             endpoints => push(&mut strings, format_args!("replicas={}", endpoints.len())),
         },

@@ -109,7 +109,7 @@ fn consider(about: &About, view: Option<&View<'_>>) -> Vec<Considered> {
         About::Service(service) => (&service.endpoints, false),
         About::All(service) => (&service.endpoints, true),
         About::Container(endpoint) => (std::slice::from_ref(endpoint), false),
-        About::Alias(endpoints) => (endpoints, false),
+        About::Alias(endpoints) => (endpoints.as_slice(), false),
     };
     let considered = endpoints.iter().map(|endpoint| {
         let one = About::Container(Arc::clone(endpoint));

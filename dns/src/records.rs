@@ -1,6 +1,8 @@
 //! Record sets: what a name has, as bytes that only have to be copied into an answer.
 
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,27 +15,31 @@ use crate::key::Key;
 const QUESTION_NAME: [u8; 2] = [0xC0, 12];
 
 /// Records of one name and one type, in wire form.
+///
+/// A zone has tens of thousands, nearly all of one record: what those don't need stands apart.
 #[derive(Debug)]
 pub(crate) struct RrSet {
     kind: RecordType,
-    /// The records one after the other, each with a pointer to the question's name as its owner.
-    bytes: Box<[u8]>,
-    /// Where each record ends.
-    ends: Ends,
-    /// Where the next answer starts; `None` where the order means something.
+    /// How long each record is, where all are so long, as addresses are.
+    every: u32,
+    /// Where the next answer starts.
     ///
     /// It counts per set, not per zone: stub resolvers ask for A and AAAA in pairs, and a counter that both share would
     /// give every A query the same one of two replicas.
-    turn: Option<AtomicU32>,
-    /// The hosts that the records point to, each with its first record.
-    hosts: Box<[(u32, Arc<Host>)]>,
+    turn: AtomicU32,
+    /// Whether each answer starts one further; not where the order means something.
+    rotates: bool,
+    /// The records one after the other, each with a pointer to the question's name as its owner.
+    bytes: Box<[u8]>,
+    more: Option<Box<More>>,
 }
 
 #[derive(Debug)]
-enum Ends {
-    /// All are so long, as addresses are.
-    Every(u32),
-    At(Box<[u32]>),
+struct More {
+    /// Where each record ends, unless all are of one length.
+    ends: Box<[u32]>,
+    /// The hosts that the records point to, each with its first record.
+    hosts: Box<[(u32, Arc<Host>)]>,
 }
 
 /// A host that SRV records point to: what its name resolves to comes along.
@@ -48,8 +54,43 @@ pub(crate) struct Host {
 /// below.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Node {
-    pub(crate) sets: Box<[Arc<RrSet>]>,
+    pub(crate) sets: Sets,
     pub(crate) about: About,
+}
+
+/// The record sets of a name. One needs no list.
+#[derive(Clone, Debug)]
+pub(crate) enum Sets {
+    One(Arc<RrSet>),
+    Many(Box<[Arc<RrSet>]>),
+}
+
+impl Default for Sets {
+    fn default() -> Self {
+        Self::Many(Box::default())
+    }
+}
+
+impl Deref for Sets {
+    type Target = [Arc<RrSet>];
+
+    fn deref(&self) -> &[Arc<RrSet>] {
+        match self {
+            Self::One(set) => slice::from_ref(set),
+            Self::Many(sets) => sets,
+        }
+    }
+}
+
+impl FromIterator<Arc<RrSet>> for Sets {
+    fn from_iter<I: IntoIterator<Item = Arc<RrSet>>>(sets: I) -> Self {
+        let mut sets = sets.into_iter();
+        match (sets.next(), sets.next()) {
+            (None, _) => Self::default(),
+            (Some(one), None) => Self::One(one),
+            (Some(one), Some(two)) => Self::Many([one, two].into_iter().chain(sets).collect()),
+        }
+    }
 }
 
 /// Whose name it is.
@@ -65,7 +106,7 @@ pub(crate) enum About {
     /// One container.
     Container(Arc<Endpoint>),
     /// Whoever has this alias.
-    Alias(Arc<[Arc<Endpoint>]>),
+    Alias(Arc<Vec<Arc<Endpoint>>>),
 }
 
 impl About {
@@ -92,7 +133,7 @@ impl Node {
     /// What several give to one name together.
     pub(crate) fn merged(nodes: &[&Self], about: About, turn: u32) -> Self {
         let mut sets: Vec<Arc<RrSet>> = Vec::new();
-        for set in nodes.iter().flat_map(|node| &node.sets) {
+        for set in nodes.iter().flat_map(|node| node.sets.iter()) {
             if sets.iter().any(|other| other.kind == set.kind) {
                 continue;
             }
@@ -102,7 +143,7 @@ impl Node {
                 _ => Arc::new(RrSet::merged(&parts, set.kind, turn)),
             });
         }
-        Self { sets: sets.into(), about }
+        Self { sets: sets.into_iter().collect(), about }
     }
 }
 
@@ -112,21 +153,32 @@ impl RrSet {
     }
 
     pub(crate) fn len(&self) -> usize {
-        match &self.ends {
-            Ends::Every(size) => self.bytes.len() / (*size).max(1) as usize,
-            Ends::At(ends) => ends.len(),
+        match self.every {
+            0 => self.ends().len(),
+            every => self.bytes.len() / every as usize,
+        }
+    }
+
+    fn ends(&self) -> &[u32] {
+        self.more.as_ref().map_or(&[], |more| &more.ends)
+    }
+
+    fn places(&self) -> &[(u32, Arc<Host>)] {
+        self.more.as_ref().map_or(&[], |more| &more.hosts)
+    }
+
+    /// Where the record at `index` begins, and the one before ends.
+    fn start(&self, index: usize) -> usize {
+        match (self.every, index.checked_sub(1)) {
+            (0, None) => 0,
+            (0, Some(before)) => self.ends()[before] as usize,
+            (every, _) => index * every as usize,
         }
     }
 
     /// The record at `index`, from its owner on.
     pub(crate) fn record(&self, index: usize) -> &[u8] {
-        let (start, end) = match &self.ends {
-            Ends::Every(size) => (index * *size as usize, (index + 1) * *size as usize),
-            Ends::At(ends) => {
-                (index.checked_sub(1).map_or(0, |before| ends[before] as usize), ends[index] as usize)
-            }
-        };
-        &self.bytes[start..end]
+        &self.bytes[self.start(index)..self.start(index + 1)]
     }
 
     /// The data of the record at `index`.
@@ -142,36 +194,32 @@ impl RrSet {
 
     /// All records before the one at `index`, and all from there on.
     pub(crate) fn split_at(&self, index: usize) -> (&[u8], &[u8]) {
-        let at = match &self.ends {
-            Ends::Every(size) => index * *size as usize,
-            Ends::At(ends) => index.checked_sub(1).map_or(0, |before| ends[before] as usize),
-        };
-        self.bytes.split_at(at)
+        self.bytes.split_at(self.start(index))
     }
 
     /// The record that this answer starts with.
     pub(crate) fn take_turn(&self) -> usize {
-        match &self.turn {
-            Some(turn) => {
-                let count = self.len() as u32;
-                if count > 1 { (turn.fetch_add(1, Ordering::Relaxed) % count) as usize } else { 0 }
-            }
-            None => 0,
+        let count = self.len() as u32;
+        if !self.rotates || count < 2 {
+            return 0;
         }
+        (self.turn.fetch_add(1, Ordering::Relaxed) % count) as usize
     }
 
     /// The hosts that the records point to, beginning with the one that the record at `start` does.
     pub(crate) fn hosts(&self, start: usize) -> impl Iterator<Item = &Arc<Host>> {
-        let first = self.hosts.partition_point(|(record, _)| *record as usize <= start).saturating_sub(1);
-        let (end, begin) = self.hosts.split_at(first.min(self.hosts.len()));
+        let hosts = self.places();
+        let first = hosts.partition_point(|(record, _)| *record as usize <= start).saturating_sub(1);
+        let (end, begin) = hosts.split_at(first.min(hosts.len()));
         begin.iter().chain(end).map(|(_, host)| host)
     }
 
     /// The records of the hosts that `is_seen`; `None` where there are none.
     pub(crate) fn filtered(&self, is_seen: impl Fn(&Host) -> bool) -> Option<Self> {
         let mut builder = Builder::new(self.kind, 0);
-        for (at, (start, host)) in self.hosts.iter().enumerate() {
-            let end = self.hosts.get(at + 1).map_or(self.len(), |(next, _)| *next as usize);
+        let hosts = self.places();
+        for (at, (start, host)) in hosts.iter().enumerate() {
+            let end = hosts.get(at + 1).map_or(self.len(), |(next, _)| *next as usize);
             if is_seen(host) {
                 builder.host(host);
                 for index in *start as usize..end {
@@ -188,7 +236,7 @@ impl RrSet {
         let mut seen = foldhash::HashSet::default();
         let mut rotated = false;
         for part in parts {
-            rotated |= part.turn.is_some();
+            rotated |= part.rotates;
             for record in part.records() {
                 if seen.insert(record) {
                     builder.bytes.extend_from_slice(record);
@@ -248,13 +296,15 @@ impl Builder {
     pub(crate) fn build(self) -> Option<RrSet> {
         let first = *self.ends.first()?;
         let equal = self.ends.iter().zip(1..).all(|(end, number)| *end == number * first);
+        let ends = if equal { Box::default() } else { self.ends.into_boxed_slice() };
+        let has_more = !ends.is_empty() || !self.hosts.is_empty();
         Some(RrSet {
             kind: self.kind,
+            every: if equal { first } else { 0 },
+            turn: AtomicU32::new(self.turn.unwrap_or(0)),
+            rotates: self.turn.is_some(),
             bytes: self.bytes.into(),
-            ends: if equal { Ends::Every(first) } else { Ends::At(self.ends.into()) },
-            // One record needs no turn.
-            turn: self.turn.map(AtomicU32::new),
-            hosts: self.hosts.into(),
+            more: has_more.then(|| Box::new(More { ends, hosts: self.hosts.into() })),
         })
     }
 }
@@ -280,6 +330,11 @@ pub(crate) fn addresses(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_most_names_have_takes_little() {
+        assert_eq!([size_of::<RrSet>(), size_of::<Node>(), size_of::<Sets>()], [40, 32, 16]);
+    }
 
     fn set(count: u8, turn: Option<u32>) -> RrSet {
         addresses(RecordType::A, (0..count).map(|n| IpAddr::from([10, 0, 0, n])), 2, turn).unwrap()

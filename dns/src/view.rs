@@ -28,7 +28,7 @@ impl<'z> View<'z> {
         }
         let clients = match &zone.alone(&names::reverse_key(client))?.about {
             About::Container(endpoint) => slice::from_ref(endpoint),
-            About::Alias(endpoints) => endpoints,
+            About::Alias(endpoints) => endpoints.as_slice(),
             About::Nothing | About::Service(_) | About::All(_) => return None,
         };
         Some(Self { clients })
@@ -78,7 +78,7 @@ fn endpoints(about: &About) -> &[Arc<Endpoint>] {
         About::Nothing => &[],
         About::Service(service) | About::All(service) => &service.endpoints,
         About::Container(endpoint) => slice::from_ref(endpoint),
-        About::Alias(endpoints) => endpoints,
+        About::Alias(endpoints) => endpoints.as_slice(),
     }
 }
 

@@ -5,10 +5,9 @@
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use foldhash::{HashMap, HashSet};
-use portolan_discovery::Service;
+use portolan_discovery::{Endpoint, Service};
 
 use super::table::Table;
 use crate::key::Key;
@@ -34,13 +33,23 @@ pub(super) enum Rank {
     Router,
 }
 
-/// One who asks for a name.
+/// Whoever asks for names: a service as it was in one snapshot, or one who is no service.
+#[derive(Debug)]
+pub(super) struct Asker {
+    /// Its number.
+    pub(super) by: u32,
+    pub(super) service: Option<Arc<Service>>,
+}
+
+/// A name asked for.
+///
+/// There is one for nearly every name of a zone, so what can be had from the service is looked up there, and not kept.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub(super) rank: Rank,
-    pub(super) seniority: Seniority,
-    /// The number of the service that it is made for.
-    pub(super) by: u32,
+    /// Which of the service's endpoints it is made for; the eldest one, where it is made for all.
+    pub(super) at: u32,
+    pub(super) asker: Arc<Asker>,
     pub(super) what: What,
 }
 
@@ -53,94 +62,150 @@ pub(super) enum What {
     Beside(Arc<RrSet>),
 }
 
-/// Of two of one rank the elder gets a name; services without any instance are the youngest.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Seniority {
-    pub(super) created: Option<SystemTime>,
-    /// The service, and which of its endpoints; to tell apart what is equally old, by names.
-    pub(super) of: Option<(Arc<Service>, u32)>,
-}
+impl Asker {
+    /// One who is no service.
+    pub(super) fn nobody(by: u32) -> Arc<Self> {
+        Arc::new(Self { by, service: None })
+    }
 
-impl Seniority {
-    fn names(&self) -> (&str, &str) {
-        self.of.as_ref().map_or(("", ""), |(service, endpoint)| {
-            let endpoint = service.endpoints.get(*endpoint as usize);
-            (endpoint.map_or("", |endpoint| &*endpoint.instance.name), &*service.name)
-        })
+    fn endpoint(&self, at: u32) -> Option<&Endpoint> {
+        self.service.as_ref()?.endpoints.get(at as usize).map(|endpoint| &**endpoint)
     }
 }
 
 impl Claim {
+    /// The number of the service that it is made for.
+    pub(super) fn by(&self) -> u32 {
+        self.asker.by
+    }
+
+    /// Of two of one rank the elder gets a name; services without any instance are the youngest. What is equally old is
+    /// told apart by names.
     fn order(&self, other: &Self) -> Ordering {
-        let age = |claim: &Self| (claim.seniority.created.is_none(), claim.seniority.created);
+        let age = |claim: &Self| {
+            let created = claim.asker.endpoint(claim.at).map(|endpoint| endpoint.instance.created);
+            (created.is_none(), created)
+        };
         self.rank
             .cmp(&other.rank)
             .then_with(|| age(self).cmp(&age(other)))
-            .then_with(|| self.seniority.names().cmp(&other.seniority.names()))
-            .then(self.by.cmp(&other.by))
+            .then_with(|| self.names().cmp(&other.names()))
+            .then(self.by().cmp(&other.by()))
+    }
+
+    fn names(&self) -> (&str, &str) {
+        let endpoint = self.asker.endpoint(self.at);
+        let service = self.asker.service.as_ref();
+        (endpoint.map_or("", |endpoint| &endpoint.instance.name), service.map_or("", |service| &service.name))
+    }
+}
+
+/// The claims on one name, the most entitled first. Nearly always there is one, and it needs no memory of its own.
+#[derive(Debug, Default)]
+enum Claims {
+    #[default]
+    None,
+    One(Claim),
+    Many(Vec<Claim>),
+}
+
+impl Claims {
+    fn as_slice(&self) -> &[Claim] {
+        match self {
+            Self::None => &[],
+            Self::One(claim) => std::slice::from_ref(claim),
+            Self::Many(claims) => claims,
+        }
+    }
+
+    fn insert(&mut self, claim: Claim) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(claim),
+            Self::One(other) if other.order(&claim).is_le() => Self::Many(vec![other, claim]),
+            Self::One(other) => Self::Many(vec![claim, other]),
+            Self::Many(mut claims) => {
+                let at = claims.partition_point(|other| other.order(&claim).is_le());
+                claims.insert(at, claim);
+                Self::Many(claims)
+            }
+        };
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Claim) -> bool) {
+        *self = match std::mem::take(self) {
+            Self::One(claim) if keep(&claim) => Self::One(claim),
+            Self::Many(mut claims) => {
+                claims.retain(keep);
+                match claims.len() {
+                    0 => Self::None,
+                    1 => claims.pop().map_or(Self::None, Self::One),
+                    _ => Self::Many(claims),
+                }
+            }
+            Self::None | Self::One(_) => Self::None,
+        };
     }
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    /// The most entitled first.
-    claims: Vec<Claim>,
+    claims: Claims,
     /// Names right below that exist.
     below: u32,
 }
 
 impl Entry {
     fn holder(&self) -> Option<&Claim> {
-        self.claims.iter().find(|claim| matches!(claim.what, What::Node(_)))
+        self.claims.as_slice().iter().find(|claim| matches!(claim.what, What::Node(_)))
     }
 
     fn exists(&self) -> bool {
-        !self.claims.is_empty() || self.below > 0
+        !self.claims.as_slice().is_empty() || self.below > 0
     }
 
     /// What the name has; `None` where it does not exist.
-    fn node(&self, turn: u32) -> Option<Arc<Node>> {
+    fn node(&self, turn: u32, nothing: &Arc<Node>) -> Option<Arc<Node>> {
         if !self.exists() {
             return None;
         }
-        let beside = self.claims.iter().filter_map(|claim| match &claim.what {
+        let beside = self.claims.as_slice().iter().filter_map(|claim| match &claim.what {
             What::Beside(set) => Some(set),
             What::Node(_) => None,
         });
-        let held = self.held(turn);
+        let held = self.held(turn).unwrap_or_else(|| Arc::clone(nothing));
         if beside.clone().next().is_none() {
             return Some(held);
         }
         let mut sets: Vec<Arc<RrSet>> = Vec::new();
-        for set in beside.chain(&held.sets) {
+        for set in beside.chain(held.sets.iter()) {
             if !sets.iter().any(|other| other.kind() == set.kind()) {
                 sets.push(Arc::clone(set));
             }
         }
-        Some(Arc::new(Node { sets: sets.into(), about: held.about.clone() }))
+        Some(Arc::new(Node { sets: sets.into_iter().collect(), about: held.about.clone() }))
     }
 
-    fn held(&self, turn: u32) -> Arc<Node> {
-        let Some(holder) = self.holder() else { return Arc::default() };
-        let What::Node(node) = &holder.what else { return Arc::default() };
+    fn held(&self, turn: u32) -> Option<Arc<Node>> {
+        let holder = self.holder()?;
+        let What::Node(node) = &holder.what else { return None };
         if holder.rank != Rank::Alias {
-            return Arc::clone(node);
+            return Some(Arc::clone(node));
         }
-        let all = self.claims.iter().filter_map(|claim| match &claim.what {
+        let all = self.claims.as_slice().iter().filter_map(|claim| match &claim.what {
             What::Node(node) if claim.rank == Rank::Alias => Some(&**node),
             _ => None,
         });
         let all: Vec<&Node> = all.collect();
         if all.len() == 1 {
-            return Arc::clone(node);
+            return Some(Arc::clone(node));
         }
         let endpoints = all.iter().flat_map(|node| match &node.about {
             About::Alias(endpoints) => endpoints.to_vec(),
             About::Container(endpoint) => vec![Arc::clone(endpoint)],
             _ => Vec::new(),
         });
-        let about = About::Alias(endpoints.collect());
-        Arc::new(Node::merged(&all, about, turn))
+        let about = About::Alias(Arc::new(endpoints.collect()));
+        Some(Arc::new(Node::merged(&all, about, turn)))
     }
 }
 
@@ -154,6 +219,8 @@ pub(super) struct Book {
     before: HashMap<Key, Option<(u32, Rank)>>,
     /// Whether a name that exists makes those above it exist (RFC 8020 §2, RFC 4592 §2.2.2).
     tree: bool,
+    /// What a name has that exists because of those below it only.
+    nothing: Arc<Node>,
     pub(super) table: Table,
 }
 
@@ -167,8 +234,7 @@ impl Book {
         self.touch(key);
         let entry = self.entries.entry(key.clone()).or_default();
         let is_new = !entry.exists();
-        let at = entry.claims.partition_point(|other| other.order(&claim).is_le());
-        entry.claims.insert(at, claim);
+        entry.claims.insert(claim);
         if is_new {
             self.exists_below(key);
         }
@@ -181,7 +247,7 @@ impl Book {
         if !entry.exists() {
             return;
         }
-        entry.claims.retain(|claim| claim.by != by || !ranks.contains(&claim.rank));
+        entry.claims.retain(|claim| claim.by() != by || !ranks.contains(&claim.rank));
         if !entry.exists() {
             self.is_gone(key);
         }
@@ -198,22 +264,23 @@ impl Book {
         let mut services = HashSet::default();
         for (key, before) in std::mem::take(&mut self.before) {
             let entry = self.entries.get(&*key);
-            let now = entry.and_then(Entry::holder).map(|claim| (claim.by, claim.rank));
+            let now = entry.and_then(Entry::holder).map(|claim| (claim.by(), claim.rank));
             if before == now {
                 continue;
             }
-            let claims = entry.map_or(&[][..], |entry| &entry.claims);
-            services.extend(claims.iter().filter(|claim| claim.rank < Rank::Alias).map(|claim| claim.by));
+            let claims = entry.map_or(&[][..], |entry| entry.claims.as_slice());
+            services.extend(claims.iter().filter(|claim| claim.rank < Rank::Alias).map(Claim::by));
         }
         services
     }
 
     /// Brings the table up to date, and gives whether that took anything. `turn` is where new rotations start.
     pub(super) fn settle(&mut self, turn: u32) -> bool {
-        self.before.clear();
+        // What a first snapshot needed here, no change does.
+        self.before = HashMap::default();
         let is_new = !self.touched.is_empty();
         for key in std::mem::take(&mut self.touched) {
-            let node = self.entries.get(&*key).and_then(|entry| entry.node(turn));
+            let node = self.entries.get(&*key).and_then(|entry| entry.node(turn, &self.nothing));
             if node.is_none() {
                 self.entries.remove(&*key);
             }
@@ -225,7 +292,7 @@ impl Book {
     fn touch(&mut self, key: &Key) {
         self.touched.insert(key.clone());
         if !self.before.contains_key(&**key) {
-            let holder = self.holder(key).map(|claim| (claim.by, claim.rank));
+            let holder = self.holder(key).map(|claim| (claim.by(), claim.rank));
             self.before.insert(key.clone(), holder);
         }
     }
@@ -255,5 +322,16 @@ impl Book {
             self.touched.insert(parent.into());
             key = parent;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_one_asks_for_takes_little() {
+        assert_eq!(size_of::<Claim>(), 32);
+        assert_eq!(size_of::<(Key, Entry)>(), 72);
     }
 }

@@ -16,7 +16,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -24,21 +23,23 @@ use foldhash::HashSet;
 use hickory_proto::rr::RecordType;
 use portolan_config::Fault;
 use portolan_config::settings::Dns;
-use portolan_discovery::{Service, ServiceKey, Snapshot, State};
+use portolan_discovery::{Service, ServiceKey, Snapshot};
 
-use super::book::{Book, Claim, Rank, Seniority, What};
+use super::book::{Asker, Book, Claim, Rank, What};
 use super::member::{self, Manner};
 use super::router_hosts::RouterHosts;
 use super::{Apex, Zone};
 use crate::fixed::Fixed;
 use crate::key::Key;
 use crate::names::{self, MAX_NAME};
-use crate::records::{About, Host, Node, addresses};
+use crate::records::{About, Node, addresses};
 
 /// Who claims our own names.
 const OURS: u32 = u32::MAX;
 /// The least rank: ports take nothing from anybody.
 const PORTS: Rank = Rank::Ours;
+/// The label that asks for further names.
+const NAMES_LABEL: &str = "portolan.dns.names";
 /// A service's own names.
 const OWN: RangeInclusive<Rank> = Rank::Service..=Rank::Service;
 /// Shared, as networks that do not know of each other may give an address out twice: then it leads to both.
@@ -62,6 +63,8 @@ pub struct Compiler {
     free: Vec<u32>,
     names: Book,
     elsewhere: Book,
+    /// Who asks for our own names.
+    ours: Arc<Asker>,
     /// What our own name has.
     name_server: Arc<Node>,
     /// The names that the operator's own records have: below the zone, or elsewhere.
@@ -81,14 +84,14 @@ pub struct Compiler {
 /// A service, what it asked for, and what it got.
 #[derive(Debug, Default)]
 struct Member {
-    service: Option<Arc<Service>>,
+    /// `None` where none of its containers is to have names.
+    asker: Option<Arc<Asker>>,
     node: Arc<Node>,
     containers: Vec<Arc<Node>>,
-    /// The names it asked for as its own, as they were written, and where.
-    asked: Vec<(Key, String, &'static str)>,
+    /// The names it asked for as its own.
+    asked: Vec<Asked>,
     /// The same outside the zone.
     asked_elsewhere: Vec<Key>,
-    held: Vec<Key>,
     /// What it asked for below its names, and for its containers.
     asked_below: Vec<Key>,
     /// SRV records.
@@ -96,6 +99,23 @@ struct Member {
     asked_reverse: Vec<Key>,
     /// What is wrong: with its own names; with who got what; with the rest.
     faults: [Vec<Fault>; 3],
+}
+
+/// A service's own name.
+#[derive(Debug)]
+struct Asked {
+    key: Key,
+    /// Whether a label asks for it.
+    by_label: bool,
+    /// Whether the service got it.
+    held: bool,
+}
+
+impl Asked {
+    /// Where the operator wrote it.
+    fn source(&self, service: &Service) -> &'static str {
+        if self.by_label { NAMES_LABEL } else { name_source(&service.key) }
+    }
 }
 
 impl Compiler {
@@ -119,6 +139,7 @@ impl Compiler {
             free: Vec::new(),
             names: Book::tree(),
             elsewhere: Book::default(),
+            ours: Asker::nobody(OURS),
             name_server: Arc::new(node),
             written: Vec::new(),
             wildcards: [false; 2],
@@ -243,7 +264,7 @@ impl Compiler {
     fn withdraw(&mut self, by: u32) {
         let member = std::mem::take(&mut self.members[by as usize]);
         for key in
-            member.asked.iter().map(|(key, ..)| key).chain(&member.asked_below).chain(&member.asked_ports)
+            member.asked.iter().map(|asked| &asked.key).chain(&member.asked_below).chain(&member.asked_ports)
         {
             self.names.withdraw(key, by, Rank::Service..=Rank::Ours);
         }
@@ -258,31 +279,33 @@ impl Compiler {
 
     fn ask_names(&mut self, by: u32, service: &Arc<Service>, manner: Manner) {
         let member = &mut self.members[by as usize];
-        for (key, ..) in std::mem::take(&mut member.asked) {
-            self.names.withdraw(&key, by, OWN);
+        for asked in std::mem::take(&mut member.asked) {
+            self.names.withdraw(&asked.key, by, OWN);
         }
         for key in std::mem::take(&mut member.asked_elsewhere) {
             self.elsewhere.withdraw(&key, by, OWN);
         }
         member.faults[0].clear();
         let Some((service, further)) = member::labelled(&member::without(service, &self.hidden)) else {
-            member.service = None;
+            member.asker = None;
             return;
         };
+        let asker = Arc::new(Asker { by, service: Some(Arc::clone(&service)) });
+        let eldest = member::eldest(&service);
         member.node = manner.service(&service);
         member.containers = service.endpoints.iter().map(|endpoint| manner.container(endpoint)).collect();
-        let own = service.key.dns_names().into_iter().map(|name| (name, name_source(&service.key)));
-        let further = further.into_iter().map(|name| (name, "portolan.dns.names"));
-        for (name, source) in own.chain(further) {
+        let own = service.key.dns_names().into_iter().map(|name| (name, false));
+        let further = further.into_iter().map(|name| (name, true));
+        for (name, by_label) in own.chain(further) {
             // With a final dot it is whole, and no name of the zone.
-            let whole = name.strip_suffix('.').filter(|_| source == "portolan.dns.names");
+            let whole = name.strip_suffix('.').filter(|_| by_label);
             let room = if whole.is_some() { MAX_NAME - 1 } else { self.room };
             let what = What::Node(Arc::clone(&member.node));
-            let claim = Claim { rank: Rank::Service, seniority: member::eldest(&service), by, what };
+            let claim = Claim { rank: Rank::Service, at: eldest, asker: Arc::clone(&asker), what };
             match (names::key(whole.unwrap_or(&name), room), whole) {
                 (Err(error), _) => member.faults[0].push(Fault::new(
                     format!("service {}", service.name),
-                    source,
+                    if by_label { NAMES_LABEL } else { name_source(&service.key) },
                     format!("`{name}` can't be a name in DNS: {error}"),
                 )),
                 (Ok(key), Some(_)) => {
@@ -290,14 +313,15 @@ impl Compiler {
                     member.asked_elsewhere.push(key);
                 }
                 // Its own name written once more.
-                (Ok(key), None) if member.asked.iter().any(|(asked, ..)| *asked == key) => {}
+                (Ok(key), None) if member.asked.iter().any(|asked| asked.key == key) => {}
                 (Ok(key), None) => {
                     self.names.claim(&key, claim);
-                    member.asked.push((key, name, source));
+                    member.asked.push(Asked { key, by_label, held: false });
                 }
             }
         }
-        member.service = Some(service);
+        member.asked.shrink_to_fit();
+        member.asker = Some(asker);
     }
 
     /// With its own names had, what stands below them; and its containers.
@@ -307,32 +331,31 @@ impl Compiler {
             self.names.withdraw(&key, by, Rank::Below..=Rank::Alias);
         }
         member.faults[1].clear();
-        if let Some(service) = member.service.clone() {
-            self.hold_names(by, &mut member, &service);
-            self.ask_tasks(by, &mut member, &service, manner);
-            self.ask_containers(by, &mut member, &service);
-            self.ask_aliases(by, &mut member, &service, manner);
+        if let Some(asker) = member.asker.clone()
+            && let Some(service) = &asker.service
+        {
+            self.hold_names(&mut member, service, by);
+            self.ask_tasks(&mut member, service, &asker, manner);
+            self.ask_containers(&mut member, service, &asker);
+            self.ask_aliases(&mut member, service, &asker, manner);
         }
+        member.asked_below.shrink_to_fit();
         self.members[by as usize] = member;
     }
 
     /// Sees which of its own names it got.
-    fn hold_names(&self, by: u32, member: &mut Member, service: &Service) {
-        member.held.clear();
-        let (mut held, mut lost) = (Vec::new(), Vec::new());
-        for (key, name, source) in &member.asked {
-            match self.names.holder(key) {
-                Some(claim) if claim.by != by => lost.push((name, claim, *source)),
-                _ => {
-                    member.held.push(key.clone());
-                    held.push(name);
-                }
-            }
+    fn hold_names(&self, member: &mut Member, service: &Service, by: u32) {
+        let mut lost = Vec::new();
+        for asked in &mut member.asked {
+            let other = self.names.holder(&asked.key).filter(|claim| claim.by() != by);
+            asked.held = other.is_none();
+            lost.extend(other.map(|claim| (names::shown(&asked.key), claim, asked.source(service))));
         }
+        let held = member.asked.iter().find(|asked| asked.held).map(|asked| names::shown(&asked.key));
         let zone = &self.apex.zone;
         for (name, claim, source) in lost {
-            let Some((owner, _)) = &claim.seniority.of else { continue };
-            let instead = match held.first() {
+            let Some(owner) = &claim.asker.service else { continue };
+            let instead = match &held {
                 Some(other) => format!("ask for `{other}.{zone}` to reach this one"),
                 None => "rename one of them to reach this one".to_owned(),
             };
@@ -345,27 +368,28 @@ impl Compiler {
         }
     }
 
-    fn ask_tasks(&mut self, by: u32, member: &mut Member, service: &Arc<Service>, manner: Manner) {
+    fn ask_tasks(&mut self, member: &mut Member, service: &Arc<Service>, asker: &Arc<Asker>, manner: Manner) {
         // Where all are ready, both are the same.
         let ready = service.endpoints.iter().all(|endpoint| endpoint.is_available());
         let all = if ready { Arc::clone(&member.node) } else { manner.all(service) };
-        for name in &member.held {
+        let at = member::eldest(service);
+        for asked in member.asked.iter().filter(|asked| asked.held) {
             for (label, node) in [(&b"\x05tasks"[..], &member.node), (b"\x03all", &all)] {
-                if let Ok(key) = names::below(label, name, self.room) {
-                    let (seniority, what) = (member::eldest(service), What::Node(Arc::clone(node)));
-                    self.names.claim(&key, Claim { rank: Rank::Below, seniority, by, what });
+                if let Ok(key) = names::below(label, &asked.key, self.room) {
+                    let (asker, what) = (Arc::clone(asker), What::Node(Arc::clone(node)));
+                    self.names.claim(&key, Claim { rank: Rank::Below, at, asker, what });
                     member.asked_below.push(key);
                 }
             }
         }
     }
 
-    fn ask_containers(&mut self, by: u32, member: &mut Member, service: &Arc<Service>) {
-        for (at, (endpoint, node)) in service.endpoints.iter().zip(&member.containers).enumerate() {
+    fn ask_containers(&mut self, member: &mut Member, service: &Service, asker: &Arc<Asker>) {
+        for (at, (endpoint, node)) in (0..).zip(service.endpoints.iter().zip(&member.containers)) {
             let instance = &endpoint.instance;
             let mut ask = |key: Key, rank| {
-                let what = What::Node(Arc::clone(node));
-                self.names.claim(&key, Claim { rank, seniority: member::age(service, at), by, what });
+                let (asker, what) = (Arc::clone(asker), What::Node(Arc::clone(node)));
+                self.names.claim(&key, Claim { rank, at, asker, what });
                 member.asked_below.push(key);
             };
             match names::key(&instance.name, self.room) {
@@ -389,14 +413,14 @@ impl Compiler {
     }
 
     /// Containers may share an alias, as in Docker: then it stands for all of them, each with one address.
-    fn ask_aliases(&mut self, by: u32, member: &mut Member, service: &Arc<Service>, manner: Manner) {
-        for (at, endpoint) in service.endpoints.iter().enumerate() {
+    fn ask_aliases(&mut self, member: &mut Member, service: &Service, asker: &Arc<Asker>, manner: Manner) {
+        for (at, endpoint) in (0..).zip(&service.endpoints) {
             for (alias, v4, v6) in member::aliases(endpoint) {
                 match names::key(alias, self.room) {
                     Ok(key) => {
                         let what = What::Node(manner.alias(endpoint, v4, v6));
-                        let seniority = member::age(service, at);
-                        self.names.claim(&key, Claim { rank: Rank::Alias, seniority, by, what });
+                        let asker = Arc::clone(asker);
+                        self.names.claim(&key, Claim { rank: Rank::Alias, at, asker, what });
                         member.asked_below.push(key);
                     }
                     Err(error) => {
@@ -405,138 +429,6 @@ impl Compiler {
                         member.faults[1].push(Fault::new(origin, "alias", message));
                     }
                 }
-            }
-        }
-    }
-
-    /// With every name given out: who is pointed to by which.
-    fn ask_last(&mut self, by: u32, manner: Manner) {
-        let mut member = std::mem::take(&mut self.members[by as usize]);
-        for key in std::mem::take(&mut member.asked_ports) {
-            self.names.withdraw(&key, by, PORTS..=PORTS);
-        }
-        for key in std::mem::take(&mut member.asked_reverse) {
-            self.elsewhere.withdraw(&key, by, REVERSE);
-        }
-        member.faults[2].clear();
-        if let Some(service) = member.service.clone() {
-            self.judge_tasks(by, &mut member, &service);
-            let hosts: Vec<Option<Arc<Host>>> =
-                (0..service.endpoints.len()).map(|at| self.host(by, &member, &service, at)).collect();
-            self.ask_ports(by, &mut member, &service, &hosts, manner);
-            self.ask_reverse(by, &mut member, &service, &hosts, manner);
-        }
-        self.members[by as usize] = member;
-    }
-
-    /// Tells of the names below its own, and of those elsewhere, that it did not get.
-    fn judge_tasks(&self, by: u32, member: &mut Member, service: &Service) {
-        for key in &member.asked_elsewhere {
-            let holder = self.elsewhere.holder(key).filter(|claim| claim.by != by);
-            let Some((owner, _)) = holder.and_then(|claim| claim.seniority.of.as_ref()) else { continue };
-            let name = names::shown(key);
-            let message =
-                format!("`{name}.` is a name of `{}` already, which has the elder instance", owner.name);
-            let origin = format!("service {}", service.name);
-            member.faults[2].push(Fault::new(origin, "portolan.dns.names", message));
-        }
-        for (name, label) in
-            member.held.iter().flat_map(|name| [(name, &b"\x05tasks"[..]), (name, b"\x03all")])
-        {
-            let reason = match names::below(label, name, self.room) {
-                Ok(key) if self.names.holder(&key).is_none_or(|claim| claim.by == by) => continue,
-                Ok(_) => "a service is called so".to_owned(),
-                // Said once: what has no room for `all` has none for `tasks`.
-                Err(_) if label == b"\x03all" => continue,
-                Err(error) => error.to_string(),
-            };
-            let label = String::from_utf8_lossy(&label[1..]);
-            member.faults[2].push(Fault::new(
-                format!("service {}", service.name),
-                name_source(&service.key),
-                format!("it gets no name under `{label}`: {reason}"),
-            ));
-        }
-    }
-
-    /// The container by a name that means it and nothing else: its own, else its id.
-    fn host(&self, by: u32, member: &Member, service: &Service, at: usize) -> Option<Arc<Host>> {
-        let instance = &service.endpoints[at].instance;
-        let node = member.containers.get(at)?;
-        let is_this = |claim: &Claim| {
-            claim.by == by
-                && claim.seniority.of.as_ref().is_some_and(|(_, endpoint)| *endpoint as usize == at)
-        };
-        for (name, rank) in [(&*instance.name, Rank::Container), (instance.id.short(), Rank::Id)] {
-            let Ok(key) = names::key(name, self.room) else { continue };
-            match self.names.holder(&key) {
-                Some(claim) if claim.rank == rank && is_this(claim) => {
-                    return Some(Arc::new(Host { name: key, node: Arc::clone(node) }));
-                }
-                // Taken by its own service, with no other replica: then that name means this container just as well.
-                Some(claim)
-                    if claim.rank == Rank::Service && claim.by == by && service.endpoints.len() == 1 =>
-                {
-                    return Some(Arc::new(Host { name: key, node: Arc::clone(&member.node) }));
-                }
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// `_NAME._proto` and `_NUMBER._proto` below every name of the service.
-    fn ask_ports(
-        &mut self,
-        by: u32,
-        member: &mut Member,
-        service: &Arc<Service>,
-        hosts: &[Option<Arc<Host>>],
-        manner: Manner,
-    ) {
-        let (sets, faulty) = manner.ports(service, hosts, self.apex.origin());
-        let origin = format!("service {}", service.name);
-        for (labels, set) in sets {
-            // Without a place the name exists all the same.
-            let what = set.map_or_else(|| What::Node(Arc::default()), |set| What::Beside(Arc::new(set)));
-            for name in &member.held {
-                match names::below(&labels, name, self.room) {
-                    Ok(key) => {
-                        let (seniority, what) = (member::eldest(service), what.clone());
-                        self.names.claim(&key, Claim { rank: PORTS, seniority, by, what });
-                        member.asked_ports.push(key);
-                    }
-                    Err(error) => {
-                        let message = format!("a port gets no SRV record: {error}");
-                        member.faults[2].push(Fault::new(&*origin, "port", message));
-                    }
-                }
-            }
-        }
-        for name in faulty {
-            let message =
-                format!("`{name}` can't be a port's name in DNS: use 1 to 62 letters, digits, `-` and `_`");
-            member.faults[2].push(Fault::new(&*origin, "port", message));
-        }
-    }
-
-    /// Its addresses lead back to its name, as long as it has them: also while it can't be given new work.
-    fn ask_reverse(
-        &mut self,
-        by: u32,
-        member: &mut Member,
-        service: &Arc<Service>,
-        hosts: &[Option<Arc<Host>>],
-        manner: Manner,
-    ) {
-        for (at, (endpoint, host)) in service.endpoints.iter().zip(hosts).enumerate() {
-            let Some(host) = host.as_ref().filter(|_| endpoint.state != State::Stopped) else { continue };
-            let node = manner.reverse(endpoint, &host.name, self.apex.origin());
-            let ips: Vec<IpAddr> = member::every_address(endpoint);
-            for key in ips.into_iter().map(names::reverse_key) {
-                let (seniority, what) = (member::age(service, at), What::Node(Arc::clone(&node)));
-                self.elsewhere.claim(&key, Claim { rank: Rank::Alias, seniority, by, what });
-                member.asked_reverse.push(key);
             }
         }
     }
@@ -552,6 +444,7 @@ fn name_source(key: &ServiceKey) -> &'static str {
     }
 }
 
+mod pointers;
 mod written;
 
 #[cfg(test)]

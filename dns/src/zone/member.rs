@@ -11,7 +11,6 @@ use portolan_config::Labels;
 use portolan_config::dynamic::service::ServiceKind;
 use portolan_discovery::{Endpoint, Instance, NamedPort, NetworkAddress, Service, State};
 
-use super::book::Seniority;
 use crate::names;
 use crate::records::{About, Builder, Host, Node, RrSet, addresses};
 
@@ -59,7 +58,7 @@ impl Manner {
     ) -> Arc<Node> {
         let ips: Vec<IpAddr> = v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)).collect();
         let ips = if endpoint.is_available() { ips } else { Vec::new() };
-        self.node(&ips, Some(self.turn), About::Alias([Arc::clone(endpoint)].into()))
+        self.node(&ips, Some(self.turn), About::Alias(Arc::new(vec![Arc::clone(endpoint)])))
     }
 
     /// What the reverse name of a container's address has.
@@ -196,22 +195,11 @@ pub(super) fn labelled(service: &Arc<Service>) -> Option<(Arc<Service>, Vec<Stri
     Some((Arc::new(Service { endpoints, ..Service::clone(service) }), names))
 }
 
-/// The service's age, by its oldest instance; without any, it is the youngest.
-pub(super) fn eldest(service: &Arc<Service>) -> Seniority {
+/// Which of the service's instances is the oldest: the service's age is that one's.
+pub(super) fn eldest(service: &Service) -> u32 {
     let ages = service.endpoints.iter().zip(0..);
     let eldest = ages.min_by_key(|(endpoint, _)| (endpoint.instance.created, &*endpoint.instance.name));
-    Seniority {
-        created: eldest.map(|(endpoint, _)| endpoint.instance.created),
-        of: Some((Arc::clone(service), eldest.map_or(0, |(_, at)| at))),
-    }
-}
-
-/// The age of one of the service's containers.
-pub(super) fn age(service: &Arc<Service>, at: usize) -> Seniority {
-    Seniority {
-        created: service.endpoints.get(at).map(|endpoint| endpoint.instance.created),
-        of: Some((Arc::clone(service), at as u32)),
-    }
+    eldest.map_or(0, |(_, at)| at)
 }
 
 /// Where these are reached, each address once.

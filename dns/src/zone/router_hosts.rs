@@ -8,7 +8,7 @@ use hickory_proto::rr::RecordType;
 use portolan_config::settings::Dns;
 use portolan_discovery::Router;
 
-use super::book::{Book, Claim, Rank, Seniority, What};
+use super::book::{Asker, Book, Claim, Rank, What};
 use crate::key::Key;
 use crate::names::{self, MAX_NAME};
 use crate::records::{About, Node, addresses};
@@ -21,6 +21,7 @@ const BY: u32 = u32::MAX - 1;
 pub(super) struct RouterHosts {
     /// What each name has; `None` where none is asked for.
     node: Option<Arc<Node>>,
+    asker: Arc<Asker>,
     routers: Vec<Arc<Router>>,
     /// The names below the zone, and elsewhere.
     held: [BTreeSet<Key>; 2],
@@ -35,7 +36,8 @@ impl RouterHosts {
         let set = |kind| addresses(kind, ips.iter().copied(), ttl, Some(0));
         let node = (!ips.is_empty())
             .then(|| Arc::new(Node::new([set(RecordType::A), set(RecordType::AAAA)], About::Nothing)));
-        Self { node, routers: Vec::new(), held: Default::default(), wildcards: [false; 2] }
+        let asker = Asker::nobody(BY);
+        Self { node, asker, routers: Vec::new(), held: Default::default(), wildcards: [false; 2] }
     }
 
     /// Takes the names of hosts that came, and gives back those of hosts that went.
@@ -63,9 +65,8 @@ impl RouterHosts {
                 book.withdraw(gone, BY, Rank::Router..=Rank::Router);
             }
             for come in wanted.difference(held) {
-                let what = What::Node(Arc::clone(node));
-                let seniority = Seniority::default();
-                book.claim(come, Claim { rank: Rank::Router, seniority, by: BY, what });
+                let (asker, what) = (Arc::clone(&self.asker), What::Node(Arc::clone(node)));
+                book.claim(come, Claim { rank: Rank::Router, at: 0, asker, what });
             }
         }
         self.wildcards = std::array::from_fn(|at| wanted[at].iter().any(|key| key.starts_with(b"\x01*")));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Claim, Compiler, OURS, PORTS, Rank, Seniority, What};
+use super::{Claim, Compiler, OURS, PORTS, Rank, What};
 use crate::fixed::Fixed;
 use crate::key::Key;
 use crate::names::is_below;
@@ -25,7 +25,7 @@ impl Compiler {
     /// What the operator wrote stands beside what containers have, type by type.
     pub(super) fn take_records(&mut self, fixed: &Fixed) {
         let what = What::Node(Arc::clone(&self.name_server));
-        let ours = Claim { rank: Rank::Ours, seniority: Seniority::default(), by: OURS, what };
+        let ours = Claim { rank: Rank::Ours, at: 0, asker: Arc::clone(&self.ours), what };
         self.names.claim(&NAME_SERVER.into(), ours);
         for (name, set) in &fixed.sets {
             let below = self.apex.origin().len();
@@ -36,7 +36,7 @@ impl Compiler {
             };
             self.wildcards[usize::from(suffix.is_none())] |= key.starts_with(b"\x01*");
             let what = What::Beside(Arc::clone(set));
-            book.claim(&key, Claim { rank: PORTS, seniority: Seniority::default(), by: OURS, what });
+            book.claim(&key, Claim { rank: PORTS, at: 0, asker: Arc::clone(&self.ours), what });
             self.written.push((key, suffix.is_none()));
         }
     }
