@@ -226,7 +226,7 @@ impl Zone {
         else {
             let reverse = self.apex.reverse.iter().find_map(|zone| suffix(name, zone));
             let found = match self.find_elsewhere(name) {
-                Found::Outside => reverse.map_or(Found::Outside, |at| self.find_reverse(name, at)),
+                Found::Outside => reverse.map_or(Found::Outside, |at| self.find_reverse(at)),
                 found => found,
             };
             return Lookup { found, suffix: None, origin: self.origin(), reverse };
@@ -266,20 +266,11 @@ impl Zone {
         node.map_or(Found::Outside, Found::Alone)
     }
 
-    /// A name in a zone of reverse names, which begins there in it, that no address has.
-    fn find_reverse(&self, name: &[u8], at: usize) -> Found<'_> {
-        // Between the zone and whole addresses lies what may have some below it: it is not told which does.
-        let is_between = || {
-            let mut labels = std::iter::successors(Some(&name[..at]), |rest| names::parent(rest));
-            labels.all(|rest| {
-                let label = rest.get(1..=rest.first().map_or(0, |length| usize::from(*length)));
-                label.is_none_or(|label| label.iter().all(u8::is_ascii_hexdigit))
-            })
-        };
+    /// A name in a zone of reverse names, which begins there in it, that is no address's and has none below it.
+    fn find_reverse(&self, at: usize) -> Found<'_> {
         match at {
             _ if !self.synced => Found::NotSynced,
             0 => Found::Reverse,
-            _ if names::reverse_address(name).is_none() && is_between() => Found::Alone(&self.apex.nothing),
             _ => Found::Missing,
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashSet};
 use portolan_discovery::{Endpoint, Service};
 
+use super::key_below;
 use super::table::Table;
 use crate::key::Key;
 use crate::names;
@@ -209,6 +210,33 @@ impl Entry {
     }
 }
 
+/// Where a name that exists makes those above it exist (RFC 8020 §2, RFC 4592 §2.2.2).
+#[derive(Debug, Default)]
+enum Scope {
+    /// Nowhere: each name stands alone.
+    #[default]
+    Alone,
+    /// Everywhere.
+    Tree,
+    /// Below these names, whole and in lower-case wire form.
+    Zones(Box<[Box<[u8]>]>),
+}
+
+impl Scope {
+    /// The name right above, where it exists because of this one.
+    fn above<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        let above = names::parent(key)?;
+        let is_within = match self {
+            Self::Alone => false,
+            Self::Tree => true,
+            Self::Zones(zones) => {
+                zones.iter().any(|zone| key_below(above, zone).is_some_and(|rest| !rest.is_empty()))
+            }
+        };
+        is_within.then_some(above)
+    }
+}
+
 /// The names of one table, and all who ask for them.
 #[derive(Debug, Default)]
 pub(super) struct Book {
@@ -217,8 +245,7 @@ pub(super) struct Book {
     touched: HashSet<Key>,
     /// The holders that touched names had when they were first touched, since [`Book::changed_hands`] was last asked.
     before: HashMap<Key, Option<(u32, Rank)>>,
-    /// Whether a name that exists makes those above it exist (RFC 8020 §2, RFC 4592 §2.2.2).
-    tree: bool,
+    scope: Scope,
     /// What a name has that exists because of those below it only.
     nothing: Arc<Node>,
     pub(super) table: Table,
@@ -227,7 +254,12 @@ pub(super) struct Book {
 impl Book {
     /// A book of names that lie below one another, down from the zone's apex.
     pub(super) fn tree() -> Self {
-        Self { tree: true, ..Self::default() }
+        Self { scope: Scope::Tree, ..Self::default() }
+    }
+
+    /// A book of names that stand alone, but for those below these zones.
+    pub(super) fn with_zones(zones: &[Box<[u8]>]) -> Self {
+        Self { scope: Scope::Zones(zones.into()), ..Self::default() }
     }
 
     pub(super) fn claim(&mut self, key: &Key, claim: Claim) {
@@ -299,7 +331,7 @@ impl Book {
 
     fn exists_below(&mut self, key: &[u8]) {
         let mut key = key;
-        while let Some(parent) = names::parent(key).filter(|_| self.tree) {
+        while let Some(parent) = self.scope.above(key) {
             let entry = self.entries.entry(parent.into()).or_default();
             let existed = entry.exists();
             entry.below += 1;
@@ -313,7 +345,7 @@ impl Book {
 
     fn is_gone(&mut self, key: &[u8]) {
         let mut key = key;
-        while let Some(parent) = names::parent(key).filter(|_| self.tree) {
+        while let Some(parent) = self.scope.above(key) {
             let Some(entry) = self.entries.get_mut(parent) else { return };
             entry.below = entry.below.saturating_sub(1);
             if entry.exists() {

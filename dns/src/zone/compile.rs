@@ -133,12 +133,12 @@ impl Compiler {
         let node = Node::new([set(RecordType::A), set(RecordType::AAAA)], About::Nothing);
         let mut this = Self {
             room: MAX_NAME.saturating_sub(apex.origin().len()),
+            elsewhere: Book::with_zones(&apex.reverse),
             apex,
             services: Vec::new(),
             members: Vec::new(),
             free: Vec::new(),
             names: Book::tree(),
-            elsewhere: Book::default(),
             ours: Asker::nobody(OURS),
             name_server: Arc::new(node),
             written: Vec::new(),

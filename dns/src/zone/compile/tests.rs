@@ -291,6 +291,34 @@ fn text_records_say_what_is_known() {
     assert_eq!(verdict(&zone.ask("ns", TXT)), "NoError SOA");
 }
 
+#[test]
+fn a_reverse_name_exists_where_an_address_below_it_has_one() {
+    let mut settings = settings();
+    settings.options.reverse_zones = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/16".parse().unwrap()];
+    let mut compiler = Compiler::new(&settings);
+    let both = [container("a", "10.1.2.3").ipv6("fd00::1"), container("b", "192.0.2.1")];
+    let (zone, _) = compiler.compile(&snapshot(both));
+    for (name, expected) in [
+        ("3.2.1.10.in-addr.arpa.", "NoError with answers"),
+        ("4.2.1.10.in-addr.arpa.", "NXDomain SOA"),
+        // RFC 8020 §2: what has nothing below it does not exist, so no address below it need be asked for.
+        ("2.1.10.in-addr.arpa.", "NoError SOA"),
+        ("1.10.in-addr.arpa.", "NoError SOA"),
+        ("9.1.10.in-addr.arpa.", "NXDomain SOA"),
+        ("2.10.in-addr.arpa.", "NXDomain SOA"),
+        ("10.in-addr.arpa.", "NoError SOA"),
+        ("0.0.0.0.d.f.ip6.arpa.", "NoError SOA"),
+        ("1.0.0.0.d.f.ip6.arpa.", "NXDomain SOA"),
+        // Outside of both, what stands alone says nothing of the names above it.
+        ("1.2.0.192.in-addr.arpa.", "NoError with answers"),
+        ("2.0.192.in-addr.arpa.", "Refused"),
+    ] {
+        assert_eq!(verdict(&zone.ask(name, PTR)), expected, "{name}");
+    }
+    let (zone, _) = compiler.compile(&snapshot([container("b", "192.0.2.1")]));
+    assert_eq!(verdict(&zone.ask("2.1.10.in-addr.arpa.", PTR)), "NXDomain SOA", "it is gone with the last");
+}
+
 /// `cargo test -p portolan-dns --release -- --ignored --nocapture a_query_takes`
 #[test]
 #[ignore = "measures, with --release"]
