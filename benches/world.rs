@@ -23,7 +23,8 @@ pub(crate) fn instance(service: usize, replica: usize) -> Instance {
     labels.insert(format!("traefik.http.routers.app-{service}.rule"), rule);
     labels.insert(format!("traefik.http.services.app-{service}.loadbalancer.server.port"), "8080".to_owned());
     Instance {
-        id: InstanceId::new(&format!("{number:064x}")),
+        // Told apart by its short form, as real ones are.
+        id: InstanceId::new(&format!("{number:012x}{:052x}", 0)),
         name,
         service: ServiceKey::Label(format!("app-{service}")),
         labels,

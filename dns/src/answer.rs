@@ -68,6 +68,8 @@ pub struct Outcome {
     pub truncated: bool,
     /// Whether the client showed a cookie of ours: that its address is its own.
     pub known: bool,
+    /// Whether the query asked for signatures, too (RFC 3225).
+    pub dnssec_ok: bool,
 }
 
 /// Appends the answer to `query` to `reply`, or leaves it alone and returns `None` where silence is the answer: the
@@ -123,11 +125,12 @@ fn build(
 ) -> Answered {
     let record_type = request.question.as_ref().map(|question| question.record_type);
     let known = cookie(request, asker).is_some_and(|(_, good)| good);
+    let dnssec_ok = wants_signatures(request);
     let mut flags = Flags { recursion_available: asker.recursion, ..Flags::default() };
     let (Some(question), None) = (&request.question, request.refusal) else {
         let rcode = request.refusal.unwrap_or(Rcode::FormErr);
         begin(zone, request, None, asker, reply).finish(request, rcode, flags);
-        return Answered::Here(Outcome { record_type, rcode, truncated: false, known });
+        return Answered::Here(Outcome { record_type, rcode, truncated: false, known, dnssec_ok });
     };
     let name = question.name.lower();
     let Lookup { found, suffix, origin, reverse } = zone.find(name);
@@ -167,7 +170,7 @@ fn build(
     flags.truncated = answer.truncated;
     flags.authoritative = matches!(rcode, Rcode::NoError | Rcode::NxDomain);
     answer.writer.finish(request, rcode, flags);
-    Answered::Here(Outcome { record_type, rcode, truncated: flags.truncated, known })
+    Answered::Here(Outcome { record_type, rcode, truncated: flags.truncated, known, dnssec_ok })
 }
 
 /// Appends what another server said to `reply`, behind the alias that led there, if one did. Without anything said, none
@@ -189,16 +192,17 @@ pub(crate) fn relay(
         return outcome;
     }
     let known = cookie(request, asker).is_some_and(|(_, good)| good);
+    let dnssec_ok = wants_signatures(request);
     let mut flags = Flags { recursion_available: true, ..Flags::default() };
     let mut writer = begin(zone, request, None, asker, reply);
     let mut rcode = Rcode::ServFail;
     if let Some((entry, age)) = said {
         flags.truncated = writer.relay(&entry.reply, age.unwrap_or(0), stale(age)).is_err();
-        flags.authentic = entry.reply.authentic && request.edns.is_some_and(|edns| edns.dnssec_ok);
+        flags.authentic = entry.reply.authentic && dnssec_ok;
         rcode = said_rcode(entry);
     }
     writer.finish(request, rcode, flags);
-    Outcome { record_type, rcode, truncated: flags.truncated, known }
+    Outcome { record_type, rcode, truncated: flags.truncated, known, dnssec_ok }
 }
 
 /// How long what has run out may be kept.
@@ -232,6 +236,10 @@ fn begin<'a>(
 fn cookie(request: &Request<'_>, asker: &Asker<'_>) -> Option<([u8; 24], bool)> {
     let sent = request.edns.and_then(|edns| edns.cookie)?;
     Some(asker.cookies?.answer(sent, asker.client, asker.now))
+}
+
+fn wants_signatures(request: &Request<'_>) -> bool {
+    request.edns.is_some_and(|edns| edns.dnssec_ok)
 }
 
 /// How long the answer may be (RFC 6891 §6.2.3–6.2.5: less than 512 means 512).

@@ -219,7 +219,10 @@ impl Forwarder {
                 Some(event) = self.running.join_next() => match event {
                     Ok(Event::Landed(asked, reply)) => self.land(&asked, reply),
                     Ok(Event::Late(asked)) => self.give_stale(&asked),
-                    Err(error) => debug!(%error, "asking another name server failed"),
+                    Err(error) => {
+                        self.forward.metrics.panicked();
+                        debug!(%error, "asking another name server failed");
+                    }
                 },
                 _ = look.tick(), if self.servers.may_change() => {
                     if self.servers.look() {

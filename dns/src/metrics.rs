@@ -34,6 +34,8 @@ struct Cells {
     tcp: [IntCounter; TYPES.len()],
     tls: [IntCounter; TYPES.len()],
     https: [IntCounter; TYPES.len()],
+    /// Queries whose DO is set.
+    dnssec_ok: IntCounter,
     responses: [IntCounter; Rcode::ALL.len()],
     duration: Histogram,
     /// Bytes of queries, and of answers.
@@ -50,6 +52,9 @@ struct Cells {
     forwarded: IntCounterVec,
     forward_duration: HistogramVec,
     forward_rejects: IntCounter,
+    forward_failures: IntCounterVec,
+    forward_broken: IntCounter,
+    panics: IntCounter,
     transfers: [IntCounter; 2],
     notifies: IntCounter,
     log_dropped: IntCounter,
@@ -59,6 +64,7 @@ impl Metrics {
     /// Makes the metrics, and registers them:
     ///
     /// * `portolan_dns_requests_total{proto,type}`: queries answered; types outside a list are `other`.
+    /// * `portolan_dns_do_requests_total`: queries among them whose DO is set: they want signatures, too (RFC 3225).
     /// * `portolan_dns_responses_total{rcode}`: answers.
     /// * `portolan_dns_request_duration_seconds`: from a query's last byte read to its answer's bytes ready.
     /// * `portolan_dns_request_size_bytes`, `portolan_dns_response_size_bytes`: how long both are.
@@ -74,6 +80,9 @@ impl Metrics {
     /// * `portolan_dns_forward_requests_total{to,rcode}`, `portolan_dns_forward_request_duration_seconds{to}`: others
     ///   asked; `to` is a server that the operator named.
     /// * `portolan_dns_forward_rejects_total`: not asked, as too much was on its way.
+    /// * `portolan_dns_forward_healthcheck_failures_total{to}`: servers held to be down from then on, for a while.
+    /// * `portolan_dns_forward_healthcheck_broken_total`: names asked for while all servers were: they were asked anyway.
+    /// * `portolan_dns_panics_total`: faults of ours that an answer was lost by, and nothing else.
     /// * `portolan_dns_transfers_total{type}`: zones given by `axfr`, and what is new in them by `ixfr`.
     /// * `portolan_dns_notify_failures_total`: name servers that did not answer that a zone had changed.
     /// * `portolan_dns_log_dropped_total`: lines of the query log lost, as they could not be written fast enough.
@@ -111,6 +120,7 @@ impl Metrics {
             tcp: TYPES.map(|name| requests.with_label_values(&["tcp", name])),
             tls: TYPES.map(|name| requests.with_label_values(&["tls", name])),
             https: TYPES.map(|name| requests.with_label_values(&["https", name])),
+            dnssec_ok: counter("portolan_dns_do_requests_total", "DNS queries that want signatures, too")?,
             responses: Rcode::ALL.map(|rcode| responses.with_label_values(&[rcode.as_str()])),
             duration: Histogram::with_opts(duration)?,
             sizes: [
@@ -153,6 +163,18 @@ impl Metrics {
                 "portolan_dns_forward_rejects_total",
                 "DNS queries not forwarded for their number",
             )?,
+            forward_failures: IntCounterVec::new(
+                Opts::new(
+                    "portolan_dns_forward_healthcheck_failures_total",
+                    "Name servers held to be down, for a while",
+                ),
+                &["to"],
+            )?,
+            forward_broken: counter(
+                "portolan_dns_forward_healthcheck_broken_total",
+                "Names asked for while all name servers are held to be down",
+            )?,
+            panics: counter("portolan_dns_panics_total", "Faults of ours that cost an answer")?,
             transfers: ["axfr", "ixfr"].map(|kind| transfers.with_label_values(&[kind])),
             notifies: counter(
                 "portolan_dns_notify_failures_total",
@@ -182,12 +204,16 @@ impl Metrics {
             &cells.forward_rejects,
             &cells.notifies,
             &cells.log_dropped,
+            &cells.dnssec_ok,
+            &cells.forward_broken,
+            &cells.panics,
         ];
         for counter in counters {
             registry.register(Box::new(counter.clone()))?;
         }
         registry.register(Box::new(cells.cache_entries.clone()))?;
         registry.register(Box::new(cells.forwarded.clone()))?;
+        registry.register(Box::new(cells.forward_failures.clone()))?;
         registry.register(Box::new(cells.forward_duration.clone()))?;
         Ok(Self { cells: Arc::new(cells) })
     }
@@ -201,6 +227,7 @@ impl Metrics {
     pub(crate) fn local(&self) -> Local {
         Local {
             udp: std::array::from_fn(|index| self.cells.udp[index].local()),
+            dnssec_ok: self.cells.dnssec_ok.local(),
             responses: std::array::from_fn(|index| self.cells.responses[index].local()),
             duration: self.cells.duration.local(),
             sizes: [0, 1].map(|at| self.cells.sizes[at].local()),
@@ -219,6 +246,9 @@ impl Metrics {
         };
         requests[type_index(outcome.record_type)].inc();
         self.cells.responses[outcome.rcode.index()].inc();
+        if outcome.dnssec_ok {
+            self.cells.dnssec_ok.inc();
+        }
         self.cells.duration.observe(took.as_secs_f64());
         self.cells.sizes.iter().zip(sizes).for_each(|(cell, size)| cell.observe(size as f64));
     }
@@ -256,6 +286,21 @@ impl Metrics {
         self.cells.forward_duration.with_label_values(&[to]).observe(took.as_secs_f64());
     }
 
+    /// A name server is held to be down from now on, for a while.
+    pub(crate) fn forward_failed(&self, to: &str) {
+        self.cells.forward_failures.with_label_values(&[to]).inc();
+    }
+
+    /// All of a name's servers are.
+    pub(crate) fn forward_broken(&self) {
+        self.cells.forward_broken.inc();
+    }
+
+    /// An answer was lost by a fault of ours.
+    pub(crate) fn panicked(&self) {
+        self.cells.panics.inc();
+    }
+
     pub(crate) fn forward_rejected(&self) {
         self.cells.forward_rejects.inc();
     }
@@ -284,6 +329,7 @@ impl Metrics {
 /// What one thread counts: adding to shared cells at every query would make threads wait for each other's caches.
 pub(crate) struct Local {
     udp: [LocalIntCounter; TYPES.len()],
+    dnssec_ok: LocalIntCounter,
     responses: [LocalIntCounter; Rcode::ALL.len()],
     duration: LocalHistogram,
     sizes: [LocalHistogram; 2],
@@ -296,6 +342,9 @@ impl Local {
     pub(crate) fn answered(&mut self, outcome: Outcome, took: Duration, sizes: [usize; 2]) {
         self.udp[type_index(outcome.record_type)].inc();
         self.responses[outcome.rcode.index()].inc();
+        if outcome.dnssec_ok {
+            self.dnssec_ok.inc();
+        }
         self.duration.observe(took.as_secs_f64());
         self.sizes.iter_mut().zip(sizes).for_each(|(cell, size)| cell.observe(size as f64));
     }
@@ -315,7 +364,7 @@ impl Local {
         self.udp
             .iter()
             .chain(&self.responses)
-            .chain([&self.dropped, &self.limited])
+            .chain([&self.dropped, &self.limited, &self.dnssec_ok])
             .for_each(LocalIntCounter::flush);
         self.duration.flush();
         self.sizes.iter().for_each(LocalHistogram::flush);
@@ -366,10 +415,13 @@ mod tests {
                 "portolan_dns_cache_misses_total",
                 "portolan_dns_cache_prefetch_total",
                 "portolan_dns_cache_served_stale_total",
+                "portolan_dns_do_requests_total",
                 "portolan_dns_dropped_total",
+                "portolan_dns_forward_healthcheck_broken_total",
                 "portolan_dns_forward_rejects_total",
                 "portolan_dns_log_dropped_total",
                 "portolan_dns_notify_failures_total",
+                "portolan_dns_panics_total",
                 "portolan_dns_rate_limited_total",
                 "portolan_dns_request_duration_seconds",
                 "portolan_dns_request_size_bytes",

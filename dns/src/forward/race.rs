@@ -24,6 +24,9 @@ pub(super) async fn run(
     case: u128,
     metrics: &Metrics,
 ) -> Option<Reply> {
+    if servers.iter().all(|server| server.is_spared()) {
+        metrics.forward_broken();
+    }
     let order = order(servers);
     let mut left = order.iter();
     let mut running = Running::new(); // those not waited for are left when it is dropped
@@ -45,10 +48,16 @@ pub(super) async fn run(
                     Err(Failure::Silent) => "timeout",
                 };
                 metrics.forwarded(&server.label, rcode, took);
+                if matches!(outcome, Err(Failure::Silent)) {
+                    metrics.forward_failed(&server.label);
+                }
                 match outcome {
                     Ok(reply) => {
                         // Those that should have been faster are not waited for next time.
-                        overtaken.iter().filter(|other| !Arc::ptr_eq(other, &server)).for_each(|other| other.failed());
+                        for other in overtaken.iter().filter(|other| !Arc::ptr_eq(other, &server)) {
+                            other.failed();
+                            metrics.forward_failed(&other.label);
+                        }
                         return Some(reply);
                     }
                     Err(Failure::Silent | Failure::Refused) => last = None,

@@ -265,6 +265,19 @@ async fn a_dead_server_costs_no_client_its_patience() {
     }
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     assert!(dead.asked.load(Ordering::SeqCst) <= 3, "it is spared");
+    assert_ne!(running.count("portolan_dns_forward_healthcheck_failures_total"), "0");
+    assert_eq!(running.count("portolan_dns_forward_healthcheck_broken_total"), "0", "there is a good one");
+}
+
+#[tokio::test]
+async fn a_server_that_is_spared_is_asked_where_there_is_no_other() {
+    let dead = other(1, Manner::Silent, 300).await;
+    let running = start(&[("", &[dead.address])]);
+    assert_eq!(shown(&running.ask("a.example.").await), "ServFail ");
+    assert_eq!(running.count("portolan_dns_forward_healthcheck_failures_total"), "1");
+    dead.manner.store(Arc::new(Manner::Good));
+    assert_eq!(shown(&running.ask("b.example.").await), "NoError 192.0.2.1");
+    assert_eq!(running.count("portolan_dns_forward_healthcheck_broken_total"), "1");
 }
 
 #[tokio::test]

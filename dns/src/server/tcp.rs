@@ -72,7 +72,7 @@ impl Connections {
     fn admit(&mut self, stream: TcpStream, client: IpAddr, handshakes: Option<&Handshakes>) {
         while let Some(ended) = self.running.try_join_next() {
             if ended.is_err() {
-                self.context.metrics.dropped(); // it panicked, and took nobody with it
+                self.context.metrics.panicked(); // and took nobody with it
             }
         }
         let Some(seat) = self.seats.take(millis(self.epoch)) else {

@@ -116,6 +116,14 @@ async fn names_are_answered_by_udp_as_soon_as_a_zone_is_there() {
     assert_eq!(reply.answers.len(), 1);
     assert_eq!(count(&running.registry, "portolan_dns_requests_total", &["udp", "A"]), "2");
     assert_eq!(count(&running.registry, "portolan_dns_responses_total", &["servfail"]), "1");
+    assert_eq!(count(&running.registry, "portolan_dns_do_requests_total", &[]), "0");
+    let mut signed = with_edns(query("web", RecordType::A), 1232);
+    signed.edns.as_mut().unwrap().set_dnssec_ok(true);
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream.write_all(&framed(&signed)).await.unwrap();
+    read_tcp(&mut stream).await;
+    ask_udp(&socket, &signed).await;
+    assert_eq!(count(&running.registry, "portolan_dns_do_requests_total", &[]), "2");
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ impl Worker {
                 // One query must not take the server with it.
                 let serving = AssertUnwindSafe(|| self.serve(&told));
                 if catch_unwind(serving).is_err() {
-                    self.context.metrics.dropped();
+                    self.context.metrics.panicked();
                     error!("answering DNS over UDP failed, and goes on");
                 }
             }
