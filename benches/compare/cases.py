@@ -31,6 +31,8 @@ IDLE = "memory per idle connection"
 # What a published port carries unread, which others call TCP mode.
 TCP, TCP_BULK, TCP_NEW = "published port 128 B", "published port 1 MiB", "published port, new connections"
 TCP_IDLE = "published port, memory per idle pair"
+# The same bytes by the kernel, once two connections are established.
+TCP_KERNEL = "TCP by sockmap 128 B"
 UDP = "UDP echo"
 ROUTERS = 1000
 MANY = "portolan, 1,000 routers"
@@ -56,6 +58,7 @@ CASES: dict[str, Case] = {
     TCP: Case("wrk", port="tcp"),
     TCP_BULK: Case("wrk", port="tcp", path="/1m", connections=16),
     TCP_NEW: Case("wrk", port="tcp", close=True, unit="connection"),
+    TCP_KERNEL: Case("wrk", port="kernel"),
     UDP: Case("datagrams", port="udp", connections=64, unit="datagram"),
     "JSON log on, 128 B": Case("wrk", world="logged"),
     "JSON log on, fixed rate 60 %": Case("h2load", rate=0.6, world="logged"),

@@ -21,7 +21,7 @@ status codes: 5 2xx, 0 3xx, 0 4xx, 1 5xx
 
 
 def a_round(cost: float, **other: float) -> dict:
-    known = {"user": cost / 2, "system": cost / 2, "busy": 1.0, "others": 0.0, "requests": 10, "per_second": 1 / cost}
+    known = {"user": cost / 2, "system": cost / 2, "machine": 2 * cost, "busy": 1.0, "others": 0.0, "requests": 10, "per_second": 1 / cost}
     return {"cost": cost, **known, "p50_ms": 1.0, "p99_ms": 2.0, "p999_ms": 3.0, "errors": 0, **other}
 
 

@@ -47,6 +47,10 @@ class Ports:
         return self.base + 5
 
     @property
+    def kernel(self) -> int:
+        return self.base + 6
+
+    @property
     def admin(self) -> int:
         return self.base + 9
 
@@ -81,7 +85,8 @@ class Setup:
 class Proxy:
     name: str
     process: subprocess.Popen
-    # By kind: "http", "h2c", "tls", "tcp", "udp". A kind that is not there is not had.
+    # By kind: "http", "h2c", "tls", "tcp", "udp", and "kernel": TCP whose bytes the kernel passes on, if the proxy can have that.
+    # A kind that is not there is not had.
     ports: dict[str, int]
     # What it said when a kind could not be had.
     notes: list[str] = field(default_factory=list)

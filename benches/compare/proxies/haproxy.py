@@ -49,4 +49,5 @@ listen tcp
     server origin 127.0.0.1:{ORIGIN}
 """)
     process = pinned(PROXY_CORE, [setup.program, "-f", config], folder / "haproxy.log")
-    return Proxy("haproxy", process, of_one_port(ports, "http", "h2c", "tls", "tcp"))
+    kinds = of_one_port(ports, "http", "h2c", "tls", "tcp")
+    return Proxy("haproxy", process, {**kinds, "kernel": ports.tcp})

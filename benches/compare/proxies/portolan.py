@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .base import LOAD_CORE, PROXY_CORE, UDP_ECHO, Proxy, Setup, of_one_port, pinned
+from .base import LOAD_CORE, ORIGIN, PROXY_CORE, UDP_ECHO, Proxy, Setup, of_one_port, pinned
 
 ENGINE = Path(__file__).parent.parent / "engine.py"
 # How long a binary that doesn't know a flag takes to say so, at the most.
@@ -24,7 +24,13 @@ def start(setup: Setup) -> Proxy:
         "routers": {"echo": {"entryPoints": ["datagrams"], "service": "echo"}},
         "services": {"echo": {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{UDP_ECHO}"}]}}},
     }
-    dynamic.write_text(json.dumps({"tls": {"certificates": [certificate], "options": options}, "udp": udp}))
+    kernel = {"servers": [{"address": f"127.0.0.1:{ORIGIN}"}], "dataPath": "sockmap"}
+    tcp = {
+        "routers": {"kernel": {"rule": "HostSNI(`*`)", "entryPoints": ["kernel"], "service": "kernel"}},
+        "services": {"kernel": {"loadBalancer": kernel}},
+    }
+    tls = {"certificates": [certificate], "options": options}
+    dynamic.write_text(json.dumps({"tls": tls, "tcp": tcp, "udp": udp}))
     common = [setup.program, "run", "--workers", "1", "--dns-address", "off"]
     common += ["--admin-address", f"127.0.0.1:{ports.admin}"]
     if setup.logged:
@@ -34,6 +40,7 @@ def start(setup: Setup) -> Proxy:
         f"--entryPoints.web.address=127.0.0.1:{ports.http}",
         f"--entryPoints.websecure.address=127.0.0.1:{ports.tls}",
         "--entryPoints.websecure.http.tls=true",
+        f"--entryPoints.kernel.address=127.0.0.1:{ports.kernel}",
         f"--entryPoints.datagrams.address=127.0.0.1:{ports.udp}/udp",
         f"--providers.docker.endpoint=unix://{socket}",
         f"--providers.file.filename={dynamic}",
@@ -43,7 +50,7 @@ def start(setup: Setup) -> Proxy:
     try:
         process.wait(REFUSAL_SECONDS)
     except subprocess.TimeoutExpired:
-        return Proxy("portolan", process, of_one_port(ports, "http", "h2c", "tls", "tcp", "udp"))
+        return Proxy("portolan", process, of_one_port(ports, "http", "h2c", "tls", "tcp", "udp", "kernel"))
     said = log.read_text().strip().splitlines()
     notes = [f"no TLS: {said[0] if said else 'it ended'}"]
     plain = [*common, "--docker-host", f"unix://{socket}", "--entry-point", f"web=127.0.0.1:{ports.http}"]
