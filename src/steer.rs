@@ -12,7 +12,7 @@ use portolan_config::Fault;
 use portolan_config::settings::EntryPoint;
 use portolan_discovery::Snapshot;
 use portolan_dns as dns;
-use portolan_proxy::{Proxy, PublishedPath, StartError};
+use portolan_proxy::{Proxy, PublishedPath, ServicePath, StartError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often published ports that could not be opened are tried again, and files of TLS are looked at.
@@ -27,6 +27,8 @@ pub struct Status {
     pub faults: ArcSwap<Vec<Fault>>,
     /// How the bytes of published ports travel, where the kernel was to carry them.
     pub paths: ArcSwap<Vec<PublishedPath>>,
+    /// The same of TCP services.
+    pub service_paths: ArcSwap<Vec<ServicePath>>,
     /// The entry points, as the settings have them.
     pub entry_points: ArcSwap<Vec<EntryPoint>>,
     /// Told of the generation of each snapshot that is put in place.
@@ -43,6 +45,7 @@ impl Status {
             faults: ArcSwap::default(),
             entry_points: ArcSwap::default(),
             paths: ArcSwap::default(),
+            service_paths: ArcSwap::default(),
             applied: watch::Sender::new(0),
             draining: AtomicBool::new(false),
         }
@@ -158,6 +161,7 @@ impl Steering {
             }
             let mut later = self.proxy.open_ports();
             self.status.paths.store(Arc::new(self.proxy.published_paths()));
+            self.status.service_paths.store(Arc::new(self.proxy.service_paths()));
             later.extend(self.proxy.look_at_files());
             later.extend(self.zone.as_ref().and_then(|naming| naming.records.fault().cloned()));
             later.extend(faults.names.iter().cloned());

@@ -1,6 +1,10 @@
 //! The kernel carries published ports where that is asked for and the host can do it; where it can't, Portolan says why
 //! and carries them itself.
 
+mod breaks;
+mod ipv6;
+mod left_behind;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -38,8 +42,8 @@ fn add_outside(sandbox: &Sandbox) {
 /// container's own processes have no part in it, so it goes on while those are frozen.
 fn echo(engine: &Engine, name: &str) {
     let (tcp, udp) = engine.in_network_of(name, || {
-        let tcp = TcpListener::bind("0.0.0.0:7").expect("a socket in the container");
-        (tcp, UdpSocket::bind("0.0.0.0:7").expect("a socket in the container"))
+        let tcp = TcpListener::bind("[::]:7").expect("a socket in the container");
+        (tcp, UdpSocket::bind("[::]:7").expect("a socket in the container"))
     });
     let owned = name.to_owned();
     thread::spawn(move || {
@@ -51,7 +55,7 @@ fn echo(engine: &Engine, name: &str) {
                 let mut line = String::new();
                 while lines.read_line(&mut line).is_ok_and(|length| length > 0) {
                     line.clear();
-                    if writeln!(&stream, "{name} {}", peer.ip()).is_err() {
+                    if writeln!(&stream, "{name} {}", peer.ip().to_canonical()).is_err() {
                         return;
                     }
                 }
@@ -62,7 +66,7 @@ fn echo(engine: &Engine, name: &str) {
     thread::spawn(move || {
         let mut datagram = [0; 100];
         while let Ok((_, client)) = udp.recv_from(&mut datagram) {
-            let _ = udp.send_to(format!("{name} {}", client.ip()).as_bytes(), client);
+            let _ = udp.send_to(format!("{name} {}", client.ip().to_canonical()).as_bytes(), client);
         }
     });
 }

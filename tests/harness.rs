@@ -6,6 +6,7 @@
 // A harness offers what a promise may need, not only what today's promises use.
 #![allow(dead_code)]
 
+pub mod bulk;
 mod cgroups;
 mod chart;
 mod container;

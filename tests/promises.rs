@@ -40,4 +40,5 @@ mod stopping;
 mod swarm;
 mod swarm_nodes;
 mod takeover;
+mod tcp_services;
 mod udp;

@@ -2,7 +2,6 @@
 //! a time, and with the client's address kept.
 
 use std::fs;
-use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use crate::harness::bulk::{self, BLOCK, receive, send};
 use crate::harness::{PATIENCE, Portolan, Process, Sandbox, Signal, eventually, require};
 
 const FILE: &str = "/etc/dynamic.yml";
@@ -240,58 +240,10 @@ fn ask(client: &mut TcpStream, command: &str) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
 }
 
-/// Bytes that follow from a seed, and nothing else.
-struct Stream(u64);
-
-impl Stream {
-    fn fill(&mut self, block: &mut [u8]) {
-        for word in block.chunks_exact_mut(8) {
-            // xorshift64
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            word.copy_from_slice(&self.0.to_le_bytes());
-        }
-    }
-}
-
-const BLOCK: usize = 64 * 1024;
-
-/// Sends so many blocks; gives their hash.
-fn send(mut to: &TcpStream, seed: u64, blocks: usize) -> u64 {
-    let (mut stream, mut hash, mut block) = (Stream(seed), DefaultHasher::new(), vec![0; BLOCK]);
-    for _ in 0..blocks {
-        stream.fill(&mut block);
-        hash.write(&block);
-        to.write_all(&block).expect("it is taken");
-    }
-    hash.finish()
-}
-
-/// Reads to the end; gives the hash and how much there was.
-fn receive(mut from: &TcpStream) -> (u64, usize) {
-    let (mut hash, mut block, mut bytes) = (DefaultHasher::new(), vec![0; BLOCK], 0);
-    loop {
-        let mut filled = 0;
-        while filled < BLOCK {
-            match from.read(&mut block[filled..]).expect("no reset") {
-                0 => break,
-                more => filled += more,
-            }
-        }
-        if filled == 0 {
-            return (hash.finish(), bytes);
-        }
-        hash.write(&block[..filled]);
-        bytes += filled;
-    }
-}
-
 /// As much as `PORTOLAN_TRANSFER_MIB` says, each way: 32 MiB unless it says more.
 #[test]
 fn much_arrives_as_it_was_sent_and_one_side_may_end_before_the_other() {
-    let mib = std::env::var("PORTOLAN_TRANSFER_MIB").ok().and_then(|mib| mib.parse().ok()).unwrap_or(32);
-    let blocks = mib * 1024 * 1024 / BLOCK;
+    let blocks = bulk::blocks();
     let sandbox = Sandbox::enter();
     let listener = TcpListener::bind("127.0.0.1:7001").expect("a socket");
     sandbox.write(

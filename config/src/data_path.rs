@@ -1,7 +1,9 @@
-//! `portolan.publish.datapath`: how the bytes of a published port travel.
+//! `portolan.publish.datapath`, and `dataPath` of a TCP service: how bytes travel.
 
 use std::fmt;
 use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +47,18 @@ impl FromStr for DataPath {
         Self::ALL.into_iter().find(|path| path.as_str().eq_ignore_ascii_case(text)).ok_or_else(|| {
             format!("`{text}` is not a data path: `userspace`, `auto`, `nftables`, `sockmap` and `transparent` are")
         })
+    }
+}
+
+impl<'de> Deserialize<'de> for DataPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for DataPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -20,8 +20,10 @@
 //! This knows nothing of connections; workers know nothing of this.
 
 mod conntrack;
+mod established;
 mod host;
 mod kernel;
+mod leftovers;
 mod metrics;
 mod netlink;
 mod nft;
@@ -37,11 +39,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portolan_config::{DataPath, Fault, Protocol, PublishLimits};
+use portolan_config::{DataPath, Fault, PublishLimits};
 
 use crate::metrics::Metrics;
-use crate::sockmap;
 use crate::table::{Port, Table};
+pub(crate) use established::{Established, services};
 use kernel::Kernel;
 pub(crate) use metrics::Metrics as PathMetrics;
 pub(crate) use sources::Sources;
@@ -70,6 +72,8 @@ pub(crate) struct Endpoint {
     /// What hashes know it by.
     pub(crate) key: u64,
     pub(crate) address: SocketAddr,
+    /// Whether it is there besides by IPv4: of no account where the host can't do it.
+    pub(crate) besides: bool,
 }
 
 /// How the bytes of a port travel now.
@@ -96,6 +100,9 @@ pub(crate) struct DataPaths {
     metrics: Metrics,
     sources: Sources,
     running: Option<Running>,
+    /// Takes away what a killed process has left; once.
+    sweeping: Option<JoinHandle<()>>,
+    swept: bool,
     last: Vec<Wanted>,
 }
 
@@ -110,13 +117,13 @@ struct Running {
 
 impl DataPaths {
     pub(crate) fn new(metrics: Metrics, sources: Sources) -> Self {
-        Self { metrics, sources, running: None, last: Vec::new() }
+        Self { metrics, sources, running: None, sweeping: None, swept: false, last: Vec::new() }
     }
 
     /// Follows the table, whose endpoints at `leaving` only finish what they have begun. Gives how ports travel now, and what was asked
     /// for by name and can't be done. What is new takes effect a moment later.
     pub(crate) fn follow(&mut self, table: &Table, leaving: &[SocketAddr]) -> (Vec<Travels>, Vec<Fault>) {
-        let (mut travels, mut faults) = by_sockmap(table);
+        let (mut travels, mut faults) = established::ports(table);
         let (now, more) = self.steer(table, leaving);
         travels.extend_from_slice(&now);
         faults.extend(more);
@@ -127,10 +134,15 @@ impl DataPaths {
     fn steer(&mut self, table: &Table, leaving: &[SocketAddr]) -> (Arc<Vec<Travels>>, Vec<Fault>) {
         let wanted = wanted(table, leaving);
         if self.running.is_none() && wanted.is_empty() {
+            if !std::mem::replace(&mut self.swept, true) {
+                let thread = std::thread::Builder::new().name("nftables".to_owned());
+                // Should there be no thread for it, it is left to the next start.
+                self.sweeping = thread.spawn(leftovers::sweep).ok();
+            }
             return (Arc::default(), Vec::new());
         }
         if self.running.is_none() {
-            match start(self.metrics.clone(), self.sources.clone()) {
+            match start(self.metrics.clone(), self.sources.clone(), self.sweeping.take()) {
                 Ok(running) => self.running = Some(running),
                 Err(error) => tracing::error!(%error, "the thread for the kernel's data path can't start"),
             }
@@ -186,22 +198,6 @@ fn stays(origin: &str, port: Port, why: &str) -> Fault {
     Fault::new(origin.to_owned(), "portolan.publish.datapath", message)
 }
 
-/// The ports whose connections the kernel is to carry one by one, whether it can, and what is to be said where not.
-fn by_sockmap(table: &Table) -> (Vec<Travels>, Vec<Fault>) {
-    let (mut travels, mut faults) = (Vec::new(), Vec::new());
-    let asking = table.publications.iter();
-    for (port, published) in asking.filter(|(_, published)| published.data_path == Some(DataPath::Sockmap)) {
-        let why = match port.protocol {
-            Protocol::Tcp => sockmap::available().err(),
-            Protocol::Udp => Some("only connections of TCP can go by sockmap".to_owned()),
-        };
-        faults.extend(why.as_ref().map(|why| stays(&published.origin, *port, why)));
-        let by = if why.is_none() { DataPath::Sockmap } else { DataPath::UserSpace };
-        travels.push(Travels { port: *port, by, why });
-    }
-    (travels, faults)
-}
-
 /// What the published ports of a table ask for.
 fn wanted(table: &Table, leaving: &[SocketAddr]) -> Vec<Wanted> {
     let asking = table.publications.iter().filter_map(|(port, published)| {
@@ -218,28 +214,35 @@ fn wanted(table: &Table, leaving: &[SocketAddr]) -> Vec<Wanted> {
     asking
         .map(|(port, published, asked)| {
             let available = table.upstreams.get(&published.upstream).map_or(&[][..], |to| &to.available);
-            let endpoint = |target: &Arc<crate::table::Target>| Endpoint {
-                name: target.endpoint.clone(),
-                key: target.key,
-                address: target.address,
+            let endpoints = |target: &Arc<crate::table::Target>| {
+                let addresses = [Some((target.address, false)), target.by_v6.map(|address| (address, true))];
+                let (name, key) = (target.endpoint.clone(), target.key);
+                addresses.into_iter().flatten().map(move |(address, besides)| Endpoint {
+                    name: name.clone(),
+                    key,
+                    address,
+                    besides,
+                })
             };
             Wanted {
                 port: *port,
                 asked,
                 origin: published.origin.clone(),
-                endpoints: available.iter().map(endpoint).collect(),
+                endpoints: available.iter().flat_map(endpoints).collect(),
                 leaving: leaving.to_vec(),
             }
         })
         .collect()
 }
 
-fn start(metrics: Metrics, sources: Sources) -> std::io::Result<Running> {
+fn start(metrics: Metrics, sources: Sources, sweeping: Option<JoinHandle<()>>) -> std::io::Result<Running> {
     let (tell, received) = channel();
     let (end, ended) = channel();
     let now: Arc<ArcSwap<Vec<Travels>>> = Arc::default();
     let told = now.clone();
     let run = move || {
+        // It has a deadline, and says by itself what went wrong.
+        let _ = sweeping.map(JoinHandle::join);
         run(&received, &told, Kernel::new(metrics, sources));
         drop::<Sender<()>>(end);
     };
@@ -250,6 +253,7 @@ fn start(metrics: Metrics, sources: Sources) -> std::io::Result<Running> {
 /// Follows what is wanted until nobody is left to want anything; then removes the table.
 fn run(received: &Receiver<Told>, told: &ArcSwap<Vec<Travels>>, mut kernel: Kernel) {
     let mut wanted = Vec::new();
+    kernel.claim_first();
     loop {
         match received.recv_timeout(LOOK) {
             Ok(Told::Close) => {
@@ -263,6 +267,7 @@ fn run(received: &Receiver<Told>, told: &ArcSwap<Vec<Travels>>, mut kernel: Kern
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return kernel.withdraw(),
         }
+        kernel.claim();
         let now = kernel.follow(&wanted);
         if **told.load() != now {
             told.store(Arc::new(now));

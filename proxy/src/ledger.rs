@@ -36,8 +36,9 @@ pub struct Ledger {
     middlewares: DashMap<String, MiddlewareAccount>,
     /// The connections that `inFlightConn` counts, by its qualified name.
     in_flight: DashMap<String, Arc<Census>>,
-    /// The connections of published ports, by address, and the limits that they are counted for.
-    published: DashMap<String, (PublishLimits, Arc<Census>)>,
+    /// The connections of published ports, by address, and of TCP services, by qualified name; and the limits that they are
+    /// counted for.
+    counted: DashMap<String, (PublishLimits, Arc<Census>)>,
     /// Whose turn it is in weighted TCP services, by qualified name.
     turns: DashMap<String, Arc<Cursor>>,
 }
@@ -120,7 +121,7 @@ impl Ledger {
             routers: DashMap::new(),
             middlewares: DashMap::new(),
             in_flight: DashMap::new(),
-            published: DashMap::new(),
+            counted: DashMap::new(),
             turns: DashMap::new(),
         }
     }
@@ -139,10 +140,10 @@ impl Ledger {
         kept.clone()
     }
 
-    /// Who counts the connections of a published port: who did so before, unless its limits are others now.
-    pub(crate) fn published(&self, address: &str, limits: PublishLimits) -> Arc<Census> {
+    /// Who counts the connections of a published port or a TCP service: who did so before, unless its limits are others now.
+    pub(crate) fn census(&self, of: &str, limits: PublishLimits) -> Arc<Census> {
         let made = || (limits, Census::of_published(&limits));
-        let mut kept = self.published.entry(address.to_owned()).or_insert_with(made);
+        let mut kept = self.counted.entry(of.to_owned()).or_insert_with(made);
         if kept.0 != limits {
             *kept = made();
         }

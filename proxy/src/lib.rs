@@ -47,5 +47,5 @@ pub use http::fuzz;
 pub use inherited::Inherited;
 pub use ledger::Ledger;
 pub use metrics::Metrics;
-pub use proxy::{Proxy, ProxySettings, PublishedPath, SharedTable, StartError, tls_faults};
+pub use proxy::{Proxy, ProxySettings, PublishedPath, ServicePath, SharedTable, StartError, tls_faults};
 pub use table::{Table, compile};

@@ -1,7 +1,7 @@
 //! The proxy as the rest of the process knows it: started, given snapshots, drained.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
@@ -13,7 +13,7 @@ use portolan_discovery::{Snapshot, State};
 use tokio::sync::{mpsc, watch};
 
 use crate::access_log::AccessLog;
-use crate::datapath::{DataPaths, Sources};
+use crate::datapath::{self, DataPaths, Sources};
 use crate::health::Checker;
 use crate::inherited::Inherited;
 use crate::ledger::Ledger;
@@ -34,7 +34,7 @@ pub struct ProxySettings {
     pub host_name: String,
     /// Where requests are logged.
     pub access_log: Option<AccessLog>,
-    /// How the bytes of published ports travel where no label says.
+    /// How the bytes of published ports and TCP services travel where no label says.
     pub data_path: DataPath,
 }
 
@@ -48,6 +48,17 @@ pub struct PublishedPath {
     /// Which way it is.
     pub path: DataPath,
     /// Why not as was asked for.
+    pub why: Option<String>,
+}
+
+/// How the bytes of a TCP service travel at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePath {
+    /// The qualified name.
+    pub service: String,
+    /// Which way it is.
+    pub path: DataPath,
+    /// Why not as was asked for, or not all of them.
     pub why: Option<String>,
 }
 
@@ -98,7 +109,7 @@ pub struct Proxy {
     tls: Keeper,
     listeners: Listeners,
     data_paths: DataPaths,
-    /// How the bytes of published ports travel where no label says.
+    /// How the bytes of published ports and TCP services travel where no label says.
     data_path: DataPath,
     /// Where endpoints of published ports are that only finish what they have begun.
     leaving: Vec<SocketAddr>,
@@ -233,6 +244,7 @@ impl Proxy {
         for published in table.publications.values_mut() {
             published.data_path.get_or_insert(self.data_path);
         }
+        table.data_path = self.data_path;
         // Who may get in is known before anybody asks; what is wrong with it is told when it is looked at next.
         self.ledger.look();
         self.table.store(Arc::new(table));
@@ -257,6 +269,7 @@ impl Proxy {
         if self.listeners.are_served() {
             faults.extend(self.data_paths.follow(&table, &self.leaving).1);
         }
+        faults.extend(datapath::services(&table).1);
         faults
     }
 
@@ -274,6 +287,12 @@ impl Proxy {
             why: travels.why.clone(),
         };
         now.iter().map(path).collect()
+    }
+
+    /// How the bytes of TCP services travel, for those that the kernel was to carry.
+    pub fn service_paths(&self) -> Vec<ServicePath> {
+        let path = |it: datapath::Established| ServicePath { service: it.service, path: it.by, why: it.why };
+        datapath::services(&self.table.load()).0.into_iter().map(path).collect()
     }
 
     /// Looks whether files of TLS or of middlewares changed, and follows them. Gives what can't be done as asked for.
@@ -325,9 +344,11 @@ fn still_running(snapshot: &Snapshot) -> Vec<SocketAddr> {
                 let endpoint = &target.endpoint;
                 !endpoint.is_available() && endpoint.state != State::Stopped
             });
-            found.extend(
-                running.filter_map(|target| Some(SocketAddr::new(target.endpoint.address()?, target.port))),
-            );
+            found.extend(running.flat_map(|target| {
+                let by_v4 = target.endpoint.ipv4.map(IpAddr::from);
+                let addresses = by_v4.into_iter().chain(target.endpoint.ipv6.map(IpAddr::from));
+                addresses.map(|ip| SocketAddr::new(ip, target.port))
+            }));
         }
     }
     found

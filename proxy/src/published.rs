@@ -5,7 +5,7 @@ mod tcp;
 mod transparent;
 
 pub(crate) use tcp::serve as serve_tcp;
-pub(crate) use transparent::connect_from;
+pub(crate) use transparent::{connect_from, may_have};
 
 use std::cell::RefCell;
 use std::net::IpAddr;

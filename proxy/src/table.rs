@@ -1,7 +1,7 @@
 //! The table that traffic is served by: immutable, compiled from a snapshot, replaced whole.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -60,6 +60,10 @@ pub struct Table {
     pub(crate) publications: BTreeMap<Port, Published>,
     /// Where each UDP entry point leads, by its name.
     pub(crate) datagrams: Map<String, Led>,
+    /// What TCP routers may lead to, by qualified name.
+    pub(crate) tcp_services: tcp::Services,
+    /// How the bytes of TCP services travel that say nothing of it.
+    pub(crate) data_path: DataPath,
 }
 
 /// What one entry point takes.
@@ -185,6 +189,8 @@ pub struct Target {
     pub id: u64,
     /// Where it is now.
     pub address: SocketAddr,
+    /// Where it is by IPv6, if it is reached by IPv4 otherwise. For clients whose own address it is to see.
+    pub(crate) by_v6: Option<SocketAddr>,
     /// How it is spoken to.
     pub scheme: Scheme,
     /// The host that the server goes by; empty where it has no name but its address.
@@ -208,6 +214,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// Where it is for a client of this address, which it is to see: by the same family, if it has an address of that.
+    pub(crate) fn address_for(&self, client: IpAddr) -> SocketAddr {
+        self.by_v6.filter(|_| client.to_canonical().is_ipv6()).unwrap_or(self.address)
+    }
+
     /// Counts work for it, where its upstream goes by that.
     pub(crate) fn begin(&self, upstream: &Upstream) -> Option<Running> {
         upstream.plan.is_by_load().then(|| Running::begin(self.load.clone()))
@@ -226,6 +237,7 @@ impl Upstream {
         let target = |index: usize| Target {
             id: index as u64,
             address: SocketAddr::from(([127, 0, 0, 1], 1000 + index as u16)),
+            by_v6: None,
             scheme: Scheme::Http,
             host: Arc::from(""),
             path_prefix: Arc::from(""),

@@ -4,6 +4,7 @@
 //! arrive     a connection of which nothing is known: read as far as that takes, and given to HTTP or to a TCP router
 //!  └ postgres  how PostgreSQL asks for TLS, sans-I/O
 //! session    a connection that a TCP router took: its TLS, its endpoint, its bytes
+//!  ├ pass      its bytes, by the kernel or by the worker
 //!  ├ terminate a handshake with the client, where TLS ends here
 //!  └ establish a connection to an endpoint, and to another where that fails
 //! ```
@@ -12,9 +13,11 @@
 
 mod arrive;
 mod establish;
+mod pass;
 mod postgres;
 mod session;
 mod terminate;
 
 pub(crate) use arrive::{Client, serve};
 pub(crate) use establish::{Opening, establish};
+pub(crate) use pass::pass;

@@ -78,6 +78,8 @@ mod strategies;
 mod support;
 #[path = "engine/tcp_routers.rs"]
 mod tcp_routers;
+#[path = "engine/tcp_services.rs"]
+mod tcp_services;
 #[path = "engine/tls.rs"]
 mod tls;
 #[path = "engine/tls_endpoints.rs"]

@@ -37,6 +37,10 @@ pub fn snapshot(status: &Status) -> Value {
             "service": publication.service,
             "dataPath": data_path(&publication.publish, status),
         })).collect::<Vec<_>>(),
+        "tcpServices": snapshot.layer_four.tcp_upstreams.keys().map(|name| json!({
+            "name": name,
+            "dataPath": service_path(name, status),
+        })).collect::<Vec<_>>(),
         "faults": status.faults.load().iter().map(|fault| json!({
             "origin": fault.origin,
             "label": fault.key,
@@ -52,6 +56,16 @@ fn data_path(publish: &Publish, status: &Status) -> Value {
         (path.address.ip, path.address.port, path.protocol)
             == (publish.ip, publish.host_port, publish.protocol)
     });
+    json!({
+        "path": found.map_or(DataPath::UserSpace, |found| found.path).as_str(),
+        "reason": found.and_then(|found| found.why.as_deref()),
+    })
+}
+
+/// The same of a TCP service.
+fn service_path(name: &str, status: &Status) -> Value {
+    let paths = status.service_paths.load();
+    let found = paths.iter().find(|path| path.service == name);
     json!({
         "path": found.map_or(DataPath::UserSpace, |found| found.path).as_str(),
         "reason": found.and_then(|found| found.why.as_deref()),

@@ -55,11 +55,12 @@ fn table(snapshot: &Value) -> String {
             text(publication, "service"),
             publication["targetPort"]
         );
-        let path = &publication["dataPath"];
-        match (text(path, "path"), text(path, "reason")) {
-            ("", _) | ("userspace", "") => {}
-            (by, "") => write!(shown, ", by {by}").unwrap_or_default(),
-            (by, why) => write!(shown, ", by {by}: {why}").unwrap_or_default(),
+        shown.push_str(&way(&publication["dataPath"]));
+    }
+    for service in list(snapshot, "tcpServices") {
+        let way = way(&service["dataPath"]);
+        if !way.is_empty() {
+            let _ = write!(shown, "\ntcp service {}{way}", text(service, "name"));
         }
     }
     for source in list(snapshot, "sources") {
@@ -80,6 +81,15 @@ fn table(snapshot: &Value) -> String {
         shown.push('\n');
     }
     shown
+}
+
+/// How bytes travel, where that is not as ever.
+fn way(path: &Value) -> String {
+    match (text(path, "path"), text(path, "reason")) {
+        ("", _) | ("userspace", "") => String::new(),
+        (by, "") => format!(", by {by}"),
+        (by, why) => format!(", by {by}: {why}"),
+    }
 }
 
 /// What there is to say of a source that does not answer.
@@ -147,6 +157,11 @@ mod tests {
                 { "name": "web-2", "ipv4": null, "ipv6": null, "state": "stopped", "reason": "exited (137)", "since": 0 },
             ]}],
             "publications": [{ "hostPort": 8080, "targetPort": 80, "protocol": "tcp", "service": "web@docker" }],
+            "tcpServices": [
+                { "name": "db@file", "dataPath": { "path": "userspace", "reason": "no" } },
+                { "name": "mq@file", "dataPath": { "path": "sockmap", "reason": null } },
+                { "name": "ftp@file", "dataPath": { "path": "userspace", "reason": null } },
+            ],
             "sources": [{ "provider": "docker", "lost": "connection refused" }],
             "faults": [{ "origin": "container web-1", "label": "x", "message": "no" }],
         }));
@@ -155,6 +170,11 @@ mod tests {
         assert!(lines[2].starts_with("web@docker  web-2     -         stopped"), "{shown}");
         assert!(lines[2].ends_with("exited (137)"), "{shown}");
         assert!(shown.contains("port 8080/tcp -> web@docker port 80"), "{shown}");
+        assert!(
+            shown.contains("\ntcp service db@file, by userspace: no\ntcp service mq@file, by sockmap\n"),
+            "{shown}"
+        );
+        assert!(!shown.contains("ftp"), "{shown}");
         assert!(shown.contains("docker does not answer (connection refused)"), "{shown}");
         assert!(shown.ends_with("fault: container web-1: x: no\n"), "{shown}");
     }

@@ -45,10 +45,14 @@ impl Portolan {
 
     /// The same as root without a capability: `net_admin`.
     #[track_caller]
-    pub fn start_without(capability: &str, engine: &Engine, flags: &[&str]) -> Self {
+    pub fn start_without<'a>(
+        capability: &str,
+        engine: impl Into<Option<&'a Engine>>,
+        flags: &[&str],
+    ) -> Self {
         let setpriv = require("setpriv").display().to_string();
         let without = [format!("--bounding-set=-{capability}"), format!("--inh-caps=-{capability}")];
-        let mut portolan = Self::spawn_by(&[&setpriv, &without[0], &without[1]], Some(engine), flags);
+        let mut portolan = Self::spawn_by(&[&setpriv, &without[0], &without[1]], engine.into(), flags);
         portolan.await_ready();
         portolan
     }

@@ -8,6 +8,7 @@ use super::http::{Domain, RuleSyntax};
 use super::service::{Propagate, WeightedChild};
 use super::tls::{Certificate, Spiffe};
 use super::value::{IpRange, Span};
+use crate::data_path::DataPath;
 use crate::tls::ServersTransport;
 
 /// `tcp.routers.<name>`
@@ -69,6 +70,7 @@ impl TcpServiceWritten {
         match (self.load_balancer, self.weighted) {
             (Some(servers), None) => {
                 servers.over(&TcpTransport::default())?;
+                servers.check_data_path()?;
                 Ok(TcpService::LoadBalancer(servers))
             }
             (None, Some(weighted)) => Ok(TcpService::Weighted(weighted)),
@@ -94,6 +96,15 @@ pub struct TcpLoadBalancer {
     pub termination_delay: Option<i64>,
     /// Asked whether they serve, at intervals.
     pub health_check: Option<TcpHealthCheck>,
+    /// Portolan's own: open connections of the service; 0 is any number.
+    pub max_connections: u32,
+    /// Portolan's own: those passed on to one server; 0 is any number.
+    pub max_connections_per_endpoint: u32,
+    /// Portolan's own: a connection through which nothing moves for so long is ended; unless written, as the entry point
+    /// says, and 0 is never.
+    pub idle_timeout: Option<Span>,
+    /// Portolan's own: how its bytes travel; unless written, as the settings say.
+    pub data_path: Option<DataPath>,
 }
 
 impl TcpLoadBalancer {
@@ -108,6 +119,26 @@ impl TcpLoadBalancer {
             proxy_protocol: proxy_protocol.or(transport.proxy_protocol),
             ..transport.clone()
         })
+    }
+
+    /// Whether its bytes can travel as it says.
+    fn check_data_path(&self) -> Result<(), String> {
+        match self.data_path {
+            Some(path @ (DataPath::Nftables | DataPath::Transparent)) => Err(format!(
+                "`dataPath`: `{path}` is for published ports; TCP routers have `userspace`, `sockmap` and `auto`"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Open connections of the service, at most; `None` is any number.
+    pub fn connections_max(&self) -> Option<usize> {
+        (self.max_connections > 0).then_some(self.max_connections as usize)
+    }
+
+    /// Those passed on to one server, at most; `None` is any number.
+    pub fn per_endpoint_max(&self) -> Option<usize> {
+        (self.max_connections_per_endpoint > 0).then_some(self.max_connections_per_endpoint as usize)
     }
 }
 

@@ -9,8 +9,8 @@ use super::decode::{Decoded, decode};
 use super::file::tree;
 use super::node::{Node, Value};
 use super::*;
-use crate::Labels;
 use crate::not_yet::{NEVER, NOT_YET};
+use crate::{DataPath, Labels};
 
 const LIST: &str = include_str!("options.tsv");
 
@@ -257,5 +257,29 @@ fn what_is_not_applied_is_spelled_as_in_the_list() {
     let rows = rows();
     for option in NOT_YET.iter().map(|entry| entry.option).chain(NEVER.iter().map(|(option, _)| *option)) {
         assert!(rows.iter().any(|row| is_below(row.path, option)), "the list has no {option}");
+    }
+}
+
+#[test]
+fn what_a_tcp_service_has_of_portolans_own_is_read_and_what_it_can_not_have_is_told() {
+    let service = |options: &str| {
+        let text = format!("{{tcp: {{services: {{n: {{loadBalancer: {{{options}}}}}}}}}}}");
+        let root = tree("options.yml", Format::Yaml, &text).expect("YAML");
+        let Decoded { value, wrong, .. } =
+            decode::<tcp::TcpServiceWritten>(thing(&root, "tcp.services"), "tcp.services", "n");
+        assert!(wrong.is_empty(), "{text}: {wrong:?}");
+        value.expect("a service").meant()
+    };
+    let meant =
+        service("maxConnections: 7, maxConnectionsPerEndpoint: 3, idleTimeout: 5m, dataPath: Sockmap");
+    let Ok(tcp::TcpService::LoadBalancer(balancer)) = meant else { panic!("{meant:?}") };
+    assert_eq!((balancer.connections_max(), balancer.per_endpoint_max()), (Some(7), Some(3)));
+    assert_eq!(balancer.idle_timeout, Some(value::Span::secs(300)));
+    assert_eq!(balancer.data_path, Some(DataPath::Sockmap));
+    let Ok(tcp::TcpService::LoadBalancer(balancer)) = service("maxConnections: 0") else { panic!() };
+    assert_eq!((balancer.connections_max(), balancer.idle_timeout), (None, None));
+    for path in ["nftables", "transparent"] {
+        let refused = service(&format!("dataPath: {path}")).unwrap_err();
+        assert!(refused.contains("is for published ports"), "{refused}");
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::socket::{AddressFamily, SockProtocol};
 use portolan_config::Protocol;
 
 use super::netlink::{ACKNOWLEDGE, DUMP, Netlink, REQUEST, attribute, attributes};
+use crate::table::Port;
 
 const SUBSYSTEM: u16 = 1 << 8;
 const GET: u16 = SUBSYSTEM | 1;
@@ -53,6 +54,38 @@ pub(super) fn remove(flows: &[Flow]) -> io::Result<u64> {
     Ok(removed)
 }
 
+/// The flows to these ports that are sent on, whoever began to: those of a Portolan that was killed, or of the one before. A
+/// port of one address has those that asked for that.
+pub(super) fn sent_on(ports: &[Port]) -> io::Result<Vec<Flow>> {
+    let netlink = Netlink::open(SockProtocol::NetlinkNetFilter)?;
+    let mut found = Vec::new();
+    for is_v6 in [false, true] {
+        let header = [libc_family(is_v6), 0, 0, 0];
+        netlink.ask(GET, REQUEST | DUMP, &header, &[], |entry| {
+            found.extend(ports.iter().find_map(|port| of_port(entry, *port)));
+        })?;
+    }
+    Ok(found)
+}
+
+/// The flow of an entry, if it is one to this port that is sent on.
+fn of_port(entry: &[u8], port: Port) -> Option<Flow> {
+    let (protocol, _, asked) = tuple(attribute(entry, ORIGINAL)?)?;
+    let (_, answers, _) = tuple(attribute(entry, REPLY)?)?;
+    let is_meant = protocol == number(port.protocol)
+        && asked.port() == port.address.port
+        && port.address.ip.is_none_or(|ip| ip.is_unspecified() || ip == asked.ip())
+        && answers != asked;
+    is_meant.then_some(Flow { protocol: port.protocol, port: port.address.port, endpoint: answers })
+}
+
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    }
+}
+
 fn libc_family(v6: bool) -> u8 {
     (if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet }) as u8
 }
@@ -72,13 +105,9 @@ fn tuple(bytes: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
 }
 
 fn is_of(entry: &[u8], flow: Flow) -> bool {
-    let number = match flow.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    };
     let directions = attribute(entry, ORIGINAL).and_then(tuple).zip(attribute(entry, REPLY).and_then(tuple));
     directions.is_some_and(|((protocol, _, asked), (_, answers, _))| {
-        protocol == number && asked.port() == flow.port && answers == flow.endpoint
+        protocol == number(flow.protocol) && asked.port() == flow.port && answers == flow.endpoint
     })
 }
 
@@ -124,6 +153,18 @@ mod tests {
         assert!(!is_of(&entry, Flow { protocol: Protocol::Tcp, ..flow }));
         assert!(!is_of(&entry, Flow { port: 54, ..flow }));
         assert!(!is_of(&entry, Flow { endpoint: "172.17.0.3:5353".parse().unwrap(), ..flow }));
+        let port = |at: &str| Port { address: at.parse().unwrap(), protocol: Protocol::Udp };
+        for (at, expected) in [
+            (":53", Some(flow)),
+            ("0.0.0.0:53", Some(flow)),
+            ("10.0.0.1:53", Some(flow)),
+            ("10.0.0.2:53", None),
+            (":54", None),
+        ] {
+            assert_eq!(of_port(&entry, port(at)), expected, "{at}");
+        }
+        let untouched = [direction(ORIGINAL, client, host), direction(REPLY, host, client)].concat();
+        assert_eq!(of_port(&untouched, port(":53")), None, "it is not sent on");
         let names = names_of(&entry);
         assert_eq!(attributes(&names).map(|(kind, ..)| kind).collect::<Vec<_>>(), [ORIGINAL, ZONE]);
     }

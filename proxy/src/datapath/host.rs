@@ -48,6 +48,11 @@ pub(super) fn look() -> (Facts, Option<Nft>) {
     (facts, Some(nft))
 }
 
+/// The program that makes changes, where this process may make any.
+pub(super) fn changer() -> Option<Nft> {
+    Nft::find().filter(|_| has_capability(NET_ADMIN))
+}
+
 fn is_on(switch: &str) -> bool {
     fs::read_to_string(Path::new("/proc/sys").join(switch)).is_ok_and(|text| text.trim() != "0")
 }

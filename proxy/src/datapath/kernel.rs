@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use portolan_config::{DataPath, Protocol};
 
 use super::conntrack::{self, Flow};
+use super::leftovers::{self, Claim};
 use super::nft::{Count, Nft, read_listing};
 use super::plan::{Carried, Facts, not_transparent, plan};
 use super::transparent::Transparent;
@@ -32,6 +33,8 @@ pub(super) struct Kernel {
     failure: Option<String>,
     transparent: Transparent,
     sources: Sources,
+    /// Tells other processes that somebody has what is in the kernel.
+    claim: Option<Claim>,
 }
 
 struct Made {
@@ -55,7 +58,23 @@ impl Kernel {
             failure: None,
             transparent: Transparent::default(),
             sources,
+            claim: None,
         }
+    }
+
+    /// Claims what is in the kernel, and where nobody had it takes away what is there: its owner was killed.
+    pub(super) fn claim_first(&mut self) {
+        self.claim = Claim::take();
+        if self.claim.is_some()
+            && let Some(nft) = host::changer()
+        {
+            leftovers::remove(&nft);
+        }
+    }
+
+    /// Claims what is in the kernel, once the process that had it before is done with it.
+    pub(super) fn claim(&mut self) {
+        self.claim = self.claim.take().or_else(Claim::take);
     }
 
     /// Makes the table as it is wanted, if it is not. Gives how each port travels.
@@ -86,7 +105,10 @@ impl Kernel {
         }
         let failure = self.arrange(&transparent).err();
         for wanted in transparent {
-            let why = failure.clone().or_else(|| not_transparent(wanted, &self.facts));
+            let why = failure
+                .clone()
+                .or_else(|| not_transparent(wanted, &self.facts))
+                .or_else(|| self.transparent.without(wanted));
             let by = if why.is_none() { DataPath::Transparent } else { DataPath::UserSpace };
             travels.push(Travels { port: wanted.port, by, why });
         }
@@ -112,7 +134,8 @@ impl Kernel {
                     self.metrics.datapath.repairs.inc();
                 }
                 let networks = self.facts.bridges.iter().flat_map(|(_, networks)| networks).copied();
-                self.sources.store(networks.collect());
+                let reached = |network: &ipnet::IpNet| network.addr().is_ipv4() || self.transparent.has_v6();
+                self.sources.store(networks.filter(reached).collect());
                 Ok(())
             }
             Err(why) => {
@@ -229,6 +252,10 @@ impl Kernel {
                 let listing = nft.ask(&["-t", "list", "table", "inet", script::TABLE]).unwrap_or_default();
                 let (counts, listing) = read_listing(&listing);
                 tracing::info!(ports = ports.len(), "the kernel carries published ports (nftables)");
+                // What an earlier process began goes on, and ends with its endpoints.
+                let all: Vec<_> = ports.iter().map(|carried| carried.port).collect();
+                let begun = conntrack::sent_on(&all).unwrap_or_default();
+                self.sent_to.extend(begun.into_iter().map(|flow| (flow.protocol, flow.port, flow.endpoint)));
                 self.made = Some(Made { ports, listing, counts });
             }
         }

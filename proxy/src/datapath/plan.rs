@@ -42,7 +42,11 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<Carried, String> {
         return Err("it listens on the loopback address, whose clients are on this host".to_owned());
     }
     let mut bridges = Vec::new();
-    for endpoint in &wanted.endpoints {
+    let counts = |endpoint: &&Endpoint| {
+        !endpoint.besides || (facts.family[1].is_none() && bridge_of(endpoint.address.ip(), facts).is_some())
+    };
+    let endpoints: Vec<&Endpoint> = wanted.endpoints.iter().filter(counts).collect();
+    for endpoint in &endpoints {
         let family = usize::from(endpoint.address.is_ipv6());
         if let Some(why) = &facts.family[family] {
             return Err(why.clone());
@@ -61,7 +65,7 @@ pub(super) fn plan(wanted: &Wanted, facts: &Facts) -> Result<Carried, String> {
     bridges.sort();
     let of_family = |v6: bool| {
         let mut endpoints: Vec<&Endpoint> =
-            wanted.endpoints.iter().filter(|endpoint| endpoint.address.is_ipv6() == v6).collect();
+            endpoints.iter().filter(|endpoint| endpoint.address.is_ipv6() == v6).copied().collect();
         endpoints.sort_by_key(|endpoint| (endpoint.key, endpoint.address));
         turns(wanted.port.protocol, &endpoints)
     };
@@ -76,9 +80,10 @@ pub(super) fn not_transparent(wanted: &Wanted, facts: &Facts) -> Option<String> 
     let stranger = wanted
         .endpoints
         .iter()
-        .find(|endpoint| endpoint.address.is_ipv6() || bridge_of(endpoint.address.ip(), facts).is_none())?;
+        .filter(|endpoint| !endpoint.besides)
+        .find(|endpoint| bridge_of(endpoint.address.ip(), facts).is_none())?;
     Some(format!(
-        "{} at {} is on no bridge of this host for IPv4, so its answers would not come back this way",
+        "{} at {} is on no bridge of this host, so its answers would not come back this way",
         stranger.name,
         stranger.address.ip()
     ))
@@ -118,6 +123,7 @@ pub(super) mod tests {
             name: format!("web-{address}"),
             key: hash::of(address.as_bytes()),
             address: address.parse().unwrap(),
+            besides: false,
         };
         Wanted {
             port: Port { address: at.parse().unwrap(), protocol },
@@ -142,6 +148,20 @@ pub(super) mod tests {
             assert_eq!(carried.turns[1], vec!["[fd00::2]:80".parse().unwrap(); TURNS]);
             assert_eq!(carried.bridges, ["docker0"]);
         }
+    }
+
+    #[test]
+    fn an_address_by_ipv6_besides_is_used_where_the_host_can_do_it_and_is_in_nobodys_way() {
+        let mut both = wanted(":8080", Protocol::Tcp, &["172.17.0.2:80", "[fd00::2]:80"]);
+        both.endpoints[1].besides = true;
+        let carried = plan(&both, &facts()).unwrap();
+        assert_eq!(carried.turns[1], vec!["[fd00::2]:80".parse().unwrap(); TURNS]);
+        let no_v6 = Facts { family: [None, Some("no forwarding".to_owned())], ..facts() };
+        let carried = plan(&both, &no_v6).unwrap();
+        assert_eq!((carried.turns[0].len(), carried.turns[1].len()), (TURNS, 0));
+        both.endpoints[1].address = "[fd09::2]:80".parse().unwrap();
+        assert_eq!(plan(&both, &facts()).unwrap().turns[1], []);
+        assert_eq!(not_transparent(&both, &facts()), None);
     }
 
     #[test]

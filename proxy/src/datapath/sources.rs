@@ -22,7 +22,9 @@ impl Sources {
     /// others this way, and what is for a neighbour straight to that.
     pub(crate) fn of(&self, client: IpAddr, endpoint: SocketAddr) -> Option<IpAddr> {
         let (client, endpoint) = (client.to_canonical(), endpoint.ip());
-        if !client.is_ipv4() || !endpoint.is_ipv4() || client.is_loopback() {
+        // An address of a link means another host on the endpoint's.
+        let is_of_link = matches!(client, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if client.is_ipv4() != endpoint.is_ipv4() || client.is_loopback() || is_of_link {
             return None;
         }
         let networks = self.0.load();
@@ -45,9 +47,15 @@ mod tests {
         sources.store(vec!["172.17.0.0/16".parse().unwrap()]);
         assert_eq!(of("10.0.0.9", "172.17.0.2:80").as_deref(), Some("10.0.0.9"));
         assert_eq!(of("::ffff:10.0.0.9", "172.17.0.2:80").as_deref(), Some("10.0.0.9"));
-        for client in ["172.17.0.9", "127.0.0.1", "fd00::9"] {
+        for client in ["172.17.0.9", "127.0.0.1", "fd01::9"] {
             assert_eq!(of(client, "172.17.0.2:80"), None, "{client}");
         }
         assert_eq!(of("10.0.0.9", "10.1.0.2:80"), None, "it is somewhere else");
+        assert_eq!(of("fd01::9", "[fd00::2]:80"), None, "that was not arranged");
+        sources.store(vec!["fd00::/64".parse().unwrap()]);
+        assert_eq!(of("fd01::9", "[fd00::2]:80").as_deref(), Some("fd01::9"));
+        for client in ["fd00::9", "::1", "fe80::9", "10.0.0.9"] {
+            assert_eq!(of(client, "[fd00::2]:80"), None, "{client}");
+        }
     }
 }

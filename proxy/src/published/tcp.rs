@@ -20,11 +20,10 @@ use crate::deadline::{Moment, sleep_until, timeout_at};
 use crate::ended::{Ended, Why};
 use crate::http::{Pinned, Reason};
 use crate::limits::RECOGNITION_TIMEOUT;
-use crate::sockmap::carry;
 use crate::stream::Stream;
 use crate::table::{Target, Upstream};
-use crate::tcp::establish;
-use crate::worker::{Buffer, End, Pace, Relayed, Worker, relay};
+use crate::tcp::{self, establish};
+use crate::worker::{Buffer, End, Pace, Worker};
 
 /// Serves a client for as long as it stays.
 pub(crate) async fn serve(
@@ -236,7 +235,8 @@ pub(super) async fn pass(
     }
     drop(early);
     let pace = Pace { idle: port.limits(worker).idle, half_closed: None };
-    let relayed = pass_rest(client, endpoint, pace, port, worker).await;
+    let by_kernel = port.is_by_sockmap(worker);
+    let relayed = tcp::pass(client, endpoint, by_kernel, pace, port.scope.name(), worker).await;
     let (received, sent) = (received + relayed.received, sent + relayed.sent);
     if relayed.end != End::Done {
         tracing::debug!(end = ?relayed.end, port = port.scope.name(), service = upstream.name, "connection broken off");
@@ -245,31 +245,4 @@ pub(super) async fn pass(
         scope.count_bytes(received, sent);
     }
     Course { upstream, target: Some(target), received, sent, why: Why::Passed(relayed.end) }
-}
-
-/// By the kernel, where that is asked for and can be done.
-async fn pass_rest(
-    client: Stream,
-    endpoint: Stream,
-    pace: Pace,
-    port: &Listening,
-    worker: &Worker,
-) -> Relayed {
-    let (mut client, mut endpoint) = match (client, endpoint) {
-        (Stream::Tcp(client), Stream::Tcp(endpoint)) if port.is_by_sockmap(worker) => {
-            match worker.sockmap.maps() {
-                Ok(maps) => {
-                    let (relayed, by_kernel) = carry(client, endpoint, maps, pace).await;
-                    worker.metrics.datapath.connections(port.scope.name(), by_kernel.into());
-                    return relayed;
-                }
-                Err(why) => {
-                    tracing::debug!(why, port = port.scope.name(), "a connection stays in user space");
-                    (client.into(), endpoint.into())
-                }
-            }
-        }
-        others => others,
-    };
-    relay(&mut client, &mut endpoint, pace, worker).await
 }

@@ -87,6 +87,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
         &mut faults,
     );
     let connections = tcp::compile(snapshot, for_tcp, &services, ledger, &mut faults);
+    table.tcp_services = services;
     for (draft, connections) in entries.into_iter().zip(connections) {
         let name = draft.settings.name.clone();
         table.entry_points.insert(name, Entry { connections, ..draft.finish(&mut faults) });
@@ -103,7 +104,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             proxy_protocol: publication.proxy_protocol,
             limits: publication.limits,
             census: (port.protocol == Protocol::Tcp)
-                .then(|| ledger.published(&port.address.to_string(), publication.limits)),
+                .then(|| ledger.census(&port.address.to_string(), publication.limits)),
         };
         table.publications.insert(port, published);
     }
@@ -137,6 +138,10 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
         available.push(Arc::new(Target {
             id: account.id,
             address: SocketAddr::new(address, target.port),
+            by_v6: endpoint
+                .ipv6
+                .filter(|_| address.is_ipv4())
+                .map(|ip| SocketAddr::new(ip.into(), target.port)),
             scheme: target.scheme,
             host: target.host.clone(),
             path_prefix: target.path_prefix.clone(),

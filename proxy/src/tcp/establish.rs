@@ -100,8 +100,12 @@ async fn open(
     worker: &Worker,
 ) -> Result<Stream, Reason> {
     let deadline = Moment::now() + target.reach.connect;
-    let mut tcp = match opening.from.and_then(|client| worker.sources.of(client, target.address)) {
-        Some(source) => connect_from(source, target, deadline).await?,
+    let kept = opening.from.and_then(|client| {
+        let to = target.address_for(client);
+        Some((worker.sources.of(client, to)?, to))
+    });
+    let mut tcp = match kept {
+        Some((source, to)) => connect_from(source, to, target, deadline).await?,
         None => connect_tcp(target, deadline).await?,
     };
     if let Some(every) = opening.keep_alive {

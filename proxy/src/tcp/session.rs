@@ -6,23 +6,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portolan_config::Protocol;
+use portolan_config::{DataPath, Protocol};
 use tokio::io::AsyncWriteExt;
 
 use super::arrive::{Client, Taken};
 use super::terminate::terminate;
-use super::{Opening, establish};
+use super::{Opening, establish, pass};
 use crate::access_log::Agreed;
 use crate::balancer::{Asker, Tried};
 use crate::census::Counted;
 use crate::deadline::{Moment, sleep_until};
 use crate::ended::{Ended, Why};
 use crate::http::{EntryPoint, Pinned, Reason};
+use crate::metrics::OpenGuard;
 use crate::proxy_protocol::Introduction;
 use crate::stream::Stream;
 use crate::table::tcp::{By, Places};
 use crate::table::{Target, Upstream};
-use crate::worker::{End, Pace, Worker, relay};
+use crate::worker::{End, Pace, Worker};
 
 /// A connection that was taken.
 #[derive(Debug)]
@@ -37,10 +38,13 @@ struct Pair {
     pinned: Pinned,
     upstream: Arc<Upstream>,
     pace: Pace,
+    /// Whether the kernel is to carry it.
+    by_kernel: bool,
     /// Bytes that the endpoint was given already.
     received: u64,
-    /// What middlewares count.
+    /// What middlewares and the service count.
     _counted: Vec<Counted>,
+    _open_at_service: OpenGuard,
 }
 
 impl Session {
@@ -103,16 +107,17 @@ struct Course {
 
 impl Course {
     /// Passes on what both sides say, until they are done. Gives why that ended.
-    async fn run(&mut self, mut pair: Pair, entry_point: &EntryPoint, worker: &Worker) -> Why {
+    async fn run(&mut self, pair: Pair, entry_point: &EntryPoint, worker: &Worker) -> Why {
         let scope = pair.upstream.scope.clone();
-        let _open_at_service = scope.open();
-        let relayed = relay(&mut pair.client, &mut pair.pinned.endpoint, pair.pace, worker).await;
+        self.tls = worker.log.as_ref().and_then(|_| pair.client.agreed());
+        let Pinned { target, endpoint, running: _running } = pair.pinned;
+        self.target = Some(target);
+        let name = &entry_point.settings.name;
+        let relayed = pass(pair.client, endpoint, pair.by_kernel, pair.pace, name, worker).await;
         (self.received, self.sent) = (pair.received + relayed.received, relayed.sent);
         for scope in [&entry_point.scope, &*scope] {
             scope.count_bytes(self.received, self.sent);
         }
-        self.tls = worker.log.as_ref().and_then(|_| pair.client.agreed());
-        self.target = Some(pair.pinned.target);
         Why::Passed(relayed.end)
     }
 }
@@ -127,7 +132,7 @@ async fn begin(
     worker: &Rc<Worker>,
 ) -> Result<Option<Pair>, Reason> {
     let Taken { route, mut early, hello, start_tls } = taken;
-    let counted = route.let_in(peer.ip())?;
+    let mut counted = route.let_in(peer.ip())?;
     let mut opening = Opening { by_scheme: true, start_tls, ..Opening::default() };
     let server_name = hello.as_ref().map_or_else(String::new, |hello| hello.server_name.clone());
     let client = match (&route.tls, hello) {
@@ -141,15 +146,20 @@ async fn begin(
     };
     let Some(places) = route.service.next() else { return Err(Reason::NoEndpoint) };
     *led_to = Some(places.upstream.clone());
+    let open = places.upstream.scope.open();
+    if let Some(census) = &places.census {
+        counted.push(census.count_anybody()?);
+    }
     let asker = Asker::at(peer.ip());
     opening.keep_alive = places.keep_alive;
+    opening.endpoint_max = places.per_endpoint_max;
     opening.introduction = places.proxy_protocol.map(|version| {
         let to = client.with_tcp(|tcp| tcp.local_addr().ok()).flatten().unwrap_or(peer);
         let (alpn, tls) = (client.alpn(), client.agreed().map(|agreed| agreed.version));
         Introduction { client: peer, to, server_name, alpn, tls }.header(version)
     });
     opening.start_tls &= route.tls == Some(By::Passthrough);
-    let idle = entry_point.settings.limits.tcp_idle.filter(|idle| !idle.is_zero());
+    let idle = places.idle.or(entry_point.settings.limits.tcp_idle).filter(|idle| !idle.is_zero());
     let Some(mut pinned) = meet(&client, early.is_empty(), places, asker, &opening, idle, worker).await?
     else {
         return Ok(None);
@@ -159,7 +169,19 @@ async fn begin(
     }
     let received = early.filled().len() as u64;
     let pace = Pace { idle, half_closed: places.termination_delay };
-    Ok(Some(Pair { client, pinned, upstream: places.upstream.clone(), pace, received, _counted: counted }))
+    let path = places.data_path.unwrap_or(worker.table().data_path);
+    let by_kernel = matches!(path, DataPath::Sockmap | DataPath::Auto);
+    let upstream = places.upstream.clone();
+    Ok(Some(Pair {
+        client,
+        pinned,
+        upstream,
+        pace,
+        by_kernel,
+        received,
+        _counted: counted,
+        _open_at_service: open,
+    }))
 }
 
 /// Finds an endpoint that stays. One that accepts, and leaves before anybody has said anything, is about to stop: the

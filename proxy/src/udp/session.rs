@@ -24,6 +24,7 @@ use crate::ended::{Ended, Why};
 use crate::http::Reason;
 use crate::limits::{UDP_LINGER, UDP_SESSIONS_MAX};
 use crate::metrics::{OpenGuard, Scope};
+use crate::published::may_have;
 use crate::table::{Chosen, Datagrams, Target};
 use crate::worker::Worker;
 
@@ -239,9 +240,13 @@ impl Sessions {
             return None;
         };
         let place = self.book.next_place();
-        let source =
-            self.transparent.then(|| self.worker.sources.of(peer.address.ip(), target.address)).flatten();
-        let socket = match connect(target.address, source, &self.watched, place) {
+        let client = peer.address.ip();
+        let kept = self.transparent.then(|| {
+            let to = target.address_for(client);
+            Some((to, self.worker.sources.of(client, to)?))
+        });
+        let (to, source) = kept.flatten().map_or((target.address, None), |(to, source)| (to, Some(source)));
+        let socket = match connect(to, source, &self.watched, place) {
             Ok(socket) => socket,
             Err(error) => {
                 tracing::debug!(%error, "a UDP session can't begin");
@@ -343,7 +348,7 @@ fn connect(
 ) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(endpoint), Type::DGRAM.nonblocking().cloexec(), None)?;
     if let Some(source) = source {
-        socket.set_ip_transparent_v4(true)?;
+        may_have(&socket, source)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     socket.connect(&endpoint.into())?;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_config::Fault;
 use portolan_config::dynamic::tcp::{LayerFourWeighted, ProxyVersion};
+use portolan_config::dynamic::value::Span;
+use portolan_config::{DataPath, Fault, PublishLimits};
 use portolan_discovery::{LayerFour, TcpUpstream};
 
+use crate::census::Census;
 use crate::ledger::Ledger;
 use crate::table::{Cursor, Upstream};
 
@@ -42,6 +44,14 @@ pub(crate) struct Places {
     pub(crate) termination_delay: Option<Duration>,
     /// Whether endpoints are told who the client is, and how.
     pub(crate) proxy_protocol: Option<ProxyVersion>,
+    /// Who counts its connections, where there may be only so many.
+    pub(crate) census: Option<Arc<Census>>,
+    /// Connections that one endpoint may have; `None` for any number.
+    pub(crate) per_endpoint_max: Option<usize>,
+    /// How long nothing may move, where the service says so; zero for any time.
+    pub(crate) idle: Option<Duration>,
+    /// How its bytes are to travel, where the service says so.
+    pub(crate) data_path: Option<DataPath>,
 }
 
 impl Service {
@@ -60,6 +70,14 @@ impl Service {
                 let in_turn = from.iter().chain(before).map(child);
                 in_turn.clone().find(|service| service.can_serve()).or_else(|| in_turn.clone().next())?.next()
             }
+        }
+    }
+
+    /// All the endpoints that it may send to.
+    pub(crate) fn places(&self) -> Vec<&Places> {
+        match self {
+            Self::Places(places) => vec![places],
+            Self::Weighted { children, .. } => children.iter().flat_map(|child| child.places()).collect(),
         }
     }
 
@@ -84,12 +102,18 @@ pub(in crate::table) fn compile(
 ) -> Services {
     let mut services = Services::new();
     for (name, upstream) in &drawn.tcp_upstreams {
-        if let TcpUpstream::Targets { upstream, transport, .. } = &**upstream {
+        if let TcpUpstream::Targets { upstream, transport, balancing } = &**upstream {
+            let connections_max = balancing.connections_max();
+            let limits = PublishLimits { connections_max, ..PublishLimits::default() };
             let places = Places {
                 upstream: compiled(upstream),
                 keep_alive: transport.keep_alive,
                 termination_delay: transport.termination_delay,
                 proxy_protocol: transport.proxy_protocol,
+                census: connections_max.map(|_| ledger.census(name, limits)),
+                per_endpoint_max: balancing.per_endpoint_max(),
+                idle: balancing.idle_timeout.map(Span::duration),
+                data_path: balancing.data_path,
             };
             services.insert(name.clone(), Arc::new(Service::Places(places)));
         }

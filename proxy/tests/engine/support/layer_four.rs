@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portolan_config::dynamic::http::RuleSyntax;
 use portolan_config::dynamic::service::WeightedChild;
-use portolan_config::dynamic::tcp::{LayerFourWeighted, TcpRouterTls, TcpTransport};
+use portolan_config::dynamic::tcp::{LayerFourWeighted, TcpLoadBalancer, TcpRouterTls, TcpTransport};
 use portolan_config::rule::TcpRule;
 use portolan_config::tls::Scheme;
 use portolan_discovery::{LayerFour, Target, TcpRouter, TcpUpstream, Upstream};
@@ -25,11 +25,26 @@ impl World {
 
     /// The same, over connections like these.
     pub(crate) fn serve_tcp_by(&mut self, name: &str, targets: Vec<Target>, transport: TcpTransport) {
+        self.add_tcp_service(name, targets, TcpLoadBalancer::default(), transport);
+    }
+
+    /// The same, with this said of the service.
+    pub(crate) fn spread_tcp(&mut self, name: &str, targets: Vec<Target>, balancing: TcpLoadBalancer) {
+        self.add_tcp_service(name, targets, balancing, TcpTransport::default());
+    }
+
+    fn add_tcp_service(
+        &mut self,
+        name: &str,
+        targets: Vec<Target>,
+        balancing: TcpLoadBalancer,
+        transport: TcpTransport,
+    ) {
         let mut upstream = Upstream::new(format!("{name}@test/tcp"), targets);
         upstream.transport = Arc::new(transport.connections.clone());
         let places = TcpUpstream::Targets {
             upstream: Arc::new(upstream),
-            balancing: Arc::default(),
+            balancing: Arc::new(balancing),
             transport: Arc::new(transport),
         };
         self.with_layer_four(|four| {

@@ -16,7 +16,7 @@ use portolan_discovery::{
     Change, Composite, Endpoint, EndpointKey, Instance, InstanceId, Judgement, LayerFour, ProviderName,
     Publication, Router, ServiceKey, Snapshot, State, Target, Update, Upstream,
 };
-use portolan_proxy::{Metrics, Proxy, ProxySettings};
+use portolan_proxy::{Metrics, Proxy, ProxySettings, ServicePath};
 use prometheus::{Registry, TextEncoder};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -339,6 +339,11 @@ impl World {
         let faults = self.proxy.apply(&self.snapshot);
         // A test that says something of its entry point knows what that lacks.
         assert!(faults.iter().all(|fault| fault.origin.starts_with("entry point")), "{faults:?}");
+    }
+
+    /// How the bytes of TCP services travel, and what is told of that.
+    pub(crate) fn service_paths(&mut self) -> (Vec<ServicePath>, Vec<Fault>) {
+        (self.proxy.service_paths(), self.proxy.open_ports())
     }
 
     /// A client of the entry point.
