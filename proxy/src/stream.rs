@@ -21,11 +21,17 @@ use crate::deadline::{Moment, sleep_until};
 use crate::http::Lane;
 use crate::limits::CLIENT_WATCHED_AFTER;
 
+mod fresh;
+
+use fresh::Fresh;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// In the clear.
     Tcp(TcpStream),
+    /// The same, of a client that may have said all that it will.
+    Fresh(Fresh),
     /// By TLS, on either side of it. In a cell, so that both halves can use it: they belong to one task.
     Tls(Box<RefCell<Tls>>),
     /// A stream of an endpoint's connection by HTTP/2.
@@ -46,6 +52,7 @@ pub(crate) struct Tls {
 #[derive(Debug)]
 pub(crate) enum ReadHalf<'a> {
     Tcp(tcp::ReadHalf<'a>),
+    Fresh(&'a Fresh),
     Tls(&'a RefCell<Tls>),
     Lane(&'a RefCell<Lane>),
 }
@@ -54,11 +61,17 @@ pub(crate) enum ReadHalf<'a> {
 #[derive(Debug)]
 pub(crate) enum WriteHalf<'a> {
     Tcp(tcp::WriteHalf<'a>),
+    Fresh(&'a Fresh),
     Tls(&'a RefCell<Tls>),
     Lane(&'a RefCell<Lane>),
 }
 
 impl Stream {
+    /// One in the clear that was just accepted, and does not block.
+    pub(crate) fn fresh(tcp: std::net::TcpStream) -> Self {
+        Self::Fresh(Fresh::new(tcp))
+    }
+
     /// One that speaks TLS, after the handshake.
     pub(crate) fn tls(session: impl Into<TlsStream<TcpStream>>) -> Self {
         Self::Tls(Box::new(RefCell::new(Tls { session: session.into(), broken: false, unsent: 0 })))
@@ -105,9 +118,34 @@ impl Stream {
         tls.borrow().session.get_ref().1.alpn_protocol().map_or_else(Vec::new, <[u8]>::to_vec)
     }
 
+    /// Whether what travels is what is meant.
+    pub(crate) fn is_in_the_clear(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Fresh(_))
+    }
+
+    /// The connection itself, where it is in the clear.
+    pub(crate) fn into_tcp(self) -> Option<TcpStream> {
+        match self {
+            Self::Tcp(tcp) => Some(tcp),
+            Self::Fresh(fresh) => fresh.into_watched().ok(),
+            Self::Tls(_) | Self::Lane(_) => None,
+        }
+    }
+
+    /// What is watched costs less as what it is.
+    fn settle(&mut self) {
+        if let Self::Fresh(fresh) = self
+            && let Some(tcp) = fresh.grown_up()
+        {
+            *self = Self::Tcp(tcp);
+        }
+    }
+
     /// Both halves, for one task.
     pub(crate) fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        self.settle();
         match self {
+            Self::Fresh(fresh) => (ReadHalf::Fresh(fresh), WriteHalf::Fresh(fresh)),
             Self::Tcp(tcp) => {
                 let (read, write) = tcp.split();
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
@@ -121,6 +159,7 @@ impl Stream {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => tcp.readable().await,
+            Self::Fresh(fresh) => fresh.watched()?.readable().await,
             Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
             Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
         }
@@ -130,6 +169,8 @@ impl Stream {
     /// that would be taken for the answer to the next request.
     pub(crate) fn is_silent(&mut self) -> bool {
         match self {
+            // It is a client's, and those are not asked.
+            Self::Fresh(_) => false,
             Self::Tcp(tcp) => {
                 matches!(tcp.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
@@ -160,6 +201,7 @@ impl Stream {
     pub(crate) fn with_tcp<T>(&self, look: impl FnOnce(&TcpStream) -> T) -> Option<T> {
         match self {
             Self::Tcp(tcp) => Some(look(tcp)),
+            Self::Fresh(fresh) => fresh.watched().ok().map(look),
             Self::Tls(tls) => Some(look(tls.borrow().session.get_ref().0)),
             Self::Lane(_) => None,
         }
@@ -169,7 +211,7 @@ impl Stream {
     /// look like one.
     pub(crate) fn break_off(&self) {
         match self {
-            Self::Tcp(_) => {}
+            Self::Tcp(_) | Self::Fresh(_) => {}
             Self::Tls(tls) => tls.borrow_mut().broken = true,
             Self::Lane(lane) => lane.borrow_mut().reset(),
         }
@@ -218,6 +260,7 @@ impl AsyncRead for ReadHalf<'_> {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(context, room),
+            Self::Fresh(fresh) => fresh.poll_read(context, room),
             Self::Tls(tls) => tls.borrow_mut().poll_read(context, room),
             Self::Lane(lane) => lane.borrow_mut().poll_read(context, room),
         }
@@ -229,6 +272,7 @@ impl ReadHalf<'_> {
     pub(crate) fn in_the_clear(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp.as_ref()),
+            Self::Fresh(fresh) => fresh.watched().ok(),
             Self::Tls(_) | Self::Lane(_) => None,
         }
     }
@@ -237,6 +281,7 @@ impl ReadHalf<'_> {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => tcp.readable().await,
+            Self::Fresh(fresh) => fresh.watched()?.readable().await,
             Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
             Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
         }
@@ -250,7 +295,7 @@ impl ReadHalf<'_> {
     /// What is said there, once all is.
     pub(crate) async fn trailers(&mut self) -> io::Result<Option<HeaderMap>> {
         match self {
-            Self::Tcp(_) | Self::Tls(_) => Ok(None),
+            Self::Tcp(_) | Self::Fresh(_) | Self::Tls(_) => Ok(None),
             Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_trailers(context)).await,
         }
     }
@@ -276,6 +321,11 @@ impl WriteHalf<'_> {
         match self {
             // The kernel tells of it apart from what there is to read. Should the runtime end, so does whoever asks.
             Self::Tcp(tcp) => drop(tcp.as_ref().ready(Interest::ERROR).await),
+            Self::Fresh(fresh) => {
+                if let Ok(tcp) = fresh.watched() {
+                    drop(tcp.ready(Interest::ERROR).await);
+                }
+            }
             Self::Tls(tls) => tls_broken_off(tls).await,
             // It is clients that are watched.
             Self::Lane(_) => std::future::pending().await,
@@ -286,6 +336,7 @@ impl WriteHalf<'_> {
     pub(crate) fn in_the_clear(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(tcp) => Some(tcp.as_ref()),
+            Self::Fresh(fresh) => fresh.watched().ok(),
             Self::Tls(_) | Self::Lane(_) => None,
         }
     }
@@ -311,6 +362,7 @@ impl AsyncWrite for WriteHalf<'_> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Fresh(fresh) => fresh.poll_write(context, bytes),
             Self::Tls(tls) => tls.borrow_mut().poll_write(context, bytes),
             Self::Lane(lane) => lane.borrow_mut().poll_write(context, bytes),
         }
@@ -320,13 +372,14 @@ impl AsyncWrite for WriteHalf<'_> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
             Self::Tls(tls) => Pin::new(&mut tls.borrow_mut().session).poll_flush(context),
-            Self::Lane(_) => Poll::Ready(Ok(())),
+            Self::Fresh(_) | Self::Lane(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Fresh(fresh) => fresh.poll_shutdown(),
             Self::Tls(tls) => tls.borrow_mut().poll_shutdown(context),
             Self::Lane(lane) => {
                 lane.borrow_mut().end();
@@ -342,8 +395,11 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let stream = self.get_mut();
+        stream.settle();
+        match stream {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(context, room),
+            Self::Fresh(fresh) => fresh.poll_read(context, room),
             Self::Tls(tls) => tls.get_mut().poll_read(context, room),
             Self::Lane(lane) => lane.get_mut().poll_read(context, room),
         }
@@ -354,6 +410,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Fresh(fresh) => fresh.poll_write(context, bytes),
             Self::Tls(tls) => tls.get_mut().poll_write(context, bytes),
             Self::Lane(lane) => lane.get_mut().poll_write(context, bytes),
         }
@@ -363,13 +420,14 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
             Self::Tls(tls) => Pin::new(&mut tls.get_mut().session).poll_flush(context),
-            Self::Lane(_) => Poll::Ready(Ok(())),
+            Self::Fresh(_) | Self::Lane(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Fresh(fresh) => fresh.poll_shutdown(),
             Self::Tls(tls) => tls.get_mut().poll_shutdown(context),
             Self::Lane(lane) => {
                 lane.get_mut().end();

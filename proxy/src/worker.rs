@@ -381,7 +381,7 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
         Socket::EntryPoint(listener, settings, census) => {
             let scope = worker.metrics.entry_point(&settings.name);
             let entry_point = Rc::new(EntryPoint::new(settings, scope));
-            let connection = move |worker: Rc<Worker>, client: TcpStream, peer: SocketAddr| {
+            let connection = move |worker: Rc<Worker>, client: std::net::TcpStream, peer: SocketAddr| {
                 let entry_point = entry_point.clone();
                 // Whoever speaks for others is counted once it has said for whom.
                 let speaks_for_others =
@@ -403,7 +403,8 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
         }
         Socket::Tcp(listener, port, first) => {
             let port = Rc::new(published::Listening::new(port, first, worker));
-            let connection = move |worker: Rc<Worker>, client: TcpStream, peer: SocketAddr| {
+            let connection = move |worker: Rc<Worker>, client: std::net::TcpStream, peer: SocketAddr| {
+                let client = TcpStream::from_std(client).ok()?;
                 match port.count(peer.ip(), &worker) {
                     Ok(counted) => {
                         Some(published::serve_tcp(client.into(), peer, counted, port.clone(), worker))

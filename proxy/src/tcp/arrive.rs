@@ -22,6 +22,7 @@ use crate::ended::{Ended, Why};
 use crate::http::{self, EntryPoint, Reason};
 use crate::limits::{DRAIN_FIRST_REQUEST, PROXY_HEADER_TIMEOUT, RECOGNITION_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 use crate::proxy_protocol::{self, Found};
+use crate::stream::Stream;
 use crate::table::tcp::{Route, Taker};
 use crate::table::{Entry, Table};
 use crate::tls::begins_handshake;
@@ -31,10 +32,10 @@ use crate::worker::{Buffer, Worker, spawn_counted};
 /// A fatal `unrecognized_name`, in the clear (RFC 6066 §3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// A connection that was just accepted.
+/// A connection that was just accepted: as the kernel gives it, or watched by the runtime.
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) tcp: TcpStream,
+pub(crate) struct Client<T = TcpStream> {
+    pub(crate) tcp: T,
     /// Who is at the other end.
     pub(crate) peer: SocketAddr,
     pub(crate) entry_point: Rc<EntryPoint>,
@@ -42,19 +43,28 @@ pub(crate) struct Client {
 }
 
 /// Serves a connection for as long as it stays, whatever it is. Where nothing but HTTP can be meant, that costs nothing.
-pub(crate) fn serve(client: Client, worker: Rc<Worker>) -> Served<impl Future<Output = ()>> {
+pub(crate) fn serve(
+    client: Client<std::net::TcpStream>,
+    worker: Rc<Worker>,
+) -> Served<impl Future<Output = ()>> {
     let name = &client.entry_point.settings.name;
     let only_http = !client.speaks_for_others()
         && entry(&worker.table(), name).is_none_or(|entry| entry.connections.is_empty());
     if only_http {
         let Client { tcp, peer, entry_point, counted } = client;
-        Served::Http { future: http::serve(tcp.into(), peer, entry_point, worker, Some(counted)) }
-    } else {
-        Served::Other { future: Box::pin(arrive(client, worker)) }
+        let future = http::serve(Stream::fresh(tcp), peer, entry_point, worker, Some(counted));
+        return Served::Http { future };
     }
+    let arriving = async move {
+        let Client { tcp, peer, entry_point, counted } = client;
+        if let Ok(tcp) = TcpStream::from_std(tcp) {
+            arrive(Client { tcp, peer, entry_point, counted }, worker).await;
+        }
+    };
+    Served::Other { future: Box::pin(arriving) }
 }
 
-impl Client {
+impl<T> Client<T> {
     /// Whether whoever connected may say who the client is, by the PROXY protocol.
     fn speaks_for_others(&self) -> bool {
         self.entry_point.settings.proxy_protocol.as_ref().is_some_and(|known| known.trusts(self.peer.ip()))

@@ -1,10 +1,13 @@
 //! Takes connections off a listening socket.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::{Worker, spawn_counted};
@@ -14,7 +17,7 @@ use crate::limits::ACCEPT_RETRY;
 ///
 /// Connections that wait in the socket's queue at that moment are taken first: closing the socket would reset them.
 pub(super) async fn accept<F, C>(
-    listener: std::net::TcpListener,
+    listener: TcpListener,
     worker: Rc<Worker>,
     mut closed: watch::Receiver<()>,
     connection: F,
@@ -22,7 +25,9 @@ pub(super) async fn accept<F, C>(
     F: Fn(Rc<Worker>, TcpStream, SocketAddr) -> Option<C>,
     C: Future<Output = ()> + 'static,
 {
-    let listener = match TcpListener::from_std(listener) {
+    #[expect(deprecated, reason = "what it can't hold, that the descriptor stays open, the listener does")]
+    let watched = AsyncFd::with_interest(listener, Interest::READABLE);
+    let listener = match watched {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a listening socket can't be watched"),
     };
@@ -30,7 +35,7 @@ pub(super) async fn accept<F, C>(
     while closed.has_changed().is_ok() {
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
+            accepted = listener.async_io(Interest::READABLE, take_one) => accepted,
             _ = closed.changed() => break,
         };
         match accepted {
@@ -47,19 +52,24 @@ pub(super) async fn accept<F, C>(
         }
     }
     // The runtime may not have heard of the latest yet.
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((client, peer)) = listener.accept() {
-        if client.set_nonblocking(true).is_ok()
-            && let Ok(client) = TcpStream::from_std(client)
-            && let Some(connection) = connection(worker.clone(), client, peer)
-        {
+    let listener = listener.into_inner();
+    while let Ok((client, peer)) = take_one(&listener) {
+        if let Some(connection) = connection(worker.clone(), client, peer) {
             spawn_counted(&worker, connection);
         }
     }
 }
 
+/// A connection that does not block, and is not watched: whoever serves it may not have to wait for anything.
+fn take_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (client, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer =
+        peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((client.into(), peer))
+}
+
 /// Whether the error is about the connection that was to be accepted, and not about the socket or the process.
-fn is_about_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

@@ -13,7 +13,6 @@ use crate::http::Reason;
 use crate::http::entry_point::EntryPoint;
 use crate::http::peer::Peer;
 use crate::metrics::OpenGuard;
-use crate::stream::Stream;
 use crate::worker::Worker;
 
 /// A connection in the clear that waits for its next request, and is watched by nobody. Of all there is most connections
@@ -39,7 +38,8 @@ impl Connection {
     /// Lets the worker wait for the next request. Where that can't be had, the connection is closed, as may happen to
     /// any that waits.
     pub(super) fn park(self, until: Moment) {
-        let Self { client: Stream::Tcp(client), history, worker } = self else { return };
+        let Self { client, history, worker } = self;
+        let Some(client) = client.into_tcp() else { return };
         let History { peer, entry_point, requests, since, _open: open, _counted: counted, .. } = history;
         if let Ok(socket) = client.into_std() {
             let address = peer.address();
