@@ -23,6 +23,7 @@ mod memory;
 mod metrics;
 mod middlewares;
 mod names;
+mod names_by_tools;
 mod networks;
 mod no_request_lost;
 mod podman;
