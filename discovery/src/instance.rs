@@ -177,6 +177,33 @@ pub struct Binding {
     pub host_port: u16,
 }
 
+/// A machine that an instance runs on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "WrittenNode")]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Whether this process is on it, as far as the provider knows.
+    pub here: bool,
+}
+
+/// A node as it was kept: by an earlier version its name alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenNode {
+    Name(String),
+    Known { name: String, here: bool },
+}
+
+impl From<WrittenNode> for Node {
+    fn from(written: WrittenNode) -> Self {
+        match written {
+            WrittenNode::Name(name) => Self { name, here: false },
+            WrittenNode::Known { name, here } => Self { name, here },
+        }
+    }
+}
+
 /// One instance as its provider saw it last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -186,8 +213,8 @@ pub struct Instance {
     pub name: String,
     /// What it is a replica of.
     pub service: ServiceKey,
-    /// The name of the machine it runs on, where its provider tells of several.
-    pub node: Option<String>,
+    /// The machine it runs on, where its provider tells of several.
+    pub node: Option<Node>,
     /// The labels as written.
     pub labels: BTreeMap<String, String>,
     /// Where it is reached, the network to be preferred first. Empty when it is not running.

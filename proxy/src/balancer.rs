@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::table::{Target, Upstream};
+use crate::places::Bounds;
+use crate::table::{Near, Target, Upstream};
 
 #[doc(hidden)]
 pub mod cost;
@@ -64,18 +65,96 @@ impl Asker {
     }
 }
 
+/// The target that the work has to stay with, if that is available and was not tried yet.
+fn stuck<'a>(upstream: &'a Upstream, asker: Asker, tried: &Tried) -> Option<&'a Arc<Target>> {
+    let stuck = asker.stuck?;
+    upstream.available.iter().find(|target| target.id == stuck && !tried.contains(target))
+}
+
 /// An available target that was not tried yet, by the upstream's plan.
 pub(crate) fn pick(upstream: &Upstream, asker: Asker, tried: &Tried) -> Option<Arc<Target>> {
-    let targets = &upstream.available;
-    let usable = |target: &Target| !tried.contains(target);
-    if let Some(stuck) = asker.stuck
-        && let Some(target) = targets.iter().find(|target| target.id == stuck)
-        && usable(target)
-    {
+    if let Some(target) = stuck(upstream, asker, tried) {
         return Some(target.clone());
     }
-    let index = upstream.plan.choose(targets, asker, || upstream.cursor.next(), usable)?;
-    targets.get(index).cloned()
+    choose(upstream, asker, |target| !tried.contains(target))
+}
+
+/// By the upstream's plan, one of the targets that are usable: of those that go before the others, where there is one.
+fn choose(upstream: &Upstream, asker: Asker, usable: impl Fn(&Target) -> bool) -> Option<Arc<Target>> {
+    let turn = || upstream.cursor.next();
+    if let Some(Near { targets, plan }) = &upstream.near
+        && let Some(index) = plan.choose(targets, asker, turn, &usable)
+    {
+        return targets.get(index).cloned();
+    }
+    let index = upstream.plan.choose(&upstream.available, asker, turn, usable)?;
+    upstream.available.get(index).cloned()
+}
+
+/// Why none is given more work, though some are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The service has all it may have, or others wait for that already.
+    Service,
+    /// Every endpoint has, or the one that the work has to stay with.
+    Endpoints,
+}
+
+/// A target, and its place there, where those are limited or counted.
+pub(crate) type Taken = (Arc<Target>, Option<Running>);
+
+/// The same with a place there, where those are limited, or counted. `None` where there is no target. Whoever is `called`
+/// has waited, and goes before those who wait.
+pub(crate) fn take(
+    upstream: &Upstream,
+    asker: Asker,
+    tried: &Tried,
+    called: bool,
+) -> Result<Option<Taken>, Full> {
+    match &upstream.bounds {
+        None => Ok(pick(upstream, asker, tried).map(|target| {
+            let running = target.begin(upstream);
+            (target, running)
+        })),
+        Some(bounds) => take_within(bounds, upstream, asker, tried, called),
+    }
+}
+
+/// Turns are taken only where there seems to be a place: else those who wait would spoil the order.
+#[inline(never)]
+fn take_within(
+    bounds: &Bounds,
+    upstream: &Upstream,
+    asker: Asker,
+    tried: &Tried,
+    called: bool,
+) -> Result<Option<Taken>, Full> {
+    let places = &upstream.places;
+    if tried.are_all(upstream) {
+        return Ok(None);
+    }
+    if places.are_taken(bounds) || (!called && places.are_waited_for()) {
+        return Err(Full::Service);
+    }
+    let has_room = |target: &Target| target.load.running() < bounds.requests_per_endpoint;
+    loop {
+        let target = match stuck(upstream, asker, tried) {
+            // Its session is there and nowhere else.
+            Some(target) => has_room(target).then(|| target.clone()),
+            None => {
+                let usable = |target: &Target| !tried.contains(target) && has_room(target);
+                let any = upstream.available.iter().any(|target| usable(target));
+                if any { choose(upstream, asker, usable) } else { None }
+            }
+        };
+        let target = target.ok_or(Full::Endpoints)?;
+        // Another worker may have been sooner.
+        let Some(running) = Running::begin_within(&target.load, bounds.requests_per_endpoint) else {
+            continue;
+        };
+        let place = places.take(bounds).ok_or(Full::Service)?;
+        return Ok(Some((target, Some(running.at(place)))));
+    }
 }
 
 #[cfg(test)]

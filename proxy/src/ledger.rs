@@ -20,6 +20,7 @@ use crate::census::Census;
 use crate::health::outlier::{Tally, Tell};
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
+use crate::places::Places;
 use crate::table::{Cursor, Destination, Route, Upstream};
 use crate::tls::Files;
 
@@ -104,6 +105,7 @@ pub(crate) struct Kept {
     pub(crate) tell: Option<Tell>,
     pub(crate) cursor: Arc<Cursor>,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) places: Arc<Places>,
     pub(crate) scope: Arc<Scope>,
     /// In the order of the chart's targets.
     pub(crate) targets: Vec<TargetAccount>,
@@ -167,6 +169,7 @@ impl Ledger {
                 tell: self.tell.clone(),
                 cursor: Arc::default(),
                 budget: Arc::new(Budget::new()),
+                places: Arc::default(),
                 scope: Arc::new(self.metrics.service(&drawn.name)),
                 targets: self.targets(drawn, &[]),
             };
@@ -192,6 +195,7 @@ impl Ledger {
                 tell: self.tell.clone(),
                 cursor: account.compiled.cursor.clone(),
                 budget: account.compiled.budget.clone(),
+                places: account.compiled.places.clone(),
                 scope: account.compiled.scope.clone(),
                 targets: targets.clone(),
             };

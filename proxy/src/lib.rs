@@ -27,6 +27,7 @@ pub mod limits;
 mod listeners;
 mod metrics;
 mod middleware;
+mod places;
 mod proxy;
 mod proxy_protocol;
 mod published;

@@ -160,6 +160,12 @@ pub const MIRROR_TIME: Duration = Duration::from_secs(60);
 /// Endpoints tried for one request or connection.
 pub const ATTEMPTS_MAX: usize = 4;
 
+/// A request that waits for a place at its service looks for one at least that often: endpoints may have come meanwhile.
+pub const PENDING_RECHECK: Duration = Duration::from_millis(250);
+
+/// What a client is told that was turned away because there was no place (`Retry-After`, RFC 9110 §10.2.3).
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Requests of an upstream that may be sent again, of a hundred: enough for a replica that stops, too few to bury those
 /// that are left.
 pub const RETRY_BUDGET_PERCENT: usize = 20;

@@ -47,6 +47,7 @@ pub struct Metrics {
     /// What is counted of datagrams.
     pub(crate) udp: udp::Metrics,
     retries_refused: IntCounterVec,
+    pending: IntGaugeVec,
     /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
     pub(crate) last_compile: prometheus::Gauge,
 }
@@ -144,6 +145,16 @@ impl Metrics {
                 "Requests not sent to another endpoint, because too many had been already",
                 &["service"],
             )?,
+            pending: registered(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "portolan_service_requests_pending",
+                        "Requests that wait until the service has a place for them",
+                    ),
+                    &["service"],
+                )?,
+            )?,
             last_compile: registered(
                 registry,
                 prometheus::Gauge::new(
@@ -204,10 +215,18 @@ impl Metrics {
         self.retries_refused.with_label_values(&[service]).inc();
     }
 
+    /// Counts a request as waiting for a place, for as long as the guard lives.
+    pub(crate) fn pending(&self, service: &str) -> OpenGuard {
+        let pending = self.pending.with_label_values(&[service]);
+        pending.inc();
+        OpenGuard(Some(pending))
+    }
+
     pub(crate) fn forget_retries(&self, service: &str) {
         // Most services never had any.
         let _ = self.retries.remove_label_values(&[service]);
         let _ = self.retries_refused.remove_label_values(&[service]);
+        let _ = self.pending.remove_label_values(&[service]);
     }
 
     pub(crate) fn forget_endpoint(&self, counters: &EndpointCounters) {

@@ -12,11 +12,12 @@ use portolan_config::tls::Scheme;
 use portolan_config::{DataPath, ListenAddress, Protocol, PublishLimits};
 
 use crate::balancer::{Load, Plan, Running};
-use crate::budget::Budget;
+use crate::budget::{Allowance, Budget};
 use crate::census::Census;
 use crate::health::outlier::Judge;
 use crate::http::Reason;
 use crate::metrics::{EndpointCounters, Scope};
+use crate::places::{Bounds, Places};
 use crate::sticky::Sticky;
 
 mod chains;
@@ -142,16 +143,31 @@ pub struct Upstream {
     pub states: Vec<(&'static str, usize)>,
     /// How one is chosen.
     pub plan: Plan,
+    /// Those on this machine, where they go before the others.
+    pub(crate) near: Option<Near>,
     /// Whether the server sees the host that the client asked for.
     pub pass_host_header: bool,
     /// Where the rotation stands.
     pub cursor: Arc<Cursor>,
     /// How much may be sent again.
     pub(crate) budget: Arc<Budget>,
+    /// How much of what came.
+    pub(crate) allowance: Allowance,
+    /// How many requests there may be at a time, where that is limited.
+    pub(crate) bounds: Option<Bounds>,
+    /// Those there are, and who waits.
+    pub(crate) places: Arc<Places>,
     /// The cookie by which a client stays with its target, where there is one.
     pub(crate) sticky: Option<Sticky>,
     /// What it counts into.
     pub scope: Arc<Scope>,
+}
+
+/// Targets that go before the others, and how one of them is chosen.
+#[derive(Debug)]
+pub(crate) struct Near {
+    pub(crate) targets: Vec<Arc<Target>>,
+    pub(crate) plan: Plan,
 }
 
 impl Upstream {
@@ -254,9 +270,13 @@ impl Upstream {
             available: (0..targets).map(|index| Arc::new(target(index))).collect(),
             states: Vec::new(),
             plan: Plan::default(),
+            near: None,
             pass_host_header: true,
             cursor: Arc::default(),
             budget: Arc::new(Budget::new()),
+            allowance: Allowance::default(),
+            bounds: None,
+            places: Arc::default(),
             sticky: None,
             scope: Arc::new(metrics.service(name)),
         }

@@ -8,7 +8,7 @@ use super::value::{Span, StatusRange};
 
 mod own;
 
-pub use own::{HashBy, Initial, Panic};
+pub use own::{HashBy, Initial, Panic, RetryBudget};
 
 /// `http.services.<name>`: one of the five kinds, and middlewares of its own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -152,6 +152,18 @@ pub struct LoadBalancer {
     pub slow_start: Span,
     /// Portolan's own: who serves when nobody is healthy.
     pub panic: Panic,
+    /// Portolan's own: whether servers on this machine go before all others.
+    pub prefer_local: bool,
+    /// Portolan's own: requests that servers have to do with at a time, all of them together; any with 0.
+    pub max_requests: u32,
+    /// Portolan's own: those that one server has to do with; any with 0.
+    pub max_requests_per_endpoint: u32,
+    /// Portolan's own: requests that wait until one of those is over; none with 0.
+    pub max_pending: u32,
+    /// Portolan's own: how long one waits.
+    pub pending_timeout: Span,
+    /// Portolan's own: how many may be sent again.
+    pub retry_budget: Option<RetryBudget>,
 }
 
 impl Default for LoadBalancer {
@@ -168,6 +180,12 @@ impl Default for LoadBalancer {
             hash_by: HashBy::default(),
             slow_start: Span::default(),
             panic: Panic::default(),
+            prefer_local: false,
+            max_requests: 0,
+            max_requests_per_endpoint: 0,
+            max_pending: 0,
+            pending_timeout: Span::secs(5),
+            retry_budget: None,
         }
     }
 }

@@ -3,11 +3,15 @@
 //!
 //! No lock: workers that write at once may lose each other's word, which the next one mends.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Moment;
+use crate::places::{Place, count_below};
 
 /// Answers that a mean is made of, as in Traefik's `leasttime`.
 const SAMPLES: usize = 100;
@@ -116,13 +120,29 @@ impl Load {
 pub(crate) struct Running {
     load: Arc<Load>,
     since: Instant,
+    /// Its place in the service, where those are limited. Left after what it counts for the target: who is called then finds
+    /// both free.
+    place: Option<Place>,
 }
 
 impl Running {
     /// It begins.
     pub(crate) fn begin(load: Arc<Load>) -> Self {
         load.running.fetch_add(1, Relaxed);
-        Self { load, since: Instant::now() }
+        Self { load, since: Instant::now(), place: None }
+    }
+
+    /// The same, unless the target has as many as it may have.
+    pub(crate) fn begin_within(load: &Arc<Load>, most: u32) -> Option<Self> {
+        let begun = || Self { load: load.clone(), since: Instant::now(), place: None };
+        count_below(&load.running, most).then(begun)
+    }
+
+    /// It has this place in the service.
+    pub(crate) fn at(self, place: Place) -> Self {
+        let mut placed = self;
+        placed.place = Some(place);
+        placed
     }
 
     /// The head of the answer came.
@@ -133,7 +153,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.load.running.fetch_sub(1, Relaxed);
+        self.load.running.fetch_sub(1, SeqCst);
+        drop(self.place.take());
     }
 }
 

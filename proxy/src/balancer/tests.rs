@@ -158,3 +158,37 @@ fn who_stays_with_a_target_goes_there_until_it_fails() {
         assert!(pick(&upstream, gone, &Tried::default()).is_some(), "{strategy:?}");
     }
 }
+
+#[test]
+fn those_on_this_machine_go_first_and_the_others_serve_where_none_of_them_may() {
+    for strategy in ALL {
+        let balancing = LoadBalancer { strategy, ..LoadBalancer::default() };
+        let mut upstream = weighted(strategy, &[1, 1, 1]);
+        let targets = upstream.available[..2].to_vec();
+        upstream.near = Some(Near { plan: Plan::new(&balancing, &targets), targets });
+        assert_eq!(shares(&upstream, 2_000).len(), 2, "{strategy:?}");
+        let asker = Asker { hash: Some(7), ..Asker::default() };
+        let mut tried = Tried::default();
+        for near in [true, true, false] {
+            let next = pick(&upstream, asker, &tried).unwrap();
+            assert_eq!(next.id < 2, near, "{strategy:?}");
+            tried.add(&next);
+        }
+        assert!(pick(&upstream, asker, &tried).is_none(), "{strategy:?}");
+        let stuck = Asker { stuck: Some(2), ..asker };
+        assert_eq!(pick(&upstream, stuck, &Tried::default()).unwrap().id, 2, "a session goes before");
+    }
+}
+
+#[test]
+fn who_is_near_and_full_is_passed_over() {
+    let balancing = LoadBalancer { max_requests_per_endpoint: 2, ..LoadBalancer::default() };
+    let mut upstream = weighted(Strategy::Wrr, &[1, 1]);
+    let targets = upstream.available[..1].to_vec();
+    upstream.near = Some(Near { plan: Plan::new(&balancing, &targets), targets });
+    upstream.bounds = Bounds::of(&balancing);
+    let taken = || take(&upstream, Asker::default(), &Tried::default(), false);
+    let all: Vec<_> = (0..4).map(|_| taken().unwrap().unwrap()).collect();
+    assert_eq!(all.iter().map(|(target, _)| target.id).collect::<Vec<_>>(), [0, 0, 1, 1]);
+    assert_eq!(taken().unwrap_err(), Full::Endpoints);
+}

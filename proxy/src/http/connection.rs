@@ -346,7 +346,7 @@ impl Connection {
             Ok(None) => return Ok(None),
             Err(Refused { reason, detail }) => return Err(Turned::unread(reason, detail)),
         };
-        let asked = self.worker.log.as_ref().map(|log| Box::new(log.asked(&head)));
+        let asked = self.worker.log().map(|log| Box::new(log.asked(&head)));
         let mut cleaned = Cleaned::default();
         let cleaning = self.entry_point.cleaning.as_ref();
         let head = match cleaning.map(|cleaning| cleaning.clean(&head, &mut cleaned)).transpose() {
@@ -440,7 +440,7 @@ impl Connection {
         let understood = matches!(
             turned.reason,
             Reason::NoRoute | Reason::NotReady | Reason::NoEndpoint | Reason::Misdirected
-        );
+        ) || turned.reason.is_overload();
         let keep_alive = turned.keep_alive && understood && !self.is_spent() && !self.worker.is_leaving();
         let mut out = self.worker.buffers.take();
         let manner = Manner { close: !keep_alive, is_http10: turned.is_http10 };
@@ -461,7 +461,7 @@ impl Connection {
         Account {
             entry_point: &self.entry_point,
             peer: self.peer.address(),
-            agreed: self.worker.log.as_ref().and_then(|_| self.client.agreed()),
+            agreed: self.worker.is_logging().then(|| self.client.agreed()).flatten(),
             version: Version::Http1,
             worker: &self.worker,
         }

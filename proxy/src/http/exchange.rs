@@ -26,6 +26,7 @@ use crate::stream::{ReadHalf, Stream, WriteHalf};
 use crate::table::{Mirror, Target, Upstream};
 use crate::worker::{Buffer, Pipe, Worker};
 
+mod again;
 mod altered;
 mod answer;
 mod carrier;
@@ -34,7 +35,10 @@ mod course;
 mod gather;
 mod mirror;
 mod outcome;
+mod pending;
 
+pub(super) use again::Failure;
+use again::goes_on;
 pub(super) use altered::FromHttp1;
 pub(super) use answer::{Delivery, discard};
 pub(super) use carrier::Leg;
@@ -134,6 +138,9 @@ pub(in crate::http) trait Client {
     /// Nobody is to have what is left of the body.
     fn leave_body(&mut self);
 
+    /// Resolves when the client waits for an answer no longer.
+    async fn gone(&mut self);
+
     /// Sends the request over this connection and its answer back.
     async fn send(
         &mut self,
@@ -159,6 +166,11 @@ impl Client for Http1<'_> {
 
     fn leave_body(&mut self) {
         self.body = Body::new(Framing::Empty);
+    }
+
+    async fn gone(&mut self) {
+        let (_, client) = self.client.split();
+        client.broken_off().await;
     }
 
     async fn send(
@@ -210,19 +222,30 @@ pub(super) async fn attempt(
     for _ in 0..ATTEMPTS_MAX * 2 {
         let may_repeat = request.method.is_idempotent() && client.has_whole_body();
         let care = if may_repeat { Care::Usual } else { Care::Utmost };
-        let leg = match carrier.obtain(&upstream, request, &tried, care, worker).await {
+        let mut obtained = carrier.obtain(&upstream, request, &tried, care, worker).await;
+        if let Err(carrier::Unobtainable::Full(reason)) = obtained {
+            let wait = pending::wait(reason, client, &mut upstream, request, carrier, &tried, care, worker);
+            obtained = Box::pin(wait).await;
+        }
+        let leg = match obtained {
             Ok(leg) => leg,
             Err(carrier::Unobtainable::Exhausted) => break,
+            Err(carrier::Unobtainable::Full(reason)) => {
+                last_failure = reason;
+                break;
+            }
             Err(carrier::Unobtainable::Failed(target, reason)) => {
                 last_failure = reason;
-                target.counters.failures.inc();
-                if let Some(judge) = &target.judge {
-                    judge.failed(reason.as_str());
+                // Who left meanwhile is not to be blamed.
+                let left = reason == Reason::NoEndpoint;
+                if !left {
+                    target.counters.failures.inc();
+                    target.judge.iter().for_each(|judge| judge.failed(reason.as_str()));
                 }
                 tried.add(&target);
                 last_target = Some(target);
                 // One that refuses at once was not given anything to do.
-                let free = reason == Reason::ConnectRefused;
+                let free = left || reason == Reason::ConnectRefused;
                 if !goes_on(&mut upstream, &tried, free, worker) {
                     break;
                 }
@@ -287,23 +310,6 @@ fn take_inline(request: &mut Exchange, body: &mut Body, inbound: &mut Buffer) ->
     inbound.consume(length);
     *body = Body::new(Framing::Empty);
     length as u64
-}
-
-/// Whether a request may go to another endpoint, chosen from what is known by now: that may be more than when the request
-/// came. Unless it is `free`, the upstream's budget pays for it.
-fn goes_on(upstream: &mut Arc<Upstream>, tried: &Tried, free: bool, worker: &Worker) -> bool {
-    if let Some(newer) = worker.table().upstreams.get(&upstream.name) {
-        upstream.clone_from(newer);
-    }
-    if tried.count() >= ATTEMPTS_MAX || tried.are_all(upstream) {
-        return false;
-    }
-    if free || upstream.budget.spend(upstream.cursor.taken()) {
-        worker.metrics.retried(&upstream.name);
-        return true;
-    }
-    worker.metrics.retry_refused(&upstream.name);
-    false
 }
 
 /// How far a request got.
@@ -525,5 +531,7 @@ async fn pump_unseen(
 
 #[cfg(test)]
 mod half_sent;
+#[cfg(test)]
+mod overload;
 #[cfg(test)]
 mod timing;

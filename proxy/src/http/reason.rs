@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::limits::RETRY_AFTER;
+
 /// Every refusal and failure of the data plane. It gives the status, the metric's label and the log's word; the name
 /// says whose fault it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,8 +76,14 @@ pub(crate) enum Reason {
     NotReady,
     /// The service has no endpoint that may be given work.
     NoEndpoint,
-    /// Every endpoint has as many connections as it may have.
+    /// The service has as many requests as it may have.
+    ServiceLimit,
+    /// Every endpoint has as many requests or connections as it may have.
     EndpointLimit,
+    /// As many requests wait for a place as may.
+    PendingLimit,
+    /// No place came free for as long as a request may wait for one.
+    PendingTimeout,
     /// No endpoint accepted a connection.
     ConnectRefused,
     /// No endpoint answered to a connection in time.
@@ -136,7 +144,10 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NotReady => "not_ready",
             Self::NoEndpoint => "no_endpoint",
+            Self::ServiceLimit => "service_limit",
             Self::EndpointLimit => "endpoint_limit",
+            Self::PendingLimit => "pending_limit",
+            Self::PendingTimeout => "pending_timeout",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::EndpointTls => "endpoint_tls",
@@ -186,9 +197,13 @@ impl Reason {
             Self::BadHost => (500, "Internal Server Error"),
             Self::NoRoute => (404, "Not Found"),
             Self::AnswerTooLarge => (500, "Internal Server Error"),
-            Self::NotReady | Self::NoEndpoint | Self::EndpointLimit | Self::CircuitOpen => {
-                (503, "Service Unavailable")
-            }
+            Self::NotReady
+            | Self::NoEndpoint
+            | Self::ServiceLimit
+            | Self::EndpointLimit
+            | Self::PendingLimit
+            | Self::PendingTimeout
+            | Self::CircuitOpen => (503, "Service Unavailable"),
             Self::ConnectRefused
             | Self::EndpointTls
             | Self::EndpointReset
@@ -196,6 +211,16 @@ impl Reason {
             | Self::ResponseTruncated => (502, "Bad Gateway"),
             Self::ConnectTimeout | Self::ResponseTimeout | Self::AnswerTimeout => (504, "Gateway Timeout"),
         }
+    }
+
+    /// Whether there was no place for the request: it was not looked at by anybody, and may come again soon.
+    pub(crate) fn is_overload(self) -> bool {
+        matches!(self, Self::ServiceLimit | Self::EndpointLimit | Self::PendingLimit | Self::PendingTimeout)
+    }
+
+    /// Seconds after which the client may come again, where it is told so.
+    pub(crate) fn retry_after(self) -> Option<u64> {
+        self.is_overload().then_some(RETRY_AFTER.as_secs())
     }
 
     /// The first line of the answer's body; 404 and 503 as Traefik's users know them.
@@ -230,7 +255,10 @@ impl Reason {
             Self::NoRoute => "404 page not found",
             Self::NotReady => "what runs is not known yet",
             Self::NoEndpoint => "no available server",
-            Self::EndpointLimit => "no server takes more connections",
+            Self::ServiceLimit => "the service has all it takes",
+            Self::EndpointLimit => "every server has all it takes",
+            Self::PendingLimit => "too many requests wait",
+            Self::PendingTimeout => "no server had time",
             Self::ConnectRefused => "no server accepted a connection",
             Self::ConnectTimeout => "no server accepted a connection in time",
             Self::EndpointTls => "the TLS handshake with the server failed",

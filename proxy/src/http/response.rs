@@ -59,7 +59,11 @@ pub(super) fn write_own(answer: &OwnAnswer, manner: Manner, with_body: bool, out
 
 /// A refusal for middlewares to edit.
 pub(super) fn refusal(reason: Reason, detail: &str) -> OwnAnswer {
-    OwnAnswer::refusal(reason, reason.status().0, refusal_text(reason, detail))
+    let mut answer = OwnAnswer::refusal(reason, reason.status().0, refusal_text(reason, detail));
+    if let Some(seconds) = reason.retry_after() {
+        answer.head.fields.add("Retry-After", seconds.to_string().as_bytes());
+    }
+    answer
 }
 
 /// Whether an answer of Portolan's own says how long it is (RFC 9110 §8.6).
@@ -89,6 +93,9 @@ pub(super) fn write_refusal(reason: Reason, detail: &str, manner: Manner, with_b
     write_field("Content-Type", b"text/plain; charset=utf-8", out);
     write_field("X-Content-Type-Options", b"nosniff", out);
     write_field("Content-Length", body.len().to_string().as_bytes(), out);
+    if let Some(seconds) = reason.retry_after() {
+        write_field("Retry-After", seconds.to_string().as_bytes(), out);
+    }
     if manner.close {
         write_field("Connection", b"close", out);
     } else if manner.is_http10 {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use portolan_config::dynamic::service::Panic;
+use portolan_config::dynamic::service::{LoadBalancer, Panic};
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::Scheme;
 use portolan_config::{Fault, ListenAddress, Protocol};
@@ -14,12 +14,14 @@ use super::chains::Chains;
 use super::composite;
 use super::redirections;
 use super::secure::{self, Choice, Wishes};
-use super::{Entry, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams, tcp};
+use super::{Entry, Near, Port, Published, Reach, Route, Routes, Table, Target, Upstream, datagrams, tcp};
 use crate::balancer::{Plan, hash};
+use crate::budget::Allowance;
 use crate::health::Subject;
 use crate::health::outlier::{Judge, Tally, Tell};
 use crate::ledger::{Kept, Ledger};
 use crate::middleware::{Chain, Step};
+use crate::places::Bounds;
 use crate::sticky::{Place, Sticky};
 
 /// Compiles the table for these entry points. What can't be compiled is left out and reported.
@@ -120,6 +122,7 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
 fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
     let reach = Reach::of(&upstream.transport);
     let mut available = Vec::with_capacity(upstream.targets.len());
+    let mut here = Vec::new();
     let mut states: Vec<(&'static str, usize)> = Vec::new();
     let whoever = upstream.balancing.panic == Panic::Any
         && !upstream.targets.iter().any(|target| serves(&target.endpoint, false) && target.weight > 0);
@@ -135,7 +138,7 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
             account.load.cool();
             continue;
         };
-        available.push(Arc::new(Target {
+        let compiled = Arc::new(Target {
             id: account.id,
             address: SocketAddr::new(address, target.port),
             by_v6: endpoint
@@ -152,19 +155,33 @@ fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {
             endpoint: endpoint.instance.name.clone(),
             reach,
             counters: account.counters,
-        }));
+        });
+        if upstream.balancing.prefer_local && endpoint.instance.node.as_ref().is_none_or(|node| node.here) {
+            here.push(compiled.clone());
+        }
+        available.push(compiled);
     }
     Upstream {
         name: upstream.name.clone(),
         sticky: sticky(upstream, &available),
         plan: Plan::new(&upstream.balancing, &available),
+        near: near(&upstream.balancing, here, &available),
         available,
         states,
         pass_host_header: upstream.pass_host_header,
         cursor: kept.cursor,
         budget: kept.budget,
+        allowance: Allowance::of(upstream.balancing.retry_budget),
+        bounds: Bounds::of(&upstream.balancing),
+        places: kept.places,
         scope: kept.scope,
     }
+}
+
+/// Those on this machine, where they are preferred and there are others besides.
+fn near(balancing: &LoadBalancer, here: Vec<Arc<Target>>, available: &[Arc<Target>]) -> Option<Near> {
+    let some = balancing.prefer_local && !here.is_empty() && here.len() < available.len();
+    some.then(|| Near { plan: Plan::new(balancing, &here), targets: here })
 }
 
 /// Who judges a target by its answers, where that is asked for.

@@ -76,7 +76,10 @@ pub(crate) async fn establish(
             }
             Err(reason) => {
                 last = reason;
-                target.counters.failures.inc();
+                // Who left is not to be blamed.
+                if reason != Reason::NoEndpoint {
+                    target.counters.failures.inc();
+                }
                 tried.add(&target);
             }
         }
@@ -104,10 +107,13 @@ async fn open(
         let to = target.address_for(client);
         Some((worker.sources.of(client, to)?, to))
     });
-    let mut tcp = match kept {
-        Some((source, to)) => connect_from(source, to, target, deadline).await?,
-        None => connect_tcp(target, deadline).await?,
+    let connecting = async {
+        match kept {
+            Some((source, to)) => connect_from(source, to, target, deadline).await,
+            None => connect_tcp(target, deadline).await,
+        }
     };
+    let mut tcp = worker.unless_left(target, upstream, connecting).await?;
     if let Some(every) = opening.keep_alive {
         probe(&tcp, every);
     }

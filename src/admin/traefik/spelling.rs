@@ -55,6 +55,7 @@ fn is_usual(key: &str, value: &Value) -> bool {
         "hashBy" => json!("address"),
         "panic" => json!("refuse"),
         "initial" => json!("up"),
+        "pendingTimeout" => json!("5s"),
         "realm" => json!("traefik"),
         "rise" | "fall" => json!(1),
         "rejectStatusCode" => json!(403),

@@ -55,6 +55,22 @@ pub enum Panic {
     Any,
 }
 
+/// `retryBudget`: how many requests may be sent to another server after one failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetryBudget {
+    /// Of a hundred requests.
+    pub percent: u8,
+    /// In any case, within ten seconds.
+    pub min_retries: u32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { percent: 20, min_retries: 100 }
+    }
+}
+
 impl<'de> Deserialize<'de> for HashBy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)

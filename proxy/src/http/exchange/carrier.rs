@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portolan_config::tls::Scheme;
 use tokio::net::TcpStream;
 
-use crate::balancer::{Running, Tried, pick};
+use crate::balancer::{Full, Running, Tried, take};
 use crate::deadline::{Moment, timeout_at};
 use crate::http::Reason;
 use crate::http::pool::Care;
@@ -50,8 +50,19 @@ pub(crate) struct Leg {
 pub(super) enum Unobtainable {
     /// No target is left to try.
     Exhausted,
+    /// There is no place for it at present.
+    Full(Reason),
     /// This target does not accept connections.
     Failed(Arc<Target>, Reason),
+}
+
+impl From<Full> for Unobtainable {
+    fn from(full: Full) -> Self {
+        Self::Full(match full {
+            Full::Service => Reason::ServiceLimit,
+            Full::Endpoints => Reason::EndpointLimit,
+        })
+    }
 }
 
 impl Carrier<'_> {
@@ -71,15 +82,30 @@ impl Carrier<'_> {
             let running = pinned.target.begin(upstream);
             return Ok(Leg { target: pinned.target, endpoint: pinned.endpoint, reused: true, running });
         }
-        let target = pick(upstream, request.asker, tried).ok_or(Unobtainable::Exhausted)?;
-        let running = target.begin(upstream);
+        let taken = take(upstream, request.asker, tried, false);
+        let (target, running) = taken.map_err(Unobtainable::from)?.ok_or(Unobtainable::Exhausted)?;
+        self.lead_to(target, running, upstream, request, care, worker).await
+    }
+
+    /// A connection to this target, which has been given the request.
+    pub(super) async fn lead_to(
+        &mut self,
+        target: Arc<Target>,
+        running: Option<Running>,
+        upstream: &Upstream,
+        request: &Exchange,
+        care: Care,
+        worker: &Worker,
+    ) -> Result<Leg, Unobtainable> {
         let had = match self {
             Self::Pooled if roads::may_be_spoken(&target) => {
-                Box::pin(share_or_take(&target, &upstream.name, request, care, worker)).await
+                Box::pin(share_or_take(&target, upstream, request, care, worker)).await
             }
-            Self::Pooled => take_or_connect(&target, &upstream.name, care, worker).await,
+            Self::Pooled => take_or_connect(&target, upstream, care, worker).await,
             // Published ports are passed on unread: there it is the client who speaks TLS, or nobody.
-            Self::Pinned(_) => connect(&target).await.map(|endpoint| (endpoint, false)),
+            Self::Pinned(_) => {
+                Box::pin(connect(&target, upstream, worker)).await.map(|endpoint| (endpoint, false))
+            }
         };
         match had {
             Ok((endpoint, reused)) => Ok(Leg { target, endpoint, reused, running }),
@@ -102,15 +128,15 @@ impl Carrier<'_> {
 }
 
 /// Opens a connection to a target, in the clear.
-pub(crate) async fn connect(target: &Target) -> Result<Stream, Reason> {
+pub(crate) async fn connect(target: &Target, upstream: &Upstream, worker: &Worker) -> Result<Stream, Reason> {
     let deadline = Moment::now() + target.reach.connect;
-    connect_tcp(target, deadline).await.map(Stream::from)
+    worker.unless_left(target, upstream, connect_tcp(target, deadline)).await.map(Stream::from)
 }
 
 /// A connection by HTTP/1.1, and whether it served a request before.
 async fn take_or_connect(
     target: &Target,
-    upstream: &str,
+    upstream: &Upstream,
     care: Care,
     worker: &Worker,
 ) -> Result<(Stream, bool), Reason> {
@@ -118,14 +144,16 @@ async fn take_or_connect(
         return Ok((endpoint, true));
     }
     let deadline = Moment::now() + target.reach.connect;
-    let (endpoint, _) = connect_by_scheme(target, upstream, false, deadline, worker).await?;
+    // Seldom, and large.
+    let connecting = Box::pin(connect_by_scheme(target, upstream, false, deadline, worker));
+    let (endpoint, _) = connecting.await?;
     Ok((endpoint, false))
 }
 
 /// The same, or a stream of a connection by HTTP/2, for a target that may speak that.
 async fn share_or_take(
     target: &Target,
-    upstream: &str,
+    upstream: &Upstream,
     request: &Exchange,
     care: Care,
     worker: &Worker,
@@ -159,10 +187,16 @@ async fn share_or_take(
 }
 
 /// Makes a connection for as many requests as the target takes on one.
-async fn make(target: &Target, upstream: &str, deadline: Moment, worker: &Worker) -> Result<Made, Reason> {
+async fn make(
+    target: &Target,
+    upstream: &Upstream,
+    deadline: Moment,
+    worker: &Worker,
+) -> Result<Made, Reason> {
     let (endpoint, chose_http2) = connect_by_scheme(target, upstream, true, deadline, worker).await?;
     if chose_http2 || target.scheme == Scheme::H2c {
-        return Road::begin(endpoint, target, deadline, &worker.buffers).await.map(Made::Road);
+        let begun = Road::begin(endpoint, target, deadline, &worker.buffers);
+        return worker.unless_left(target, upstream, begun).await.map(Made::Road);
     }
     Ok(Made::Stream(endpoint))
 }
@@ -170,25 +204,33 @@ async fn make(target: &Target, upstream: &str, deadline: Moment, worker: &Worker
 /// Opens a connection to a target, in the way it is spoken to, by the deadline. Gives whether it chose HTTP/2.
 async fn connect_by_scheme(
     target: &Target,
-    upstream: &str,
+    upstream: &Upstream,
     offer_http2: bool,
     deadline: Moment,
     worker: &Worker,
 ) -> Result<(Stream, bool), Reason> {
+    let tcp = worker.unless_left(target, upstream, connect_tcp(target, deadline)).await?;
     if target.scheme != Scheme::Https {
-        return Ok((connect_tcp(target, deadline).await?.into(), false));
+        return Ok((tcp.into(), false));
     }
-    let Some(speaker) = worker.tls().speaker(upstream).cloned() else { return Err(Reason::EndpointTls) };
-    let tcp = connect_tcp(target, deadline).await?;
+    let Some(speaker) = worker.tls().speaker(&upstream.name).cloned() else {
+        return Err(Reason::EndpointTls);
+    };
     let connecting = speaker.connect(tcp, &target.host, target.address.ip(), offer_http2);
-    match timeout_at(deadline, Box::pin(connecting)).await {
-        Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, upstream, endpoint = target.endpoint, "no TLS handshake with the endpoint");
-            Err(Reason::EndpointTls)
+    let shaken = async {
+        match timeout_at(deadline, Box::pin(connecting)).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => {
+                tracing::debug!(
+                    %error, upstream = upstream.name, endpoint = target.endpoint,
+                    "no TLS handshake with the endpoint"
+                );
+                Err(Reason::EndpointTls)
+            }
+            Err(_) => Err(Reason::ConnectTimeout),
         }
-        Err(_) => Err(Reason::ConnectTimeout),
-    }
+    };
+    worker.unless_left(target, upstream, shaken).await
 }
 
 /// Opens a connection to a target, to be spoken to in whatever way.

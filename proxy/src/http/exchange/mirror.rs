@@ -123,6 +123,9 @@ impl Client for Aside {
 
     fn leave_body(&mut self) {}
 
+    /// A copy does not wait for a place that a request could have.
+    async fn gone(&mut self) {}
+
     async fn send(
         &mut self,
         request: &Exchange,

@@ -70,7 +70,8 @@ async fn upload_to<C: Future<Output = TcpStream>>(
     let begun = Instant::now();
     let exchanged = async {
         let mut inbound = worker.buffers.take();
-        let outcome = exchange(&mut accepted, &mut inbound, request, &mut Carrier::Pooled, &worker).await;
+        let outcome =
+            Box::pin(exchange(&mut accepted, &mut inbound, request, &mut Carrier::Pooled, &worker)).await;
         (outcome, begun.elapsed())
     };
     let endpoint = async {
@@ -161,12 +162,14 @@ async fn an_endpoint_that_does_not_accept_is_given_up() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let full = socket.listen(1).unwrap();
-    let mut target = (*upstream(&[true]).available[0]).clone();
+    let (worker, _drain) = Worker::alone();
+    let upstream = upstream(&[true]);
+    let mut target = (*upstream.available[0]).clone();
     target.address = full.local_addr().unwrap();
     let mut waiting = Vec::new();
     let begun = Instant::now();
     let reason = loop {
-        match connect(&target).await {
+        match connect(&target, &upstream, &worker).await {
             Ok(connection) => waiting.push(connection),
             Err(reason) => break reason,
         }
@@ -177,7 +180,7 @@ async fn an_endpoint_that_does_not_accept_is_given_up() {
     assert!((CONNECT_TIMEOUT..CONNECT_TIMEOUT * 2).contains(&took), "{took:?}");
     target.reach.connect = Duration::from_millis(100);
     let begun = Instant::now();
-    assert_eq!(connect(&target).await.unwrap_err(), Reason::ConnectTimeout);
+    assert_eq!(connect(&target, &upstream, &worker).await.unwrap_err(), Reason::ConnectTimeout);
     assert!(begun.elapsed() < Duration::from_secs(1), "the target's own deadline counts");
 }
 

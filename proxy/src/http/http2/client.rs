@@ -1,6 +1,7 @@
 //! A client that speaks HTTP/2, as the engine sees it: its request goes to an endpoint that speaks HTTP/1.1, and the
 //! answer back.
 
+use std::future::poll_fn;
 use std::pin::pin;
 
 use tokio::io::AsyncWriteExt;
@@ -35,6 +36,10 @@ impl Client for Http2<'_> {
 
     fn leave_body(&mut self) {
         self.body = None;
+    }
+
+    async fn gone(&mut self) {
+        poll_fn(|context| self.reply.poll_gone(context)).await;
     }
 
     async fn send(

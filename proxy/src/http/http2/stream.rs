@@ -205,7 +205,7 @@ impl Stream {
         self.method = Method::parse(parts.method.as_str());
         let head = request::read(parts, known, handshake, &mut text, &mut room)?;
         let worker = &self.shared.worker;
-        if let Some(log) = &worker.log {
+        if let Some(log) = worker.log() {
             self.asked = Some(Box::new(log.asked(&head).by("HTTP/2.0")));
         }
         let mut cleaned = Cleaned::default();
@@ -374,6 +374,9 @@ impl Stream {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
         headers.insert(http::header::CONTENT_LENGTH, body.len().into());
+        if let Some(seconds) = reason.retry_after() {
+            headers.insert(http::header::RETRY_AFTER, seconds.into());
+        }
         let without_body = self.method == Method::Head;
         self.reply.head(head, without_body)?;
         let bytes = body.len() as u64;

@@ -10,11 +10,11 @@ use futures_util::{Stream, StreamExt};
 
 use super::here;
 use super::model::{Image, Info, Local, Network, Node, Service, Task};
-use super::raw::{Failure, Raw};
 use super::task::{GATEWAY, is_over, without_prefix};
 use super::world::{Here, ImageFacts, Images, Seen};
 use crate::provider::docker::address::Address;
 use crate::provider::docker::connect::chain;
+use crate::provider::docker::raw::{Failure, Raw};
 
 /// The types of events that are read: the Swarm's own, and those of the engine's own containers.
 const EVENT_TYPES: [&str; 5] = ["container", "service", "node", "network", "daemon"];
@@ -59,6 +59,8 @@ pub(super) struct Api {
     is_here: bool,
     images: Arc<Mutex<Arc<Images>>>,
     place: Arc<Mutex<Place>>,
+    /// The node of the engine, by its id.
+    node: Arc<Mutex<String>>,
 }
 
 /// Where this process is, as it was last found out.
@@ -78,13 +80,21 @@ impl Api {
             is_here,
             images: Arc::default(),
             place: Arc::default(),
+            node: Arc::default(),
         }
     }
 
-    /// Whether the engine is a manager now; the id of its node.
+    /// Whether the engine is a manager now; remembers the id of its node.
     pub(super) async fn is_manager(&self) -> Result<bool, Failure> {
         let info: Info = self.raw.one("/info").await?;
+        *self.node.lock().unwrap_or_else(PoisonError::into_inner) = info.swarm.node;
         Ok(info.swarm.control)
+    }
+
+    /// The node that this process is on, by its id: the engine's, where that is reached without a network.
+    fn own_node(&self) -> Option<String> {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.is_here && !node.is_empty()).then_some(node)
     }
 
     async fn tasks(&self, known: BTreeSet<String>) -> Result<Vec<Task>, Failure> {
@@ -112,7 +122,7 @@ impl Api {
         let attached = networks.iter().filter(|network| !network.ingress && here::is_attached(network));
         let attached = attached.map(|network| network.id.clone()).collect();
         let place = Place {
-            here: Here { attached, gateways: self.gateways().await? },
+            here: Here { node: self.own_node(), attached, gateways: self.gateways().await? },
             asked: on_overlays(tasks).cloned().collect(),
         };
         let here = place.here.clone();

@@ -10,7 +10,7 @@ use portolan_config::Protocol;
 
 use super::model::{Service, Task, TaskAttachment};
 use super::world::{Known, World};
-use crate::instance::{Binding, Instance, InstanceId, NetworkAddress, Port, ServiceKey, State};
+use crate::instance::{Binding, Instance, InstanceId, NetworkAddress, Node, Port, ServiceKey, State};
 use crate::provider::docker::{signal, time};
 
 /// The network by which the engine's host reaches containers that are on overlay networks.
@@ -46,7 +46,7 @@ pub(super) fn instance(world: &World, known: &Known, task: &Task) -> Option<Inst
         networks,
         ports: ports(world, service, Some(task)),
         bindings: bindings(world, task),
-        node: Some(node(world, task)).filter(|node| !node.is_empty()),
+        node: node(world, task),
         virtual_host: BTreeMap::new(),
         state,
         reason,
@@ -67,9 +67,11 @@ fn name(service: &Service, task: &Task) -> String {
 }
 
 /// The machine it is on, by its host name, or by its id where that is not known.
-fn node(world: &World, task: &Task) -> String {
-    let names = world.nodes.get(&task.node).map(|node| node.description.hostname.clone());
-    names.filter(|name| !name.is_empty()).unwrap_or_else(|| task.node.clone())
+fn node(world: &World, task: &Task) -> Option<Node> {
+    let known = world.nodes.get(&task.node).map(|node| node.description.hostname.clone());
+    let name = known.filter(|name| !name.is_empty()).unwrap_or_else(|| task.node.clone());
+    let here = world.here.node.as_ref() == Some(&task.node);
+    (!name.is_empty()).then_some(Node { name, here })
 }
 
 fn standing(world: &World, task: &Task) -> (State, String) {

@@ -50,6 +50,8 @@ impl From<Image> for ImageFacts {
 /// Where this process is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Here {
+    /// The node of the Swarm that it is on, by its id, as far as that is known.
+    pub(super) node: Option<String>,
     /// The networks that it has an address on, by id.
     pub(super) attached: BTreeSet<String>,
     /// Where the containers of this node are reached from its host, by container; empty unless it is on that.
