@@ -50,7 +50,7 @@ pub enum Command {
     /// Send nothing new to a container, task or node; what it has begun it finishes. Until `undrain`, or until it is gone
     Drain(DrainOptions),
     /// Take back what `drain` ordered
-    Undrain(DrainOptions),
+    Undrain(UndrainOptions),
     /// Ask a running Portolan whether it serves: exit 0 or 1, for Docker's HEALTHCHECK
     Healthcheck(AdminOptions),
     /// Show the version
@@ -214,10 +214,25 @@ pub struct ResolveOptions {
     pub output: OutputOptions,
 }
 
-/// What `drain` and `undrain` take.
+/// What `drain` takes.
 #[derive(Args, Debug)]
 pub struct DrainOptions {
     /// A container or task by its name, id or address, a server that a file names, or a node (`node/NAME`)
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+    /// Why, for whoever looks at `ps`
+    #[arg(long, value_name = "TEXT", env = "PORTOLAN_REASON")]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub admin: AdminOptions,
+    #[command(flatten)]
+    pub output: OutputOptions,
+}
+
+/// What `undrain` takes.
+#[derive(Args, Debug)]
+pub struct UndrainOptions {
+    /// As it was written for `drain`
     #[arg(value_name = "TARGET")]
     pub target: String,
     #[command(flatten)]
@@ -313,7 +328,7 @@ mod tests {
                 seen.insert(name.to_owned());
             }
         }
-        assert_eq!(seen.len(), 45, "{seen:?}");
+        assert_eq!(seen.len(), 46, "{seen:?}");
     }
 
     #[test]

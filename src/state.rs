@@ -59,11 +59,12 @@ impl StateDirectory {
                     tracing::info!(file = %file.display(), sources = sources.join(", "), "an earlier process left what it knew");
                     return Some(kept);
                 }
-                Ok(_) => {
+                Ok(kept) => {
                     let why =
-                        "it was kept before this machine was started, and no container of then runs any more";
-                    tracing::info!(file = %file.display(), "the state is not used: {why}");
-                    return None;
+                        "it was kept before this machine was started, and addresses of then mean nothing";
+                    let orders = kept.orders.len();
+                    tracing::info!(file = %file.display(), orders, "of the state, only orders are used: {why}");
+                    return (orders > 0).then(|| Kept { sources: Vec::new(), ..kept });
                 }
                 Err(error) => error.to_string(),
             },
@@ -81,15 +82,16 @@ impl StateDirectory {
 
     /// Writes what is known, soon after it changed, until the registry ends.
     pub async fn keep(self, asks: mpsc::Sender<Ask>, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
-        let mut failed = false;
+        let (mut failed, mut was_any) = (false, false);
         loop {
             if let Ok(Err(_)) = tokio::time::timeout(WRITE_AT_LEAST, snapshots.changed()).await {
                 return;
             }
             let Some(kept) = ask(&asks).await else { return };
-            if kept.sources.is_empty() {
+            if kept.sources.is_empty() && kept.orders.is_empty() && !was_any {
                 continue;
             }
+            was_any = true;
             let (path, begun) = (self.path.clone(), Instant::now());
             let written = tokio::task::spawn_blocking(move || write(&path, &kept.encode())).await;
             let error = match written {
@@ -153,6 +155,9 @@ fn write(directory: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use portolan_discovery::kept::KeptSource;
+    use portolan_discovery::{ProviderName, Standing, Subject};
+
     use super::*;
 
     fn directory() -> (tempfile::TempDir, StateDirectory) {
@@ -165,15 +170,30 @@ mod tests {
     fn what_is_written_is_there_for_the_next_and_nothing_else() {
         let (_place, state) = directory();
         assert_eq!(state.read(), None);
-        let kept = Kept { boot: boot(), sources: Vec::new() };
+        let kept = Kept { boot: boot(), ..Kept::default() };
         for _ in 0..2 {
             write(&state.path, &kept.encode()).unwrap();
             assert_eq!(state.read(), Some(kept.clone()));
         }
         assert_eq!(fs::read_dir(&state.path).unwrap().count(), 1);
-        let before = Kept { boot: "another".to_owned(), sources: Vec::new() };
+        let before = Kept { boot: "another".to_owned(), ..Kept::default() };
         write(&state.path, &before.encode()).unwrap();
         assert_eq!(state.read(), None);
+        let subject = Subject::Node("n1".to_owned());
+        let order = Standing { subject, since: std::time::UNIX_EPOCH, why: String::new() };
+        let source = KeptSource {
+            provider: ProviderName::new("docker"),
+            as_of: std::time::UNIX_EPOCH,
+            instances: Vec::new(),
+        };
+        let ordered = Kept { sources: vec![source], orders: vec![order], ..before };
+        write(&state.path, &ordered.encode()).unwrap();
+        let read = state.read().unwrap();
+        assert_eq!(
+            (read.sources.len(), &read.orders),
+            (0, &ordered.orders),
+            "orders outlast the machine's restart"
+        );
     }
 
     #[test]

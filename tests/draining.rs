@@ -1,8 +1,8 @@
 //! A container that was told to stop gets nothing new from that moment, and finishes what it has begun.
 
 use crate::harness::{
-    Container, ENTRY_POINT, Engine, Load, NGINX, PATIENCE, Portolan, await_addresses, await_http, eventually,
-    http,
+    Container, ENTRY_POINT, Engine, Load, NGINX, PATIENCE, Portolan, Signal, await_addresses, await_http,
+    eventually, http,
 };
 
 /// nginx that goes on for as long as the file `/busy` is there, whatever signal is sent.
@@ -272,4 +272,52 @@ fn only_an_operator_drains() {
     };
     assert_eq!(drain("drain", "http://127.0.0.1:9081").matches("\"operator\"").count(), 1);
     assert_eq!(drain("undrain", "127.0.0.1:9081").matches("\"operator\"").count(), 0);
+}
+
+/// An order outlasts the process: on disk, and in the hands of a successor.
+#[test]
+fn an_order_is_there_for_the_next_process_and_ends_only_when_it_is_taken_back() {
+    let engine = Engine::start();
+    for name in ["web-1", "web-2"] {
+        engine.run(&Container::new(name).label("portolan.service", "web"));
+        engine.serving(name, "bridge");
+    }
+    let flags = ["--state-dir=/run/portolan-state"];
+    let mut portolan = Portolan::start(&engine, &flags);
+    portolan.await_state("web-1", "ready");
+    portolan.await_state("web-2", "ready");
+    let run = |arguments: &[&str]| {
+        let mut command = engine.sandbox().command(Portolan::binary());
+        let output = command.args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    run(&["drain", "web-2", "--reason", "new disk"]);
+    let ordered = |portolan: &Portolan| {
+        let shown = portolan.await_state("web-2", "draining");
+        assert_eq!(shown.reason, "operator: new disk");
+        let said = run(&["ps"]);
+        assert!(said.contains("drained by order for ") && said.contains("@docker: new disk\n"), "{said}");
+        for _ in 0..10 {
+            assert_eq!(http::get(ENTRY_POINT, "web", "/").expect("an answer").text(), "web-1\n");
+        }
+        portolan.snapshot()["orders"][0]["since"].as_f64().expect("a time")
+    };
+    let since = ordered(&portolan);
+    let file = engine.sandbox().path("/run/portolan-state/portolan.state");
+    eventually(PATIENCE, "the order to be on disk", || {
+        let kept = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        if kept.contains("new disk") { Ok(()) } else { Err(kept) }
+    });
+    portolan.signal(Signal::KILL);
+    portolan.wait_exit(PATIENCE);
+    let portolan = Portolan::start(&engine, &flags);
+    let same = |found: f64| assert!((found - since).abs() < 0.001, "{found} {since}: it is as old as it is");
+    same(ordered(&portolan));
+    let pid = portolan.upgrade(portolan.pid());
+    same(ordered(&portolan));
+    run(&["undrain", "web-2"]);
+    portolan.await_state("web-2", "ready");
+    assert!(!run(&["ps"]).contains("drained by order"));
+    crate::harness::process::signal(pid, Signal::TERM);
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! portolan-state 1                  the version of what follows
 //! 6c62272e07bb0142 20480            its checksum (SipHash-1-3 of no key, in hexadecimal) and its length in bytes
-//! {"boot":…,"sources":[…]}          JSON
+//! {"boot":…,"sources":[…],"orders":[…]}      JSON
 //! ```
 //!
 //! It knows no file and no clock. Documents are not in it, as their files are there to be read, nor are verdicts: whoever
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use crate::instance::Instance;
+use crate::order::Standing;
 use crate::provider::ProviderName;
 
 /// The version that this program writes, and the only one that it reads.
@@ -32,6 +33,8 @@ pub struct Kept {
     pub boot: String,
     /// The sources that have said anything.
     pub sources: Vec<KeptSource>,
+    /// What operators ordered. That holds whatever was started anew meanwhile.
+    pub orders: Vec<Standing>,
 }
 
 /// What one source said last.
@@ -60,6 +63,7 @@ pub enum KeptError {
 struct Write<'a> {
     boot: &'a str,
     sources: Vec<WriteSource<'a>>,
+    orders: &'a [Standing],
 }
 
 #[derive(Serialize)]
@@ -74,6 +78,9 @@ struct WriteSource<'a> {
 struct Read {
     boot: String,
     sources: Vec<ReadSource>,
+    /// Earlier versions kept none.
+    #[serde(default)]
+    orders: Vec<Standing>,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +103,7 @@ impl Kept {
                 instances: source.instances.iter().map(|instance| &**instance).collect(),
             })
             .collect();
-        let written = Write { boot: &self.boot, sources };
+        let written = Write { boot: &self.boot, sources, orders: &self.orders };
         let body = serde_json::to_vec(&written).expect("texts and numbers can be written");
         let mut bytes = format!("{MAGIC} {VERSION}\n{:016x} {}\n", checksum(&body), body.len()).into_bytes();
         bytes.extend(body);
@@ -131,7 +138,7 @@ impl Kept {
             as_of: source.as_of,
             instances: source.instances.into_iter().map(Arc::new).collect(),
         });
-        Ok(Self { boot: read.boot, sources: sources.collect() })
+        Ok(Self { boot: read.boot, sources: sources.collect(), orders: read.orders })
     }
 
     /// Whether it tells of this source.
@@ -176,7 +183,8 @@ mod tests {
     use portolan_config::Protocol;
 
     use super::*;
-    use crate::instance::{Binding, InstanceId, NetworkAddress, Port, ServiceKey, State};
+    use crate::instance::{Binding, InstanceId, NetworkAddress, Node, Port, ServiceKey, State};
+    use crate::order::Subject;
 
     fn kept() -> Kept {
         let port = Port { number: 80, protocol: Protocol::Udp };
@@ -200,7 +208,7 @@ mod tests {
                     ip: Some([127, 0, 0, 1].into()),
                     host_port: 8080,
                 }],
-                node: None,
+                node: Some(Node { name: "n1".to_owned(), here: number == 1 }),
                 virtual_host: BTreeMap::new(),
                 state,
                 reason: "running".to_owned(),
@@ -209,8 +217,18 @@ mod tests {
             })
         };
         let compose = ServiceKey::Compose { project: "shop".to_owned(), service: "web".to_owned() };
+        let provider = || ProviderName::new("docker");
+        let order = |subject, why: &str| Standing {
+            subject,
+            since: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            why: why.to_owned(),
+        };
         Kept {
             boot: "b".to_owned(),
+            orders: vec![
+                order(Subject::Instance(provider(), InstanceId::new("id-1")), "new \"disk\""),
+                order(Subject::Node("n1".to_owned()), ""),
+            ],
             sources: vec![KeptSource {
                 provider: ProviderName::new("docker"),
                 as_of: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -227,6 +245,16 @@ mod tests {
         assert_eq!(Kept::decode(&kept().encode()), Ok(kept()));
         assert_eq!(Kept::decode(&Kept::default().encode()), Ok(Kept::default()));
         assert!(kept().has("docker") && !kept().has("swarm"));
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_read() {
+        let body = r#"{"boot":"b","sources":[]}"#;
+        let sum = checksum(body.as_bytes());
+        let bytes = format!("{MAGIC} {VERSION}\n{sum:016x} {}\n{body}", body.len());
+        assert_eq!(Kept::decode(bytes.as_bytes()), Ok(Kept { boot: "b".to_owned(), ..Kept::default() }));
+        let node: Node = serde_json::from_str("\"n1\"").unwrap();
+        assert_eq!(node, Node { name: "n1".to_owned(), here: false });
     }
 
     #[test]

@@ -19,10 +19,10 @@ mod server_url;
 pub mod snapshot;
 mod verdict;
 
-pub use instance::{Binding, Instance, InstanceId, NetworkAddress, ServiceKey, State};
+pub use instance::{Binding, Instance, InstanceId, NetworkAddress, Node, ServiceKey, State};
 pub use kept::Kept;
 pub use metrics::Metrics;
-pub use order::{Order, Orders, Subject};
+pub use order::{Order, Orders, Standing, Subject};
 pub use provider::{Change, Configured, Provider, ProviderName, Update};
 pub use registry::Registry;
 pub use snapshot::{

@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 use crate::instance::{InstanceId, State};
+use crate::kept::nanoseconds;
 use crate::provider::ProviderName;
 use crate::snapshot::Endpoint;
 
 /// What an order is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Subject {
     /// One instance, in all its lives: a restart takes nothing back.
     Instance(ProviderName, InstanceId),
@@ -28,7 +31,7 @@ impl Subject {
             Self::Instance(provider, id) => {
                 endpoint.key.provider == *provider && endpoint.key.instance == *id
             }
-            Self::Node(node) => endpoint.instance.node.as_ref() == Some(node),
+            Self::Node(name) => endpoint.instance.node.as_ref().is_some_and(|node| node.name == *name),
         }
     }
 }
@@ -53,13 +56,41 @@ pub struct Order {
     pub subject: Subject,
     /// Whether it is to drain, or to be as its provider says again.
     pub drain: bool,
+    /// Why, in the operator's words; empty where nothing was said.
+    pub why: String,
+}
+
+/// An order that stands, as it is kept and shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// What it is about.
+    pub subject: Subject,
+    /// When it was given.
+    #[serde(with = "nanoseconds")]
+    pub since: SystemTime,
+    /// Why, in the operator's words; empty where nothing was said.
+    pub why: String,
+}
+
+/// When an order was given, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Given {
+    since: SystemTime,
+    why: String,
+}
+
+impl Given {
+    /// The reason of an endpoint's state.
+    fn reason(&self, by: &str) -> String {
+        if self.why.is_empty() { by.to_owned() } else { format!("{by}: {}", self.why) }
+    }
 }
 
 /// The orders that stand, each with the time it was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    instances: BTreeMap<InstanceId, BTreeMap<ProviderName, SystemTime>>,
-    nodes: BTreeMap<String, SystemTime>,
+    instances: BTreeMap<InstanceId, BTreeMap<ProviderName, Given>>,
+    nodes: BTreeMap<String, Given>,
 }
 
 impl Orders {
@@ -86,20 +117,45 @@ impl Orders {
         instances.chain(self.nodes.keys().cloned().map(Subject::Node))
     }
 
-    /// Takes an order given at `now`. The same one again changes nothing.
+    /// Takes an order given at `now`. The same one again changes the words of its reason, where it has any, and nothing else.
     pub(crate) fn take(&mut self, order: Order, now: SystemTime) {
-        match (order.subject, order.drain) {
-            (Subject::Instance(provider, id), true) => {
-                self.instances.entry(id).or_default().entry(provider).or_insert(now);
+        if !order.drain {
+            match order.subject {
+                Subject::Instance(provider, id) => self.forget(&provider, &id),
+                Subject::Node(node) => drop(self.nodes.remove(&node)),
             }
-            (Subject::Instance(provider, id), false) => self.forget(&provider, &id),
-            (Subject::Node(node), true) => {
-                self.nodes.entry(node).or_insert(now);
-            }
-            (Subject::Node(node), false) => {
-                self.nodes.remove(&node);
-            }
+            return;
         }
+        let new = Given { since: now, why: String::new() };
+        let given = match order.subject {
+            Subject::Instance(provider, id) => {
+                self.instances.entry(id).or_default().entry(provider).or_insert(new)
+            }
+            Subject::Node(node) => self.nodes.entry(node).or_insert(new),
+        };
+        if !order.why.is_empty() {
+            given.why = order.why;
+        }
+    }
+
+    /// All that stand, to be kept or shown.
+    pub fn standing(&self) -> Vec<Standing> {
+        let instances = self.instances.iter().flat_map(|(id, by)| {
+            by.iter().map(|(provider, given)| (Subject::Instance(provider.clone(), id.clone()), given))
+        });
+        let nodes = self.nodes.iter().map(|(node, given)| (Subject::Node(node.clone()), given));
+        let standing =
+            |(subject, given): (_, &Given)| Standing { subject, since: given.since, why: given.why.clone() };
+        instances.chain(nodes).map(standing).collect()
+    }
+
+    /// Those that an earlier process kept.
+    pub(crate) fn of_kept(kept: Vec<Standing>) -> Self {
+        let mut orders = Self::default();
+        for Standing { subject, since, why } in kept {
+            orders.take(Order { subject, drain: true, why }, since);
+        }
+        orders
     }
 
     /// Forgets what was ordered of an instance that is gone.
@@ -128,10 +184,10 @@ impl Orders {
             return None;
         }
         let key = &endpoint.key;
-        if let Some(since) = self.instances.get(&key.instance).and_then(|by| by.get(&key.provider)) {
-            return Some((*since, "operator".to_owned()));
+        if let Some(given) = self.instances.get(&key.instance).and_then(|by| by.get(&key.provider)) {
+            return Some((given.since, given.reason("operator")));
         }
-        let node = endpoint.instance.node.as_ref()?;
-        self.nodes.get(node).map(|since| (*since, format!("operator (node {node})")))
+        let node = &endpoint.instance.node.as_ref()?.name;
+        self.nodes.get(node).map(|given| (given.since, given.reason(&format!("operator (node {node})"))))
     }
 }

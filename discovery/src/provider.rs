@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portolan_config::{Dynamic, Fault};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::chart::Addresses;
@@ -18,13 +19,26 @@ pub mod file;
 pub mod internal;
 
 /// Where an observation comes from: `docker`, `demo`. The part after `@` in a qualified name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct ProviderName(pub Arc<str>);
 
 impl ProviderName {
     /// The provider called `name`.
     pub fn new(name: &str) -> Self {
         Self(name.into())
+    }
+}
+
+impl From<String> for ProviderName {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<ProviderName> for String {
+    fn from(name: ProviderName) -> Self {
+        (*name.0).to_owned()
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::chart::Chart;
 use crate::instance::{Instance, InstanceId, State};
-use crate::order::{Order, Orders};
+use crate::order::{Order, Orders, Standing};
 use crate::provider::ProviderName;
 use crate::snapshot::{
     Endpoint, EndpointKey, LayerFour, Service, Target, TcpUpstream, UdpUpstream, Upstream,
@@ -81,6 +81,11 @@ impl Verdicts {
     pub(crate) fn obey(&mut self, order: Order, now: SystemTime) {
         self.endpoints.retain(|_, laid| !order.subject.holds(&laid.drawn));
         Arc::make_mut(&mut self.orders).take(order, now);
+    }
+
+    /// Takes the orders that an earlier process kept, before anything is known.
+    pub(crate) fn obey_kept(&mut self, kept: Vec<Standing>) {
+        self.orders = Arc::new(Orders::of_kept(kept));
     }
 
     /// Forgets orders of instances of `provider` that are not there any more.
@@ -227,7 +232,7 @@ mod tests {
     use portolan_config::Protocol;
 
     use super::*;
-    use crate::instance::{Port, ServiceKey};
+    use crate::instance::{Node, Port, ServiceKey};
     use crate::order::Subject;
     use crate::provider::{Change, Update};
     use crate::snapshot::Snapshot;
@@ -346,7 +351,7 @@ mod tests {
 
     fn ordered(name: &str, drain: bool) -> Change {
         let subject = Subject::Instance(ProviderName::new("docker"), InstanceId::new(name));
-        Change::Ordered(Order { subject, drain })
+        Change::Ordered(Order { subject, drain, why: String::new() })
     }
 
     fn drained() -> (State, String) {
@@ -379,12 +384,16 @@ mod tests {
     fn an_order_ends_with_its_instance_and_one_of_a_node_does_not() {
         let (mut registry, _) = both();
         apply(&mut registry, ordered("a", true));
-        let on_node = |name: &str| Instance { node: Some("n1".to_owned()), ..instance(name, State::Ready) };
-        let order = |drain| Change::Ordered(Order { subject: Subject::Node("n1".to_owned()), drain });
+        let node = || Some(Node { name: "n1".to_owned(), here: false });
+        let on_node = |name: &str| Instance { node: node(), ..instance(name, State::Ready) };
+        let order = |drain| {
+            let (subject, why) = (Subject::Node("n1".to_owned()), "disk".to_owned());
+            Change::Ordered(Order { subject, drain, why })
+        };
         apply(&mut registry, order(true));
         apply(&mut registry, Change::Remove(InstanceId::new("a")));
         let all = vec![instance("a", State::Ready), on_node("b")];
-        let by_node = (State::Draining, "operator (node n1)".to_owned());
+        let by_node = (State::Draining, "operator (node n1): disk".to_owned());
         assert_eq!(states(&apply(&mut registry, Change::Reset(all))), [ready(), by_node.clone()]);
         let both = Change::Reset(vec![on_node("c"), on_node("d")]);
         assert_eq!(states(&apply(&mut registry, both)), [by_node.clone(), by_node]);

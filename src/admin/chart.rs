@@ -41,6 +41,11 @@ pub fn snapshot(status: &Status) -> Value {
             "name": name,
             "dataPath": service_path(name, status),
         })).collect::<Vec<_>>(),
+        "orders": snapshot.orders.standing().iter().map(|order| json!({
+            "target": order.subject.to_string(),
+            "since": seconds(order.since),
+            "reason": order.why,
+        })).collect::<Vec<_>>(),
         "faults": status.faults.load().iter().map(|fault| json!({
             "origin": fault.origin,
             "label": fault.key,

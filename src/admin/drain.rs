@@ -22,6 +22,8 @@ const NAME: &str = "operator";
 const DEADLINE: Duration = Duration::from_secs(5);
 /// The shortest beginning of an id that is taken for it.
 const ID_MIN: usize = 4;
+/// Characters of a reason, at most; the rest is cut off.
+const WORDS_MAX: usize = 200;
 /// Names in a message, at most.
 const NAMED_MAX: usize = 10;
 
@@ -37,19 +39,24 @@ pub enum Refused {
 impl Admin {
     /// Drains what `target=…` means, or takes that back.
     pub(super) async fn drain(&self, query: &str, drain: bool) -> Result<Value, Refused> {
-        let target = query.split('&').find_map(|pair| pair.strip_prefix("target="));
-        let target = decode(target.unwrap_or_default());
+        let value = |name: &str| {
+            let found = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            decode(found.unwrap_or_default())
+        };
+        let target = value("target");
+        let why = in_words(&value("reason"));
         let mut applied = self.status.applied.subscribe();
         let before = self.status.snapshot.load_full();
         let subject = meant(&before, &target).map_err(Refused::Unknown)?;
         let changed = before.orders.stands(&subject) != drain;
-        if changed {
-            let order = Order { subject: subject.clone(), drain };
+        // The same order again may be for another reason.
+        if changed || (drain && !why.is_empty()) {
+            let order = Order { subject: subject.clone(), drain, why: why.clone() };
             let change = Change::Ordered(order);
             let update = Update { provider: ProviderName::new(NAME), observed_at: Instant::now(), change };
             let in_place = async {
                 self.updates.send(update).await.ok()?;
-                while self.status.snapshot.load().orders.stands(&subject) != drain {
+                while !is_in_place(&self.status.snapshot.load(), &subject, drain, &why) {
                     applied.changed().await.ok()?;
                 }
                 Some(())
@@ -57,10 +64,23 @@ impl Admin {
             if !matches!(tokio::time::timeout(DEADLINE, in_place).await, Ok(Some(()))) {
                 return Err(Refused::Late);
             }
-            tracing::info!(target = %subject, drain, "ordered by an operator");
+            tracing::info!(target = %subject, drain, why, "ordered by an operator");
         }
         Ok(shown(&self.status.snapshot.load(), &subject, changed))
     }
+}
+
+/// Whether what is steered by heeds an order.
+fn is_in_place(snapshot: &Snapshot, subject: &Subject, drain: bool, why: &str) -> bool {
+    let standing = snapshot.orders.standing();
+    let order = standing.iter().find(|order| order.subject == *subject);
+    order.is_some() == drain && order.is_none_or(|order| why.is_empty() || order.why == why)
+}
+
+/// An operator's words as they are shown: on one line, and no more of them than fit there.
+fn in_words(text: &str) -> String {
+    let words = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    words.take(WORDS_MAX).collect::<String>().trim().to_owned()
 }
 
 /// What is in place by now, as JSON.
@@ -128,8 +148,10 @@ fn meant(snapshot: &Snapshot, target: &str) -> Result<Subject, String> {
         return Err("expected target=NAME: a container, task, node, id or address".to_owned());
     }
     let known = endpoints(snapshot);
-    let mut nodes: Vec<&str> =
-        known.values().filter_map(|known| known.endpoint.instance.node.as_deref()).collect();
+    let mut nodes: Vec<&str> = known
+        .values()
+        .filter_map(|known| Some(known.endpoint.instance.node.as_ref()?.name.as_str()))
+        .collect();
     let ordered: Vec<Subject> = snapshot.orders.subjects().collect();
     nodes.extend(
         ordered

@@ -9,17 +9,27 @@ use super::ask;
 use super::ps::{columns, list, text};
 use super::resolve::encode;
 use super::say::say;
-use crate::cli::{DrainOptions, Output};
+use crate::cli::{DrainOptions, Output, UndrainOptions};
 use crate::gather::Gathered;
 
-/// Has a running Portolan send nothing new to a target, or send to it again.
-pub fn drain(gathered: &Gathered, options: &DrainOptions, drain: bool) -> Result<ExitCode, String> {
-    let verb = if drain { "drain" } else { "undrain" };
-    let path = format!("/api/{verb}?target={}", encode(&options.target));
-    let (body, answer) = ask::understood(ask::post(gathered, &path)?)?;
-    say(&match options.output.output {
+/// Has a running Portolan send nothing new to a target.
+pub fn drain(gathered: &Gathered, options: &DrainOptions) -> Result<ExitCode, String> {
+    let reason = encode(options.reason.as_deref().unwrap_or_default());
+    let path = format!("/api/drain?target={}&reason={reason}", encode(&options.target));
+    order(gathered, &path, &options.target, options.output.output)
+}
+
+/// Has it send to it again.
+pub fn undrain(gathered: &Gathered, options: &UndrainOptions) -> Result<ExitCode, String> {
+    let path = format!("/api/undrain?target={}", encode(&options.target));
+    order(gathered, &path, &options.target, options.output.output)
+}
+
+fn order(gathered: &Gathered, path: &str, target: &str, output: Output) -> Result<ExitCode, String> {
+    let (body, answer) = ask::understood(ask::post(gathered, path)?)?;
+    say(&match output {
         Output::Json => body,
-        Output::Table => table(&answer, &options.target),
+        Output::Table => table(&answer, target),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -68,6 +68,12 @@ fn table(snapshot: &Value) -> String {
             let _ = write!(shown, "\n{said}");
         }
     }
+    for order in list(snapshot, "orders") {
+        let (target, why) = (text(order, "target"), text(order, "reason"));
+        let since = age(order["since"].as_f64().unwrap_or_default());
+        let colon = if why.is_empty() { "" } else { ": " };
+        let _ = write!(shown, "\ndrained by order for {since}: {target}{colon}{why}");
+    }
     for fault in list(snapshot, "faults") {
         let _ = write!(
             shown,
@@ -163,6 +169,7 @@ mod tests {
                 { "name": "ftp@file", "dataPath": { "path": "userspace", "reason": null } },
             ],
             "sources": [{ "provider": "docker", "lost": "connection refused" }],
+            "orders": [{ "target": "node/n1", "since": 0, "reason": "new disk" }, { "target": "a@docker", "since": 0, "reason": "" }],
             "faults": [{ "origin": "container web-1", "label": "x", "message": "no" }],
         }));
         let lines: Vec<&str> = shown.lines().collect();
@@ -176,6 +183,8 @@ mod tests {
         );
         assert!(!shown.contains("ftp"), "{shown}");
         assert!(shown.contains("docker does not answer (connection refused)"), "{shown}");
+        assert!(shown.contains("d: node/n1: new disk\ndrained by order for "), "{shown}");
+        assert!(shown.contains("d: a@docker\n"), "{shown}");
         assert!(shown.ends_with("fault: container web-1: x: no\n"), "{shown}");
     }
 }

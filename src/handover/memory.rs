@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn it_is_found_among_sockets() {
         let socket = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
-        let kept = Kept { boot: "b".to_owned(), sources: Vec::new() };
+        let kept = Kept { boot: "b".to_owned(), ..Kept::default() };
         let mut handed = vec![socket(), put(&kept).unwrap(), socket()];
         assert_eq!(take(&mut handed), Some(kept));
         assert_eq!(handed.len(), 2);
