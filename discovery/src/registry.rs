@@ -12,7 +12,7 @@ use portolan_config::Labels;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::chart::{self, Chart, Document, Policy, Reserved, Sketch};
+use crate::chart::{self, Chart, Document, Policy, Sketch};
 use crate::instance::{Instance, InstanceId};
 use crate::kept::{Kept, KeptSource};
 use crate::provider::{Change, ProviderName, Update};
@@ -31,8 +31,10 @@ const KEPT_WAIT: Duration = Duration::from_secs(1);
 pub enum Ask {
     /// What is to be kept.
     Kept(oneshot::Sender<Kept>),
-    /// To leave these listening places to Portolan itself from now on.
-    Reserve(Vec<Reserved>),
+    /// To judge by these from now on, also what is known already: of all providers, and of single ones.
+    Judge(Policy, Vec<(ProviderName, Policy)>),
+    /// To forget a source that nobody asks any more.
+    Forget(ProviderName),
 }
 
 /// Everything observed so far.
@@ -97,6 +99,7 @@ impl Registry {
         kept: Kept,
         asks: mpsc::Receiver<Ask>,
     ) -> Self {
+        self.verdicts.obey_kept(kept.orders);
         let providers: BTreeSet<_> = providers.into_iter().collect();
         let before = kept.sources.into_iter().filter(|source| {
             providers.contains(&source.provider) && self.sources.contains_key(&source.provider)
@@ -140,11 +143,31 @@ impl Registry {
                         drop(answer.send(self.kept(SystemTime::now())));
                         continue;
                     }
-                    Ask::Reserve(reserved) => self.policy.reserved = reserved,
+                    Ask::Judge(policy, of) => self.judge(policy, of),
+                    Ask::Forget(provider) => self.forget(&provider),
                 }
             }
             snapshots.send_replace(Arc::new(self.snapshot()));
         }
+    }
+
+    /// Judges by other policies from now on. What was observed stands.
+    fn judge(&mut self, policy: Policy, of: Vec<(ProviderName, Policy)>) {
+        self.policy = policy;
+        self.policies = of.into_iter().collect();
+        for (provider, source) in &mut self.sources {
+            let policy = self.policies.get(provider).unwrap_or(&self.policy);
+            for sketch in source.sketches.values_mut() {
+                *sketch = Sketch::new(provider, sketch.instance.clone(), sketch.labels.clone(), policy);
+            }
+        }
+    }
+
+    /// Forgets a source, with all that it told of.
+    fn forget(&mut self, provider: &ProviderName) {
+        self.sources.remove(provider);
+        self.keeping.before.remove(provider);
+        self.verdicts.keep_orders(provider, |_| false);
     }
 
     /// Takes one update, which arrived at `now`.
@@ -239,7 +262,7 @@ impl Registry {
             .collect();
         // What has not been needed yet is not lost by that.
         sources.extend(self.keeping.before.values().cloned());
-        Kept { boot: self.keeping.boot.clone(), sources }
+        Kept { boot: self.keeping.boot.clone(), sources, orders: self.verdicts.orders().standing() }
     }
 
     /// Draws what is known now.
@@ -448,5 +471,24 @@ mod tests {
         let (ask, answer) = oneshot::channel();
         asks.send(Ask::Kept(ask)).await.unwrap();
         assert_eq!(answer.await.unwrap(), kept_of_both());
+    }
+
+    #[test]
+    fn another_policy_judges_what_is_known_and_a_source_that_is_asked_no_more_is_forgotten() {
+        let (mut registry, _asks) = keeping(Kept::default());
+        let mut serving = instance("a", State::Ready);
+        serving.ports = vec![crate::instance::Port { number: 80, protocol: portolan_config::Protocol::Tcp }];
+        registry.apply(update(Change::Reset(vec![serving])), at(1));
+        assert!(registry.snapshot().routers.is_empty(), "nobody asked for it");
+        let exposing = || Policy { exposed_by_default: true, ..Policy::default() };
+        registry.judge(exposing(), Vec::new());
+        assert_eq!(registry.snapshot().routers.len(), 1);
+        let docker = ProviderName::new("docker");
+        registry.judge(exposing(), vec![(docker.clone(), Policy::default())]);
+        let snapshot = registry.snapshot();
+        assert_eq!((snapshot.routers.len(), names(&snapshot)), (0, vec!["a@docker"]));
+        registry.forget(&docker);
+        let snapshot = registry.snapshot();
+        assert!(snapshot.sources.is_empty() && snapshot.services.is_empty());
     }
 }

@@ -25,6 +25,7 @@ mod events;
 mod follow;
 mod observe;
 mod outbox;
+mod raw;
 mod refresh;
 mod service;
 mod signal;
@@ -97,7 +98,8 @@ impl Provider for Docker {
                         backoff.reset();
                         greet(&connection.info, containers, lost.take().as_ref());
                     };
-                    let engine = Bollard::new(connection.client);
+                    let (address, version) = (connection.address, connection.info.api_version.clone());
+                    let engine = Bollard::new(connection.client, address, version);
                     match follow(&engine, &mut view, &mut teller, &mut yields, synced).await {
                         Ended::Unheard => return,
                         Ended::Lost(reason) => reason,

@@ -5,12 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use bollard::errors::Error;
 use bollard::models::{ContainerSummary, EventMessage};
-use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::{Stream, StreamExt, stream};
+use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::address::Address;
 use super::connect::chain;
 use super::observe::{self, Networks, Observed};
+use super::raw::{Failure, Raw};
 use super::time;
 use super::view::{Listed, Listing};
 use crate::instance::InstanceId;
@@ -45,16 +48,38 @@ pub(super) trait Engine: Clone + Send + Sync + 'static {
     fn ping(&self) -> impl Future<Output = Result<(), String>> + Send;
 }
 
+/// One line of the list.
+struct Line {
+    id: InstanceId,
+    /// What else it says; `None` where that can't be read.
+    model: Option<ContainerSummary>,
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = serde_json::Value::deserialize(deserializer)?;
+        let id = line["Id"].as_str().filter(|id| !id.is_empty());
+        let id = InstanceId::new(id.ok_or_else(|| D::Error::custom("a container without an id"))?);
+        let read = serde_json::from_value(line);
+        if let Err(error) = &read {
+            tracing::debug!(container = id.short(), %error, "a line of the list can't be read");
+        }
+        Ok(Self { id, model: read.ok() })
+    }
+}
+
 /// An engine behind bollard.
 #[derive(Clone, Debug)]
 pub(super) struct Bollard {
     client: bollard::Docker,
+    /// bollard gives up a whole list at one word that it does not know, such as a state that only Podman has.
+    raw: Raw,
     networks: Arc<Mutex<Arc<Networks>>>,
 }
 
 impl Bollard {
-    pub(super) fn new(client: bollard::Docker) -> Self {
-        Self { client, networks: Arc::default() }
+    pub(super) fn new(client: bollard::Docker, address: Address, api_version: String) -> Self {
+        Self { client, raw: Raw::new(address, api_version), networks: Arc::default() }
     }
 
     fn networks(&self) -> Arc<Networks> {
@@ -83,13 +108,20 @@ impl Bollard {
         time::rfc3339(info.system_time.as_deref()?)
     }
 
-    async fn complete(&self, model: ContainerSummary, end: Instant, networks: &Networks) -> Option<Listed> {
-        let id = InstanceId::new(model.id.as_deref()?);
+    /// Completes a line of the list. An error is a container of which nothing more is known than that it is there.
+    async fn complete(
+        &self,
+        line: Line,
+        end: Instant,
+        networks: &Networks,
+    ) -> Result<Option<Listed>, InstanceId> {
+        let Line { id, model } = line;
         let deadline = end.min(Instant::now() + COMPLETION_STEP_DEADLINE);
         match timeout_at(deadline, self.inspect(&id)).await {
-            Ok(Ok(observed)) => observed.map(|observed| Listed { observed, inspected: true }),
+            Ok(Ok(observed)) => Ok(observed.map(|observed| Listed { observed, inspected: true })),
             Ok(Err(_)) | Err(_) => {
-                observe::listed(model, networks).map(|observed| Listed { observed, inspected: false })
+                let observed = model.and_then(|model| observe::listed(model, networks)).ok_or(id)?;
+                Ok(Some(Listed { observed, inspected: false }))
             }
         }
     }
@@ -109,19 +141,25 @@ impl Engine for Bollard {
 
     async fn list(&self) -> Result<Listing, String> {
         let networks = self.read_networks().await;
-        let options = ListContainersOptionsBuilder::default().all(true).build();
-        let models = timeout(LIST_DEADLINE, self.client.list_containers(Some(options)))
+        let lines = timeout(LIST_DEADLINE, self.raw.list::<Line>("/containers/json?all=true"))
             .await
             .map_err(|_| format!("no list of containers within {} s", LIST_DEADLINE.as_secs()))?
-            .map_err(|error| format!("no list of containers: {}", chain(&error)))?;
+            .map_err(|failure| match failure {
+                Failure::NotFound => "no list of containers: there is none".to_owned(),
+                Failure::Other(reason) => format!("no list of containers: {reason}"),
+            })?;
         let end = Instant::now() + COMPLETION_DEADLINE;
-        let containers = stream::iter(models)
-            .map(|model| self.complete(model, end, &networks))
-            .buffer_unordered(INSPECTIONS_MAX)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
-        Ok(Listing { containers })
+        let mut completed = stream::iter(lines)
+            .map(|line| self.complete(line, end, &networks))
+            .buffer_unordered(INSPECTIONS_MAX);
+        let mut listing = Listing::default();
+        while let Some(completed) = completed.next().await {
+            match completed {
+                Ok(found) => listing.containers.extend(found),
+                Err(id) => listing.unread.push(id),
+            }
+        }
+        Ok(listing)
     }
 
     async fn inspect(&self, id: &InstanceId) -> Result<Option<Observed>, String> {
@@ -140,5 +178,19 @@ impl Engine for Bollard {
 
     async fn ping(&self) -> Result<(), String> {
         self.client.ping().await.map(drop).map_err(|error| chain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_word_that_nobody_knows_is_a_container_all_the_same() {
+        let text = r#"[{"Id":"a","State":"running"},{"Id":"b","State":"initialized"},{"Id":"c","Ports":7}]"#;
+        let lines: Vec<Line> = serde_json::from_str(text).unwrap();
+        let read: Vec<_> = lines.iter().map(|line| (&*line.id.0, line.model.is_some())).collect();
+        assert_eq!(read, [("a", true), ("b", false), ("c", false)]);
+        assert!(serde_json::from_str::<Line>(r#"{"State":"running"}"#).is_err());
     }
 }

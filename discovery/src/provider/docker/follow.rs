@@ -15,6 +15,7 @@ use super::events::{self, Message};
 use super::refresh::Refresher;
 use super::teller::{Heard, Teller};
 use super::view::{Effects, View};
+use crate::instance::InstanceId;
 
 /// Between two complete lists, which heal whatever was missed.
 const RELIST_EVERY: Duration = Duration::from_secs(60);
@@ -119,7 +120,15 @@ pub(super) async fn follow<E: Engine>(
                 listing = false;
                 match result {
                     Ok(containers) => {
-                        let count = containers.containers.len();
+                        let count = containers.containers.len() + containers.unread.len();
+                        if !containers.unread.is_empty() {
+                            teller.count_error();
+                            let names: Vec<_> = containers.unread.iter().map(InstanceId::short).collect();
+                            tracing::warn!(
+                                containers = names.join(", "),
+                                "these containers can't be read; they are as they were, and are asked for again"
+                            );
+                        }
                         relist_at = relist_at.max(Deadline::now());
                         teller.count_sync(SystemTime::now());
                         if let Some(synced) = synced.take() {

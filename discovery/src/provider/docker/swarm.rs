@@ -24,16 +24,15 @@ mod here;
 mod manager;
 mod model;
 mod pace;
-mod raw;
 mod service;
 mod task;
 mod view;
 mod world;
 
+use crate::provider::docker::raw::Failure;
 use follow::{Ended, follow};
 use manager::Api;
 use pace::Pace;
-use raw::Failure;
 use view::View;
 
 /// The provider's name.

@@ -61,6 +61,8 @@ pub(super) struct Effects {
 pub(super) struct Listing {
     /// Every container that there was.
     pub(super) containers: Vec<Listed>,
+    /// But those of which nothing could be read: they are there, as they were.
+    pub(super) unread: Vec<InstanceId>,
 }
 
 /// One container of a list.
@@ -185,6 +187,13 @@ impl View {
             }
             entry.take(observed, overtaken || !inspected);
             present.insert(id);
+        }
+        for id in listing.unread {
+            if !self.destroyed.contains(&id) {
+                self.entries.entry(id.clone()).or_insert_with(|| Entry { epoch, ..Entry::default() });
+                effects.refresh.push(id.clone());
+                present.insert(id);
+            }
         }
         self.destroyed.clear();
         let absent: Vec<_> = self.entries.keys().filter(|id| !present.contains(id)).cloned().collect();

@@ -44,7 +44,7 @@ impl Engine for Fake {
         }
         let containers = self.0.containers.lock().unwrap().clone();
         let listed = |observed| Listed { observed, inspected: true };
-        Ok(Listing { containers: containers.into_iter().map(listed).collect() })
+        Ok(Listing { containers: containers.into_iter().map(listed).collect(), ..Listing::default() })
     }
 
     async fn inspect(&self, id: &InstanceId) -> Result<Option<Observed>, String> {

@@ -11,9 +11,9 @@ use tokio::time::{Instant as Deadline, sleep, sleep_until, timeout};
 
 use super::manager::{Manager, Want};
 use super::pace::Pace;
-use super::raw::Failure;
 use super::view::View;
 use crate::provider::docker::events::{self, Message};
+use crate::provider::docker::raw::Failure;
 use crate::provider::docker::teller::{Heard, Teller};
 
 /// Between two looks at everything, which heal whatever was missed.

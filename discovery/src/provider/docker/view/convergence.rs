@@ -78,7 +78,7 @@ impl Truth {
 
     fn listing(&self) -> Listing {
         let listed = |(observed, _): &(Observed, u64)| Listed { observed: observed.clone(), inspected: true };
-        Listing { containers: self.containers.values().map(listed).collect() }
+        Listing { containers: self.containers.values().map(listed).collect(), ..Listing::default() }
     }
 }
 

@@ -10,7 +10,7 @@ fn disconnect(network: &str) -> Kind {
 
 fn listing(containers: impl IntoIterator<Item = Observed>) -> Listing {
     let containers = containers.into_iter().map(|observed| Listed { observed, inspected: true }).collect();
-    Listing { containers }
+    Listing { containers, ..Listing::default() }
 }
 
 /// A view after its first list.
@@ -254,10 +254,28 @@ fn where_an_inspection_hung_the_list_serves_until_one_does_not() {
     let mut view = view([stopped("known", 5, 8, 0)]);
     let epoch = view.begin_list();
     let containers = ["known", "new"].map(|name| Listed { observed: running(name, 10), inspected: false });
-    let effects = view.listed(epoch, Listing { containers: containers.into() }, Instant::now());
+    let effects =
+        view.listed(epoch, Listing { containers: containers.into(), ..Listing::default() }, Instant::now());
     assert_eq!(told(&effects), ["ready 1"]);
     assert_eq!(effects.refresh, [id("known"), id("new")]);
     assert_eq!(instance(&view, "known").state, State::Stopped);
+}
+
+#[test]
+fn what_can_not_be_read_of_a_list_is_as_it_was_and_is_asked_for_again() {
+    let mut view = view([running("known", 5), running("gone", 5)]);
+    let epoch = view.begin_list();
+    let unread = vec![id("known"), id("new")];
+    let effects = view.listed(epoch, Listing { unread, ..Listing::default() }, Instant::now());
+    assert_eq!(effects.refresh, [id("known"), id("new")]);
+    assert_eq!(instance(&view, "known").state, State::Ready);
+    assert!(
+        matches!(&effects.changes[..], [(_, Change::Remove(gone))] if *gone == id("gone")),
+        "{effects:?}"
+    );
+    let epoch = view.epoch(&id("new")).expect("it is there");
+    let effects = view.refreshed(&id("new"), epoch, Some(running("new", 6)), Instant::now());
+    assert_eq!(told(&effects), ["ready 1"]);
 }
 
 #[test]
