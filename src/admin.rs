@@ -42,8 +42,6 @@ pub struct Admin {
     /// What traffic is steered by.
     pub table: portolan_proxy::SharedTable,
     pub settings: Settings,
-    /// What names are answered from, where they are.
-    pub zone: Option<portolan_dns::SharedZone>,
     pub demo: Option<DemoControl>,
     /// Where orders of operators go.
     pub updates: mpsc::Sender<Update>,
@@ -203,7 +201,8 @@ impl Admin {
     }
 
     fn resolve(&self, query: &str) -> Response<Full<Bytes>> {
-        let Some(zone) = &self.zone else {
+        let zone = self.status.zone.load_full();
+        let Some(zone) = &*zone else {
             return text(
                 StatusCode::NOT_FOUND,
                 "this Portolan answers no names (--dns-address=off)\n".to_owned(),
@@ -268,7 +267,7 @@ Portolan admin
   GET  /api/version                       version
   GET  /api/rawdata, /api/overview, /api/entrypoints, /api/http/routers, services, middlewares; tcp, udp
                                           the same in Traefik's shapes
-  POST /api/drain?target=NAME             nothing new for a container, task or node; /api/undrain takes it back
+  POST /api/drain?target=NAME&reason=TEXT nothing new for a container, task or node; /api/undrain takes it back
   POST /api/demo/replicas/NUMBER/stop     stop a replica of the demo; /start brings it back
 ";
 

@@ -12,10 +12,11 @@ use portolan_discovery::registry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::follow::Followers;
 use crate::handover::{self, Ask, Upgrade};
 use crate::manager;
+use crate::name_server::NameServer;
 use crate::reload;
-use crate::run;
 use crate::signals::{Asked, Signals};
 use crate::state;
 use crate::steer::{Order, Status};
@@ -23,6 +24,8 @@ use crate::steer::{Order, Status};
 /// How often an entry point is tried whose port a container may just be giving up, and how long between.
 const ENTRY_POINT_ATTEMPTS: u32 = 10;
 const ENTRY_POINT_RETRY: Duration = Duration::from_millis(50);
+/// How long the process waits at its end for the name server's last answers.
+const NAME_SERVER_WAIT: Duration = Duration::from_secs(2);
 
 /// A process that serves.
 pub struct Life {
@@ -41,8 +44,10 @@ pub struct Life {
     pub kept: mpsc::Sender<registry::Ask>,
     /// What serves them, besides the name server; and what writes to disk.
     pub servers: Vec<AbortHandle>,
-    /// Ends the name server when it is dropped.
-    pub name_server: oneshot::Sender<()>,
+    /// What follows the settings.
+    pub followers: Followers,
+    /// Ends with the last answer of the name server, once that was told to stop.
+    pub last_answers: Option<oneshot::Receiver<()>>,
     /// What tells the service manager how things are.
     pub reporting: AbortHandle,
 }
@@ -50,6 +55,24 @@ pub struct Life {
 impl Life {
     /// Lives; gives the exit code.
     pub async fn live(mut self) -> Result<ExitCode, String> {
+        let code = self.serve().await?;
+        if code == ExitCode::SUCCESS {
+            self.end().await;
+        }
+        Ok(code)
+    }
+
+    /// Waits for the last words, of names and of the access log.
+    async fn end(mut self) {
+        let server = self.followers.name_server.take();
+        if let Some(ended) = self.last_answers.or_else(|| server.and_then(NameServer::stop)) {
+            // Whatever query it has taken, nobody else will answer.
+            let _ = tokio::time::timeout(NAME_SERVER_WAIT, ended).await;
+        }
+        self.followers.access_logs.finish();
+    }
+
+    async fn serve(&mut self) -> Result<ExitCode, String> {
         let upgrade = Upgrade::default();
         loop {
             tokio::select! {
@@ -79,13 +102,13 @@ impl Life {
             Ok(reread) => reread,
             Err(faults) => return tracing::error!(%faults, "the settings are at fault; nothing changes"),
         };
+        let reload::Reread { mut settings, at_restart } = reread;
         // A published port that now is an entry point's is closed a moment after it is told.
-        let reserved = run::policy(&reread.settings).reserved;
-        let _ = self.kept.send(registry::Ask::Reserve(reserved)).await;
+        self.followers.follow(&self.settings, &mut settings, &self.orders, &self.kept).await;
         let mut attempts = ENTRY_POINT_ATTEMPTS;
         let errors = loop {
             let (answer, answered) = oneshot::channel();
-            let _ = self.orders.send(Order::EntryPoints(reread.settings.entry_points.clone(), answer)).await;
+            let _ = self.orders.send(Order::EntryPoints(settings.entry_points.clone(), answer)).await;
             let errors = answered.await.unwrap_or_default();
             if errors.is_empty() || attempts == 0 {
                 break errors;
@@ -96,11 +119,11 @@ impl Life {
         for error in errors {
             tracing::error!(%error, "an entry point is as it was");
         }
-        self.settings = reread.settings;
+        self.settings = settings;
         self.status.entry_points.store(Arc::new(self.settings.entry_points.clone()));
-        if !reread.at_restart.is_empty() {
+        if !at_restart.is_empty() {
             tracing::warn!(
-                options = reread.at_restart.join(", "),
+                options = at_restart.join(", "),
                 "these can't change while the process runs; SIGUSR2 starts it anew without losing a request, but where the \
                  admin address changes"
             );
@@ -115,6 +138,9 @@ impl Life {
         for socket in &self.sockets {
             sockets.push(socket.try_clone()?);
         }
+        if let Some(server) = &self.followers.name_server {
+            sockets.extend(server.handles()?);
+        }
         if let Some(kept) = state::ask(&self.kept).await {
             // It may be large, and others wait for this thread.
             let put = tokio::task::spawn_blocking(move || handover::memory::put(&kept)).await;
@@ -127,7 +153,7 @@ impl Life {
     }
 
     /// Stops as it was told to, and waits for what is in progress.
-    async fn stop(mut self, signal: &'static str) -> ExitCode {
+    async fn stop(&mut self, signal: &'static str) -> ExitCode {
         // Nobody takes over from a process that ends.
         self.asks.close();
         self.status.draining.store(true, Ordering::Relaxed);
@@ -144,7 +170,7 @@ impl Life {
         self.drain().await
     }
 
-    async fn drain(mut self) -> ExitCode {
+    async fn drain(&mut self) -> ExitCode {
         let _ = self.orders.send(Order::Drain).await;
         tokio::select! {
             ended = tokio::time::timeout(self.settings.drain_timeout, &mut self.steered) => {
@@ -159,15 +185,13 @@ impl Life {
     }
 
     /// Leaves all further work to another process; what was begun goes on for as long as it may.
-    async fn leave(mut self, pid: Option<u32>) -> ExitCode {
+    async fn leave(&mut self, pid: Option<u32>) -> ExitCode {
         self.status.draining.store(true, Ordering::Relaxed);
         for server in self.servers.drain(..) {
             server.abort();
         }
         self.sockets.clear();
-        // The name server ends with its other end.
-        let (stop, _) = oneshot::channel();
-        drop(std::mem::replace(&mut self.name_server, stop));
+        self.last_answers = self.followers.name_server.take().and_then(NameServer::stop);
         self.reporting.abort();
         if let Some(pid) = pid {
             manager::handed_over(pid);

@@ -14,15 +14,18 @@ mod admin;
 mod banner;
 mod cli;
 mod command;
+mod follow;
 mod gather;
 mod handover;
 mod life;
 mod limits;
 mod logging;
 mod manager;
+mod name_server;
 mod reload;
 mod run;
 mod signals;
+mod sources;
 mod state;
 mod steer;
 
@@ -48,8 +51,8 @@ fn main() -> ExitCode {
         Command::Check(options) => command::check::check(&gathered, options),
         Command::Ps(options) => command::ps::ps(&gathered, options),
         Command::Resolve(options) => command::resolve::resolve(&gathered, options),
-        Command::Drain(options) => command::drain::drain(&gathered, options, true),
-        Command::Undrain(options) => command::drain::drain(&gathered, options, false),
+        Command::Drain(options) => command::drain::drain(&gathered, options),
+        Command::Undrain(options) => command::drain::undrain(&gathered, options),
         Command::Explain(options) => command::explain::explain(&gathered, options),
         Command::Healthcheck(_) => command::healthcheck::healthcheck(&gathered),
         Command::Version(options) => command::version::version(options),

@@ -24,17 +24,8 @@ fn reread(now: &Settings, wanted: Settings) -> Reread {
     let differs = [
         ("admin", now.admin != wanted.admin),
         ("ping, metrics, api", now.internal != wanted.internal),
-        ("dns", now.dns != wanted.dns),
-        ("providers.docker", now.docker != wanted.docker),
-        ("providers.swarm", now.swarm != wanted.swarm),
-        ("providers.file", now.file != wanted.file),
-        ("serversTransport", now.servers_transport != wanted.servers_transport),
-        ("tcpServersTransport", now.tcp_servers_transport != wanted.tcp_servers_transport),
         ("stateDirectory", now.state_directory != wanted.state_directory),
-        ("dataPath", now.data_path != wanted.data_path),
         ("workers", now.workers != wanted.workers),
-        ("accessLog", now.access_log != wanted.access_log),
-        ("log", now.log != wanted.log),
     ];
     let at_restart = differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect();
     let settings = Settings {
@@ -42,6 +33,15 @@ fn reread(now: &Settings, wanted: Settings) -> Reread {
         accept_grace: wanted.accept_grace,
         drain_timeout: wanted.drain_timeout,
         takeover_timeout: wanted.takeover_timeout,
+        dns: wanted.dns,
+        docker: wanted.docker,
+        swarm: wanted.swarm,
+        file: wanted.file,
+        servers_transport: wanted.servers_transport,
+        tcp_servers_transport: wanted.tcp_servers_transport,
+        data_path: wanted.data_path,
+        access_log: wanted.access_log,
+        log: wanted.log,
         ..now.clone()
     };
     Reread { settings, at_restart }

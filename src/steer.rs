@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use portolan_config::Fault;
 use portolan_config::settings::EntryPoint;
+use portolan_config::{DataPath, Fault};
 use portolan_discovery::Snapshot;
 use portolan_dns as dns;
+use portolan_proxy::access_log::AccessLog;
 use portolan_proxy::{Proxy, PublishedPath, ServicePath, StartError};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -31,6 +32,8 @@ pub struct Status {
     pub service_paths: ArcSwap<Vec<ServicePath>>,
     /// The entry points, as the settings have them.
     pub entry_points: ArcSwap<Vec<EntryPoint>>,
+    /// Where names are answered from, where they are.
+    pub zone: ArcSwap<Option<dns::SharedZone>>,
     /// Told of the generation of each snapshot that is put in place.
     pub applied: watch::Sender<u64>,
     /// Set by the first signal to stop.
@@ -46,6 +49,7 @@ impl Status {
             entry_points: ArcSwap::default(),
             paths: ArcSwap::default(),
             service_paths: ArcSwap::default(),
+            zone: ArcSwap::default(),
             applied: watch::Sender::new(0),
             draining: AtomicBool::new(false),
         }
@@ -70,6 +74,7 @@ impl Status {
 }
 
 /// What names are made of, and where they are answered from.
+#[derive(Debug)]
 pub struct Naming {
     pub compiler: dns::Compiler,
     pub shared: dns::SharedZone,
@@ -113,6 +118,12 @@ pub enum Order {
     Inherit(Vec<OwnedFd>),
     /// Have these entry points; gives what went wrong: those are as they were.
     EntryPoints(Vec<EntryPoint>, oneshot::Sender<Vec<StartError>>),
+    /// Make names by this from now on, or none; told once they are made.
+    Names(Option<Box<Naming>>, oneshot::Sender<()>),
+    /// Log requests there from now on, or not at all.
+    Log(Option<AccessLog>),
+    /// Have the bytes of published ports travel so where no label says.
+    Travel(DataPath),
     /// Take no new connections, as another process does.
     Leave,
     /// Take no new connections, and send away whoever has nothing in progress.
@@ -191,6 +202,18 @@ impl Steering {
                 let snapshot = self.status.snapshot.load_full();
                 drop(answer.send(self.proxy.change_entry_points(&wanted, &snapshot)));
                 return Some(self.apply(&snapshot));
+            }
+            Order::Names(naming, answer) => {
+                self.status.zone.store(Arc::new(naming.as_ref().map(|naming| naming.shared.clone())));
+                self.zone = naming.map(|naming| *naming);
+                let faults = self.apply(&self.status.snapshot.load_full());
+                let _ = answer.send(());
+                return Some(faults);
+            }
+            Order::Log(log) => self.proxy.log_to(log.as_ref()),
+            Order::Travel(path) => {
+                self.proxy.travel_by(path);
+                return Some(self.apply(&self.status.snapshot.load_full()));
             }
             Order::Leave => self.proxy.leave(),
             Order::Drain => self.proxy.begin_to_drain(),

@@ -138,3 +138,96 @@ fn what_can_not_be_done_is_said_and_changes_nothing() {
     });
     assert_eq!(kept.get("web", "/").expect("an answer").status, 200);
 }
+
+/// What Portolan has heard, and how it says it, follows as well, and whoever uses an entry point notices nothing.
+#[test]
+fn providers_names_and_logs_follow_without_a_restart() {
+    let engine = Engine::start();
+    let mut portolan = start(&engine);
+    let write = |rest: &str| engine.sandbox().write(FILE, &settings(60, false, rest));
+    let page =
+        |host: &str| format!("http:\n  routers: {{page: {{rule: Host(`{host}`), service: web@docker}}}}\n");
+    engine.sandbox().write("/etc/first/page.yml", &page("first.test"));
+    engine.sandbox().write("/etc/second/page.yml", &page("second.test"));
+    let read = |path: &str| std::fs::read_to_string(engine.sandbox().path(path)).unwrap_or_default();
+    let load = Load::start(&format!("http://{ENTRY_POINT}/"), "web", 4);
+
+    // A directory of files, then another, then none.
+    write("providers: {docker: {}, file: {directory: /etc/first}}\n");
+    reload(&mut portolan);
+    await_http("first.test", 200);
+    write("providers: {docker: {}, file: {directory: /etc/second}}\n");
+    reload(&mut portolan);
+    await_http("second.test", 200);
+    await_http("first.test", 404);
+    // How labels are judged: constraints, and the rule of routers without one.
+    engine.run(&Container::new("plain").label("team", "a"));
+    engine.serving("plain", "bridge");
+    await_http("plain", 200);
+    write(
+        "providers: {docker: {defaultRule: 'Host(`{{ .Name }}.corp`)', constraints: '!Label(`team`,`b`)'}}\n",
+    );
+    reload(&mut portolan);
+    await_http("plain.corp", 200);
+    await_http("plain", 404);
+    await_http("second.test", 404);
+    write("providers: {docker: {constraints: '!Label(`team`,`a`)'}}\n");
+    reload(&mut portolan);
+    await_http("plain.corp", 404);
+    // The engine by another way.
+    engine.sandbox().shell("ln -s /run/docker.sock /run/engine.sock");
+    write("providers: {docker: {endpoint: 'unix:///run/engine.sock'}}\n");
+    reload(&mut portolan);
+    engine.run(&Container::new("later"));
+    engine.serving("later", "bridge");
+    await_http("later", 200);
+
+    // Names: another zone, another address, none at all.
+    let name = |at: &str, name: &str| {
+        let answer = crate::harness::dns::query(at, name, hickory_proto::rr::RecordType::A);
+        answer.map(|answer| crate::harness::dns::answers(&answer)).map_err(|error| error.to_string())
+    };
+    let address = engine.address("web", "bridge").to_string();
+    let await_name = |at: &str, wanted: &str| {
+        eventually(PATIENCE, &format!("{wanted} at {at}"), || match name(at, wanted) {
+            Ok(found) if found == [address.as_str()] => Ok(()),
+            found => Err(format!("{found:?}")),
+        });
+    };
+    await_name("127.0.0.1:1053", "web.portolan.internal.");
+    write("dns: {zone: other.internal}\n");
+    reload(&mut portolan);
+    await_name("127.0.0.1:1053", "web.other.internal.");
+    write("dns: {zone: other.internal, address: '127.0.0.1:1054'}\n");
+    reload(&mut portolan);
+    await_name("127.0.0.1:1054", "web.other.internal.");
+    eventually(PATIENCE, "the old address to be closed", || {
+        match name("127.0.0.1:1053", "web.other.internal.") {
+            Err(_) => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    });
+
+    // Logs: the access log is opened, changes its form, and ends; Portolan's own goes to a file, and says more.
+    write("accessLog: {filePath: /run/access.log, format: json}\nlog: {level: DEBUG}\n");
+    reload(&mut portolan);
+    await_http("web", 200);
+    eventually(PATIENCE, "a line of the access log", || match read("/run/access.log") {
+        lines if lines.contains("\"ServiceName\":\"web@docker\"") => Ok(()),
+        lines => Err(lines),
+    });
+    eventually(PATIENCE, "it to say more", || match portolan.logs() {
+        logs if logs.contains("\"level\":\"DEBUG\"") => Ok(()),
+        logs => Err(logs),
+    });
+    write("log: {filePath: /run/portolan.log, format: json}\n");
+    portolan.signal(Signal::HUP);
+    eventually(PATIENCE, "it to be said in the file", || match read("/run/portolan.log") {
+        lines if lines.contains("the settings were read again") => Ok(()),
+        lines => Err(lines),
+    });
+    assert!(!portolan.logs().contains("can't change while the process runs"), "{}", portolan.logs());
+    let report = load.stop();
+    assert_eq!(report.failures(), 0, "{}", report.text);
+    assert!(report.requests > 100, "{}", report.text);
+}

@@ -56,17 +56,18 @@ struct Piece {
 }
 
 impl AccessLog {
-    /// Opens the target and starts the writer, which ends after the last clone of the log.
-    pub fn start(
-        settings: &settings::AccessLog,
-        registry: &prometheus::Registry,
-    ) -> io::Result<(Self, Writer)> {
+    /// What counts lines that are lost, of one log after another.
+    pub fn register(registry: &prometheus::Registry) -> prometheus::Result<IntCounter> {
         let dropped = IntCounter::new(
             "portolan_access_log_dropped_lines_total",
             "Lines of the access log that were lost because the writer could not keep up",
-        )
-        .and_then(|dropped| registry.register(Box::new(dropped.clone())).map(|()| dropped))
-        .map_err(io::Error::other)?;
+        )?;
+        registry.register(Box::new(dropped.clone()))?;
+        Ok(dropped)
+    }
+
+    /// Opens the target and starts the writer, which ends after the last clone of the log.
+    pub fn start(settings: &settings::AccessLog, dropped: IntCounter) -> io::Result<(Self, Writer)> {
         let output: Box<dyn Write + Send> = match &settings.file {
             None => Box::new(io::stdout()),
             Some(path) => Box::new(append(path)?),

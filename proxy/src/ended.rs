@@ -83,7 +83,7 @@ impl Ended<'_> {
                 worker.recorder.ended(scope, self.protocol, word, self.took);
             }
         }
-        let Some(log) = worker.log.as_ref().filter(|_| self.observability.access_logs) else { return };
+        let Some(log) = worker.log().filter(|_| self.observability.access_logs) else { return };
         log.add_passed(&Passed {
             protocol: self.protocol,
             started: SystemTime::now().checked_sub(self.took).unwrap_or(SystemTime::UNIX_EPOCH),

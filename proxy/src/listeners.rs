@@ -12,6 +12,7 @@ use portolan_config::{Fault, ListenAddress, Protocol};
 use socket2::Socket as RawSocket;
 use tokio::sync::mpsc;
 
+use crate::access_log::AccessLog;
 use crate::census::Census;
 use crate::inherited::Inherited;
 use crate::table::{Port, Table};
@@ -72,6 +73,13 @@ impl Listeners {
         for (worker, command) in self.held.take().unwrap_or_default() {
             // A worker that is gone has ended with the process.
             let _ = self.workers[worker].send(command);
+        }
+    }
+
+    /// Has every worker log requests there from now on.
+    pub(crate) fn log_to(&self, log: Option<&AccessLog>) {
+        for worker in &self.workers {
+            let _ = worker.send(Command::Log(log.cloned()));
         }
     }
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use portolan_config::settings::EntryPoint;
 use portolan_config::{DataPath, Fault, ListenAddress, Protocol};
 use portolan_discovery::{Snapshot, State};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::access_log::AccessLog;
 use crate::datapath::{self, DataPaths, Sources};
@@ -103,6 +103,8 @@ pub type SharedTable = Arc<ArcSwap<Table>>;
 #[derive(Debug)]
 pub struct Proxy {
     table: SharedTable,
+    /// Tells workers that another one is in place.
+    news: Arc<Notify>,
     ledger: Ledger,
     metrics: Metrics,
     entry_points: Vec<EntryPoint>,
@@ -133,6 +135,7 @@ impl Proxy {
         inherited: Inherited,
     ) -> Result<Self, StartError> {
         let table: Arc<ArcSwap<Table>> = Arc::default();
+        let news: Arc<Notify> = Arc::default();
         let tls = Keeper::new(metrics.tls.clone()).map_err(|error| StartError::Tls(error.to_string()))?;
         let (stage, watch_stage) = watch::channel(Stage::Serving);
         let (finish, finished) = mpsc::channel(1);
@@ -154,6 +157,7 @@ impl Proxy {
             let parts = worker::Parts {
                 table: table.clone(),
                 tls: tls.front(),
+                news: news.clone(),
                 metrics: metrics.clone(),
                 stage: watch_stage.clone(),
                 commands,
@@ -176,6 +180,7 @@ impl Proxy {
         let data_paths = DataPaths::new(metrics.clone(), sources);
         Ok(Self {
             table,
+            news,
             ledger: Ledger::new(metrics.clone()),
             metrics,
             entry_points: settings.entry_points.clone(),
@@ -197,6 +202,16 @@ impl Proxy {
     /// Takes connections from now on.
     pub fn serve(&mut self) {
         self.listeners.serve();
+    }
+
+    /// Has the bytes of published ports travel so, where no label says. It counts from the next [`Proxy::apply`] on.
+    pub fn travel_by(&mut self, path: DataPath) {
+        self.data_path = path;
+    }
+
+    /// Logs requests there from now on, or not at all. Those that are on their way may still be logged as before.
+    pub fn log_to(&mut self, log: Option<&AccessLog>) {
+        self.listeners.log_to(log);
     }
 
     /// The entry points with the addresses they have.
@@ -248,6 +263,7 @@ impl Proxy {
         // Who may get in is known before anybody asks; what is wrong with it is told when it is looked at next.
         self.ledger.look();
         self.table.store(Arc::new(table));
+        self.news.notify_waiters();
         self.leaving = still_running(snapshot);
         self.metrics.last_compile.set(seconds_since_epoch());
         faults

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::access_log::{AccessLog, Lines};
 use crate::census::Census;
@@ -42,6 +42,7 @@ const TASKS_AT_A_TIME: u32 = 256;
 
 mod accept;
 mod buffer;
+mod leaving;
 mod memory;
 mod parking;
 mod pipe;
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     Open(u64, Socket),
     /// Take what is already waiting on this socket, then close it. Its connections go on.
     Close(u64),
+    /// Log requests there from now on, or not at all.
+    Log(Option<AccessLog>),
 }
 
 /// A bound socket, and what is served on it.
@@ -92,6 +95,8 @@ pub(crate) enum Stage {
 pub(crate) struct Worker {
     table: Arc<ArcSwap<Table>>,
     tls: Arc<ArcSwap<Front>>,
+    /// Told whenever another table is in place.
+    pub(crate) news: Arc<Notify>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
     pub(crate) pool: Pool,
@@ -114,7 +119,7 @@ pub(crate) struct Worker {
     pub(crate) room: RefCell<udp::Room>,
     pub(crate) stage: watch::Receiver<Stage>,
     /// The access log's lines of this worker, where there is a log.
-    pub(crate) log: Option<Lines>,
+    log: RefCell<Option<Rc<Lines>>>,
     /// Client connections at present, and sockets that take them.
     tasks: Cell<usize>,
     /// The name of this host, for `X-Forwarded-Server`.
@@ -132,6 +137,16 @@ impl Worker {
     /// What TLS goes by at this moment. Held across no await.
     pub(crate) fn tls(&self) -> arc_swap::Guard<Arc<Front>> {
         self.tls.load()
+    }
+
+    /// The access log, where there is one.
+    pub(crate) fn log(&self) -> Option<Rc<Lines>> {
+        self.log.borrow().clone()
+    }
+
+    /// Whether there is an access log.
+    pub(crate) fn is_logging(&self) -> bool {
+        self.log.borrow().is_some()
     }
 
     /// Whether nobody who waits is to be waited for.
@@ -157,6 +172,7 @@ impl Worker {
             // Nothing is there, and that is known.
             table: Arc::new(ArcSwap::from_pointee(Table { is_complete: true, ..Table::default() })),
             tls: Arc::default(),
+            news: Arc::default(),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             recorder: Recorder::default(),
             pool: Pool::default(),
@@ -171,7 +187,7 @@ impl Worker {
             memory: Memory::default(),
             room: RefCell::default(),
             stage,
-            log: None,
+            log: RefCell::default(),
             tasks: Cell::new(0),
             host_name: "here".to_owned(),
             sources: Sources::default(),
@@ -183,6 +199,7 @@ impl Worker {
     #[cfg(test)]
     pub(crate) fn put_in_place(&self, table: Table) {
         self.table.store(Arc::new(table));
+        self.news.notify_waiters();
     }
 
     /// Resolves when draining begins.
@@ -219,6 +236,7 @@ impl Worker {
 pub(crate) struct Parts {
     pub(crate) table: Arc<ArcSwap<Table>>,
     pub(crate) tls: Arc<ArcSwap<Front>>,
+    pub(crate) news: Arc<Notify>,
     pub(crate) metrics: Metrics,
     pub(crate) stage: watch::Receiver<Stage>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
@@ -238,6 +256,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
     let worker = Rc::new(Worker {
         table: parts.table,
         tls: parts.tls,
+        news: parts.news,
         metrics: parts.metrics,
         recorder: Recorder::default(),
         pool: Pool::default(),
@@ -252,7 +271,7 @@ pub(crate) fn run(parts: Parts) -> std::io::Result<()> {
         memory: Memory::default(),
         room: RefCell::default(),
         stage: parts.stage,
-        log: parts.log.map(Lines::new),
+        log: RefCell::new(parts.log.map(Lines::new).map(Rc::new)),
         tasks: Cell::new(0),
         host_name: parts.host_name,
         sources: parts.sources,
@@ -265,9 +284,7 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
     let mut sockets = std::collections::HashMap::new();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let parked = tokio::task::spawn_local(tend_parked(worker.clone()));
-    if worker.log.is_some() {
-        tokio::task::spawn_local(hand_over_lines(worker.clone()));
-    }
+    tokio::task::spawn_local(hand_over_lines(worker.clone()));
     loop {
         tokio::select! {
             command = commands.recv() => match command {
@@ -277,6 +294,8 @@ async fn serve(worker: Rc<Worker>, mut commands: mpsc::UnboundedReceiver<Command
                     open(&worker, socket, close.subscribe());
                 }
                 Some(Command::Close(id)) => { sockets.remove(&id); }
+                // What the one before has gathered goes where it belongs.
+                Some(Command::Log(log)) => drop(worker.log.replace(log.map(Lines::new).map(Rc::new))),
                 None => break,
             },
             _ = tick.tick() => sweep(&worker),
@@ -369,7 +388,7 @@ async fn hand_over_lines(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(LINES_WAIT);
     loop {
         tick.tick().await;
-        if let Some(log) = &worker.log {
+        if let Some(log) = worker.log() {
             log.hand_over();
         }
     }

@@ -104,7 +104,7 @@ impl Account<'_> {
         started: Instant,
         routed: Option<(&Route, &Outcome)>,
     ) {
-        let Some(log) = &self.worker.log else { return };
+        let Some(log) = self.worker.log() else { return };
         let took = started.elapsed();
         let (route, outcome) = routed.unzip();
         let own = route.and_then(|route| route.router.observability.access_logs);

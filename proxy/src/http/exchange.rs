@@ -37,7 +37,6 @@ mod mirror;
 mod outcome;
 mod pending;
 
-pub(super) use again::Failure;
 use again::goes_on;
 pub(super) use altered::FromHttp1;
 pub(super) use answer::{Delivery, discard};

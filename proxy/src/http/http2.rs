@@ -158,7 +158,7 @@ impl Drop for Open {
 /// Serves a client for as long as it stays. `early` holds what it sent so far, from the first byte of its preface on.
 pub(super) async fn serve(client: crate::stream::Stream, early: Buffer, party: Party) {
     let Party { peer, secured, entry_point, worker } = party;
-    let agreed = worker.log.as_ref().and_then(|_| client.agreed());
+    let agreed = worker.is_logging().then(|| client.agreed()).flatten();
     let wire = Wire::new(client, early, &worker.buffers);
     let shared = Rc::new(Shared {
         peer,
