@@ -109,7 +109,7 @@ impl Course {
     /// Passes on what both sides say, until they are done. Gives why that ended.
     async fn run(&mut self, pair: Pair, entry_point: &EntryPoint, worker: &Worker) -> Why {
         let scope = pair.upstream.scope.clone();
-        self.tls = worker.log.as_ref().and_then(|_| pair.client.agreed());
+        self.tls = worker.is_logging().then(|| pair.client.agreed()).flatten();
         let Pinned { target, endpoint, running: _running } = pair.pinned;
         self.target = Some(target);
         let name = &entry_point.settings.name;
