@@ -86,14 +86,15 @@ impl Incoming {
     }
 
     /// Waits until some of the content is here, or its end.
-    pub(super) async fn begins(&mut self) {
+    pub(super) async fn begins(&mut self) -> Result<(), Reason> {
         if self.is_begun() {
-            return;
+            return Ok(());
         }
-        match poll_fn(|context| self.poll_data(context)).await {
-            Ok(Some(bytes)) => self.held.extend_from_slice(&bytes),
-            Ok(None) | Err(_) => self.ended = true,
+        match poll_fn(|context| self.poll_data(context)).await.map_err(|_| Reason::ClientGone)? {
+            Some(bytes) => self.held.extend_from_slice(&bytes),
+            None => self.ended = true,
         }
+        Ok(())
     }
 
     /// The next piece. Gives up beyond `limit`, and when nothing comes.

@@ -83,8 +83,10 @@ impl Stream {
         let mut known = body.gather();
         let unfinished = (known == Known::Begun && !body.is_begun()).then(|| self.shared.begin_unfinished());
         if unfinished.is_some() && !self.shared.allows_unfinished() {
-            // One that never comes is not worth a request at an endpoint.
-            let _ = timeout(HTTP2_BODY_BEGIN, body.begins()).await;
+            // One that never comes is not worth a request at an endpoint, nor is one that was broken off.
+            if let Ok(Err(reason)) = timeout(HTTP2_BODY_BEGIN, body.begins()).await {
+                return self.turn_away(reason, "", None);
+            }
             known = body.gather();
         }
         self.route(parts, body, known).await;

@@ -192,6 +192,27 @@ async fn bodies_that_never_begin_cost_one_request_at_most() {
     world.metric_becomes("portolan_endpoint_requests_total", &[], 2.0).await;
 }
 
+/// What was never whole must not look so once its client is gone.
+#[tokio::test]
+async fn bodies_that_never_began_reach_nobody_when_their_connection_ends() {
+    let (world, mut origin, reached) = before_silence().await;
+    let mut client = Frames::connect(world.http).await;
+    let fields = [(":method", "POST"), (":scheme", "http"), (":authority", "a.test"), (":path", "/")];
+    for index in 0..50 {
+        client.send(&frame(HEADERS, END_HEADERS, nth(index), &block(&fields))).await;
+    }
+    client.send(&frame(PING, 0, 0, &[0; 8])).await;
+    client.next_of(PING).await;
+    drop(client);
+    world.metric_becomes("portolan_entrypoint_connections_open", &[], 0.0).await;
+    world.metric_becomes("portolan_refusals_total", &["reason=\"client_gone\""], 50.0).await;
+    assert_eq!(
+        (reached.load(Ordering::Relaxed), origin.seen_by_now().len()),
+        (0, 0),
+        "none of them was whole"
+    );
+}
+
 /// What a client lets be answered earns it the right to change its mind.
 #[tokio::test]
 async fn a_client_that_takes_something_back_now_and_then_goes_on() {
