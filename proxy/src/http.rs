@@ -23,6 +23,7 @@ mod body;
 mod cleaning;
 mod connection;
 mod cost;
+mod date;
 mod entry_point;
 mod exchange;
 mod field;

@@ -95,7 +95,7 @@ mod tests {
         let head = b"GET /x HTTP/1.1\r\nHost: 2.bench.test\r\n\r\n";
         assert!(way.request(head) > head.len());
         assert_eq!(way.request(b"GET /x HTTP/1.1\r\nHost: 3.bench.test\r\n\r\n"), 0);
-        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+        let head = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 3\r\n\r\n";
         assert_eq!(way.answer(head), head.len());
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct RequestHead<'h, 'b> {
     pub expects_continue: bool,
     /// Whether `Connection` names fields beside the usual ones.
     pub nominates: bool,
+    /// How many hops it may take from here, where it says so and is of a method for which that counts (RFC 9110 §7.6.2).
+    pub hops_left: Option<u64>,
 }
 
 /// The head of an answer.
@@ -79,6 +81,8 @@ pub(crate) struct ResponseHead<'h, 'b> {
     pub keep_alive: bool,
     /// Whether `Connection` names fields beside the usual ones.
     pub nominates: bool,
+    /// Whether it says when it was made.
+    pub has_date: bool,
 }
 
 /// Reads the head of a request; `None` while it is not whole.
@@ -129,10 +133,11 @@ pub(super) fn parse_request_within<'h, 'b>(
         return Err(bad("invalid host"));
     }
     let framing = known.request_framing(is_http10)?;
+    let method = Method::parse(method_text);
     Ok(Some(RequestHead {
         length,
         text: bytes,
-        method: Method::parse(method_text),
+        method,
         method_text,
         target,
         authority,
@@ -144,6 +149,7 @@ pub(super) fn parse_request_within<'h, 'b>(
         upgrade: known.connection_upgrade && known.upgrade.is_some_and(|to| !to.eq_ignore_ascii_case("h2c")),
         expects_continue: known.expects_continue && !is_http10,
         nominates: known.nominates,
+        hops_left: hops_left(method, fields)?,
     }))
 }
 
@@ -163,6 +169,10 @@ pub(crate) fn parse_response<'h, 'b>(
     let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
         return Err(unreadable("incomplete status line"));
     };
+    // Nothing says where an answer ends whose status is of no class (RFC 9110 §15).
+    if status < 100 {
+        return Err(unreadable("a status that is none"));
+    }
     let fields: &'h [Header<'b>] = parsed.headers;
     let known = Known::collect(fields).map_err(|refused| unreadable(refused.detail))?;
     Ok(Some(ResponseHead {
@@ -174,7 +184,20 @@ pub(crate) fn parse_response<'h, 'b>(
         framing: known.response_framing(status, method, minor == 0)?,
         keep_alive: known.keep_alive(minor == 0),
         nominates: known.nominates,
+        has_date: known.has_date,
     }))
+}
+
+/// How many hops a request may take, by `Max-Forwards`. One that may take none is for us, who have nothing to say to it.
+pub(super) fn hops_left(method: Method, fields: &[Header]) -> Result<Option<u64>, Refused> {
+    if !matches!(method, Method::Options | Method::Trace) {
+        return Ok(None);
+    }
+    let said = fields.iter().find(|field| field.name.eq_ignore_ascii_case("max-forwards"));
+    match said.and_then(|field| digits(field.value)) {
+        Some(0) => Err(Refused { reason: Reason::NotImplemented, detail: "Max-Forwards: 0" }),
+        hops => Ok(hops),
+    }
 }
 
 /// Whether the field `name` is one of those that `Connection` of this message names (RFC 9110 §7.6.1).
@@ -285,6 +308,7 @@ struct Known<'b> {
     expects_continue: bool,
     nominates: bool,
     upgrade: Option<&'b str>,
+    has_date: bool,
 }
 
 #[derive(Default, PartialEq)]
@@ -310,6 +334,7 @@ impl<'b> Known<'b> {
                         return Err(bad("several Host fields"));
                     }
                 }
+                4 if is(field, "date") => known.has_date = true,
                 6 if is(field, "expect") => {
                     known.expects_continue = field.value.eq_ignore_ascii_case(b"100-continue");
                 }

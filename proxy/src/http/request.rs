@@ -37,6 +37,9 @@ pub(crate) fn write(
     if head.upgrade {
         write_field("Connection", b"Upgrade", out);
     }
+    if let Some(hops) = head.hops_left {
+        write_field("Max-Forwards", (hops - 1).to_string().as_bytes(), out);
+    }
     forwarded::write(head, claims, peer, host_name, out);
     out.put(b"\r\n");
     host_at
@@ -84,6 +87,8 @@ fn passes(head: &RequestHead, name: &str) -> bool {
         // `Connection` names it, as it must, and says by that that it is for this hop: the next one asks anew.
         7 if name.eq_ignore_ascii_case("upgrade") => return head.upgrade,
         10 => name.eq_ignore_ascii_case("connection") || is_alias(name, "keep-alive"),
+        // It is counted down.
+        12 => head.hops_left.is_some() && name.eq_ignore_ascii_case("max-forwards"),
         16 => is_alias(name, "proxy-connection"),
         // These two say how the body ends: they go with it, whatever `Connection` says.
         14 if is_alias(name, "content-length") => return !name.contains('_'),

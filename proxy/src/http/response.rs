@@ -1,9 +1,9 @@
 //! The head of an answer, as it is sent back.
 
-use super::Reason;
 use super::exchange::Cookies;
 use super::field::{write_field, write_fields};
 use super::head::{ResponseHead, is_nominated};
+use super::{Reason, date};
 use crate::middleware::{AnswerHead, FieldList, OwnAnswer};
 use crate::worker::Buffer;
 
@@ -23,7 +23,7 @@ pub(super) fn write(head: &ResponseHead, manner: Manner, cookies: &Cookies, out:
     if head.status >= 200 || head.status == 101 {
         cookies.each(|cookie| write_field("Set-Cookie", cookie.as_bytes(), out));
     }
-    write_end(head.status, manner, out);
+    write_end(head.status, head.has_date, manner, out);
 }
 
 /// The head as middlewares edit it, without what is for this hop only.
@@ -41,7 +41,7 @@ pub(super) fn to_edit(head: &ResponseHead, manner: Manner) -> AnswerHead {
 pub(super) fn write_edited(head: &AnswerHead, manner: Manner, out: &mut Buffer) {
     write_status(head.status, &head.phrase, out);
     head.fields.write(out);
-    write_end(head.status, manner, out);
+    write_end(head.status, head.fields.get("Date").is_some(), manner, out);
 }
 
 /// Writes a whole answer that middlewares have edited.
@@ -51,7 +51,7 @@ pub(super) fn write_own(answer: &OwnAnswer, manner: Manner, with_body: bool, out
     if may_have_length(answer.head.status) {
         write_field("Content-Length", answer.body.len().to_string().as_bytes(), out);
     }
-    write_end(answer.head.status, manner, out);
+    write_end(answer.head.status, answer.head.fields.get("Date").is_some(), manner, out);
     if with_body {
         out.put(&answer.body);
     }
@@ -71,8 +71,12 @@ pub(super) fn may_have_length(status: u16) -> bool {
     status >= 200 && status != 204 && status != 304
 }
 
-/// Writes what becomes of the connection, and the end of the head.
-fn write_end(status: u16, manner: Manner, out: &mut Buffer) {
+/// Writes when the answer was made, unless that is said; what becomes of the connection; and the end of the head. Whoever
+/// keeps an answer reckons its age by the date (RFC 9110 §6.6.1).
+fn write_end(status: u16, has_date: bool, manner: Manner, out: &mut Buffer) {
+    if !has_date && status >= 200 {
+        date::with_now(|now| write_field("Date", now.as_bytes(), out));
+    }
     if status == 101 {
         write_field("Connection", b"Upgrade", out);
     } else if status < 200 {
@@ -96,12 +100,7 @@ pub(super) fn write_refusal(reason: Reason, detail: &str, manner: Manner, with_b
     if let Some(seconds) = reason.retry_after() {
         write_field("Retry-After", seconds.to_string().as_bytes(), out);
     }
-    if manner.close {
-        write_field("Connection", b"close", out);
-    } else if manner.is_http10 {
-        write_field("Connection", b"keep-alive", out);
-    }
-    out.put(b"\r\n");
+    write_end(status, false, manner, out);
     if with_body {
         out.put(body.as_bytes());
     }
@@ -174,13 +173,27 @@ mod tests {
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 
+    #[test]
+    fn an_answer_says_when_it_was_made() {
+        for (head, dates) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 1),
+            ("HTTP/1.1 200 OK\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n", 0),
+            ("HTTP/1.1 103 Early Hints\r\n\r\n", 0),
+        ] {
+            assert_eq!(sent_back(head, KEEP).matches("\r\nDate: ").count(), dates, "{head}");
+        }
+    }
+
     const KEEP: Manner = Manner { close: false, is_http10: false };
 
     #[test]
     fn the_client_sees_the_endpoints_answer_without_what_was_for_this_hop() {
-        let head = "HTTP/1.1 404 Nope\r\nServer: nginx\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
+        let head = "HTTP/1.1 404 Nope\r\nServer: nginx\r\nDate: x\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\n\
             Content-Length: 0\r\n\r\n";
-        assert_eq!(sent_back(head, KEEP), "HTTP/1.1 404 Nope\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(
+            sent_back(head, KEEP),
+            "HTTP/1.1 404 Nope\r\nServer: nginx\r\nDate: x\r\nContent-Length: 0\r\n\r\n"
+        );
     }
 
     #[test]
@@ -195,9 +208,9 @@ mod tests {
 
     #[test]
     fn http10_is_told_what_it_can_understand() {
-        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n";
         let manner = Manner { close: true, is_http10: true };
-        assert_eq!(sent_back(head, manner), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        assert_eq!(sent_back(head, manner), "HTTP/1.1 200 OK\r\nDate: x\r\nConnection: close\r\n\r\n");
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
         let manner = Manner { close: false, is_http10: true };
         assert!(sent_back(head, manner).contains("Connection: keep-alive\r\n"));

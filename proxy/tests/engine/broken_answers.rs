@@ -1,6 +1,9 @@
 //! Endpoints that lie, break off, or talk nonsense.
 
-use crate::support::{End, Origin, Reply, Then, World, ok};
+use http::Request;
+
+use crate::support::http2::{Http2, answered};
+use crate::support::{End, Origin, Reply, Then, World, ok, soon};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
@@ -15,6 +18,18 @@ async fn an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
         "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+        "HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 1000 High\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 20 Short\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: y\r\n z\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
     ];
@@ -28,7 +43,15 @@ async fn an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
         assert_eq!(refused.status, 502, "{answer:?}");
         assert_eq!(refused.body, "the server's answer can't be read\n", "{answer:?}");
         assert_eq!(wire.rest().await.0, b"", "the connection is given up after {answer:?}");
-        world.metric_becomes("portolan_refusals_total", &["bad_response"], count as f64 + 1.0).await;
+        // A client of HTTP/2 gets no more of it.
+        let mut client = Http2::connect(world.http).await;
+        let (refused, _) = client.begin(Request::get("http://a.test/").body(()).unwrap(), true).await;
+        let mut wire = origin.accept().await;
+        wire.head().await;
+        wire.send(answer).await;
+        assert_eq!(soon("an answer", answered(refused)).await.unwrap().status, 502, "{answer:?}");
+        assert_eq!(wire.rest().await.0, b"", "the connection is given up after {answer:?}");
+        world.metric_becomes("portolan_refusals_total", &["bad_response"], count as f64 * 2.0 + 2.0).await;
     }
 }
 

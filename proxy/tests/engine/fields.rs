@@ -81,7 +81,7 @@ async fn who_is_trusted_is_added_to_and_can_not_be_cut_out() {
 
 #[tokio::test]
 async fn an_answers_fields_keep_their_order_and_spelling() {
-    let answer = "HTTP/1.1 299 Own Phrase\r\nset-cookie: b=2\r\nSet-Cookie: a=1\r\nX-UPPER: 1\r\nsEt-CoOkIe: c=3\r\n\
+    let answer = "HTTP/1.1 299 Own Phrase\r\nset-cookie: b=2\r\nSet-Cookie: a=1\r\ndAtE: 1\r\nsEt-CoOkIe: c=3\r\n\
         Connection: X-Hop, keep-alive\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: h2\r\nContent-Length: 0\r\n\r\n";
     let origin = Origin::answering(move |_| Reply::raw(answer)).await;
     let world = World::in_front_of(&origin);
@@ -89,7 +89,7 @@ async fn an_answers_fields_keep_their_order_and_spelling() {
     client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     client
         .expect(
-            "HTTP/1.1 299 Own Phrase\r\nset-cookie: b=2\r\nSet-Cookie: a=1\r\nX-UPPER: 1\r\nsEt-CoOkIe: c=3\r\n\
+            "HTTP/1.1 299 Own Phrase\r\nset-cookie: b=2\r\nSet-Cookie: a=1\r\ndAtE: 1\r\nsEt-CoOkIe: c=3\r\n\
             Content-Length: 0\r\n\r\n",
         )
         .await;

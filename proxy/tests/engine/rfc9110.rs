@@ -1,10 +1,23 @@
 //! RFC 9110, as far as it binds a gateway: what of a message is for the next hop, what passes, and what each method and
 //! status means for where a message ends.
 
-use crate::support::{End, Origin, World};
+use crate::support::http2::Http2;
+use crate::support::{End, Origin, World, ok};
 
 /// One request and its answer: what the origin got, and what the client got until its connection ended.
 async fn pass(request: &str, answer: &str) -> (String, String) {
+    let (head, received) = pass_with_date(request, answer).await;
+    if answer.contains("\r\nDate: ") {
+        return (head, received);
+    }
+    // One that is added is the only thing that is.
+    let (before, date) = received.split_once("Date: ").unwrap_or((&received, ""));
+    let (_, behind) = date.split_once("\r\n").unwrap_or_default();
+    (head, format!("{before}{behind}"))
+}
+
+/// The same, with the date that an answer without one is given.
+async fn pass_with_date(request: &str, answer: &str) -> (String, String) {
     let mut origin = Origin::manual().await;
     let world = World::in_front_of(&origin);
     let mut client = world.client().await;
@@ -123,4 +136,108 @@ async fn section_15_statuses_pass_as_they_are() {
         .await;
         assert!(received.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{received:?}");
     }
+}
+
+/// What is for those at either end passes as it is, whatever it says.
+#[tokio::test]
+async fn sections_8_13_and_14_what_is_for_the_ends_passes_untouched() {
+    let asks = "Range: bytes=0-4, -2\r\nIf-Range: \"x\"\r\nIf-None-Match: W/\"a\", *\r\n\
+        If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\nAccept-Encoding: gzip;q=0, *\r\nCache-Control: no-cache\r\n\
+        Content-Type: a/b; c=\"d\\\"e\"\r\nContent-Encoding: gzip\r\nContent-Location: /x\r\nTrailer: X-Sum\r\n\
+        Early-Data: 1\r\nExpect: other\r\nFrom: a@b\r\nReferer: http://c/\r\n";
+    let says = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: W/\"a\"\r\nLast-Modified: x\r\nVary: *\r\n\
+        Accept-Ranges: none\r\nContent-Range: bytes 0-4/9\r\nWWW-Authenticate: Basic realm=\"a, b\"\r\n\
+        Retry-After: 9\r\nAllow: \r\nServer: (x)\r\nWarning: 110 - \"old\"\r\nAge: 7\r\nTrailer: X-Sum\r\n";
+    for (section, status, framing) in [
+        ("15.3.7", "206 Partial Content", "Content-Length: 5\r\n\r\nhello"),
+        ("15.5.17", "416 Range Not Satisfiable", "Content-Length: 0\r\n\r\n"),
+        ("15.5.20", "421 Misdirected Request", "Content-Length: 0\r\n\r\n"),
+        ("RFC 8470 §5.2", "425 Too Early", "Content-Length: 0\r\n\r\n"),
+        ("6.5", "200 OK", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 5\r\n\r\n"),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{asks}\r\n");
+        let answer = format!("HTTP/1.1 {status}\r\n{says}{framing}");
+        let (head, received) = pass(&request, &answer).await;
+        assert!(head.contains(&format!("\r\n{asks}")), "§{section}: {head}");
+        assert_eq!(received, answer, "§{section}");
+    }
+}
+
+/// A message that says that it was made at no time gets one; what says so keeps its own. Portolan's own answers have one.
+#[tokio::test]
+async fn section_6_6_1_an_answer_without_a_date_gets_one() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (_, received) = pass_with_date("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", answer).await;
+    let (before, date) = received.split_once("\r\nDate: ").expect("a date");
+    assert_eq!(before, "HTTP/1.1 200 OK\r\nContent-Length: 0");
+    // Sun, 06 Nov 1994 08:49:37 GMT
+    let date = date.trim_end();
+    assert!(
+        date.len() == 29 && date.is_char_boundary(3) && &date[3..5] == ", " && date.ends_with(" GMT"),
+        "{date}"
+    );
+    let origin = Origin::answering(|_| ok("")).await;
+    let world = World::in_front_of(&origin);
+    let mut client = world.client().await;
+    for host in ["nowhere.test", "a.test"] {
+        client.send(format!("GET / HTTP/1.0\r\nHost: {host}\r\nConnection: keep-alive\r\n\r\n")).await;
+        assert!(client.answer().await.field("Date").is_some(), "{host}");
+    }
+    let mut newer = Http2::connect(world.http).await;
+    for uri in ["http://nowhere.test/", "http://a.test/"] {
+        assert!(newer.get(uri).await.fields.contains_key("date"), "{uri}");
+    }
+}
+
+/// The hops that a request may take are counted for two methods, whatever the version.
+#[tokio::test]
+async fn section_7_6_2_hops_are_counted() {
+    for (method, said, passed) in [
+        ("OPTIONS", "10", Some("9")),
+        ("TRACE", "1", Some("0")),
+        ("OPTIONS", "x", Some("x")),
+        ("OPTIONS", "18446744073709551616", Some("18446744073709551616")),
+        ("GET", "0", Some("0")),
+        ("OPTIONS", "0", None),
+        ("TRACE", "00", None),
+    ] {
+        let mut origin = Origin::answering(|_| ok("")).await;
+        let world = World::in_front_of(&origin);
+        let mut client = world.client().await;
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a.test\r\nmax-forwards: {said}\r\n\r\n")).await;
+        let status = client.answer().await.status;
+        let mut newer = Http2::connect(world.http).await;
+        let request = http::Request::builder().method(method).uri("http://a.test/");
+        let request = request.header("max-forwards", said).body(&b""[..]).unwrap();
+        assert_eq!(newer.ask(request).await.unwrap().status, status, "{method} {said}");
+        let seen = origin.seen_by_now();
+        match passed {
+            None => assert_eq!((status, seen.len()), (501, 0), "{method} {said}"),
+            Some(passed) => {
+                assert_eq!((status, seen.len()), (200, 2), "{method} {said}");
+                for seen in seen {
+                    let head = seen.head.to_ascii_lowercase();
+                    assert_eq!(head.matches("max-forwards: ").count(), 1, "{head}");
+                    assert!(head.contains(&format!("\r\nmax-forwards: {passed}\r\n")), "{head}");
+                }
+            }
+        }
+    }
+}
+
+/// A proxy that is no forward proxy opens no tunnel to anywhere, in any version.
+#[tokio::test]
+async fn section_9_3_6_connect_opens_no_tunnel() {
+    let mut origin = Origin::answering(|_| ok("")).await;
+    let world = World::in_front_of(&origin);
+    for target in ["a.test:443", "a.test", "/", "http://a.test/"] {
+        let mut client = world.client().await;
+        client.send(format!("CONNECT {target} HTTP/1.1\r\nHost: a.test\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, 501, "{target}");
+        assert_eq!(client.ends().await, End::Clean, "{target}");
+    }
+    let mut newer = Http2::connect(world.http).await;
+    let request = http::Request::connect("a.test:443").body(&b""[..]).unwrap();
+    assert_eq!(newer.ask(request).await.unwrap().status, 501);
+    assert_eq!(origin.seen_by_now().len(), 0);
 }

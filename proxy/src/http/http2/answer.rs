@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
-use http::{Response, StatusCode};
+use http::header::{DATE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SET_COOKIE};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::altered::ToHttp2;
 use super::reply::Reply;
@@ -17,7 +17,7 @@ use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over};
 use crate::http::exchange::{Delivery, Exchange, FromHttp1, Upload, discard};
 use crate::http::head::{ResponseHead, fields, parse_response};
-use crate::http::{Reason, response, trailers};
+use crate::http::{Reason, date, response, trailers};
 use crate::limits::TUNNEL_IDLE_TIMEOUT;
 use crate::middleware::{Alteration, AnswerHead, Arrival, FieldList, Verdict};
 use crate::stream::ReadHalf;
@@ -235,7 +235,19 @@ fn to_response(head: &ResponseHead, input: &[u8]) -> Result<Response<()>, Reason
             .map_err(|_| Reason::BadResponse)?;
         headers.append(name, value);
     }
+    if head.status >= 200 {
+        date(headers);
+    }
     Ok(response)
+}
+
+/// Says when an answer was made, unless it does so itself (RFC 9110 §6.6.1).
+pub(super) fn date(headers: &mut HeaderMap) {
+    if !headers.contains_key(DATE)
+        && let Some(now) = date::now()
+    {
+        headers.insert(DATE, now);
+    }
 }
 
 /// Adds the cookies that are ours.
@@ -269,6 +281,7 @@ pub(super) fn edited(head: &AnswerHead) -> Result<Response<()>, Reason> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Reason::BadResponse)?;
         headers.append(name, HeaderValue::from_bytes(value).map_err(|_| Reason::BadResponse)?);
     }
+    date(headers);
     Ok(response)
 }
 

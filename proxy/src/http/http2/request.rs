@@ -13,7 +13,7 @@ use httparse::Header;
 use super::websocket::Handshake;
 use crate::http::Reason;
 use crate::http::body::Framing;
-use crate::http::head::{Refused, RequestHead, is_authority};
+use crate::http::head::{Refused, RequestHead, hops_left, is_authority};
 use crate::http::method::Method;
 use crate::limits::HEAD_FIELDS_MAX;
 
@@ -89,10 +89,11 @@ pub(in crate::http) fn read<'h, 'b: 'h>(
     } else if !length.is_empty() {
         add("content-length", length.as_bytes());
     }
+    let method = Method::parse(method_text);
     Ok(RequestHead {
         length: 0,
         text: &[],
-        method: Method::parse(method_text),
+        method,
         method_text,
         target,
         authority,
@@ -106,6 +107,7 @@ pub(in crate::http) fn read<'h, 'b: 'h>(
                 .get(EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
         nominates: false,
+        hops_left: hops_left(method, room)?,
     })
 }
 

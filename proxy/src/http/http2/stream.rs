@@ -12,7 +12,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 
-use super::answer::{edited, unless_gone};
+use super::answer::{date, edited, unless_gone};
 use super::body::Incoming;
 use super::client::Http2;
 use super::grpc;
@@ -379,6 +379,7 @@ impl Stream {
         if let Some(seconds) = reason.retry_after() {
             headers.insert(http::header::RETRY_AFTER, seconds.into());
         }
+        date(headers);
         let without_body = self.method == Method::Head;
         self.reply.head(head, without_body)?;
         let bytes = body.len() as u64;
@@ -398,6 +399,7 @@ impl Stream {
         if let Ok(message) = HeaderValue::from_str(message.trim_end()) {
             headers.insert("grpc-message", message);
         }
+        date(headers);
         self.reply.head(head, true)?;
         Ok(0)
     }
