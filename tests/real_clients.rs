@@ -11,6 +11,9 @@ use crate::harness::{ENTRY_POINT, FakeEngine, Portolan, Recording, python, requi
 /// Where the server of these tests is: an address of the loopback network, as if it was a container's.
 const SERVER: &str = "127.0.0.5";
 
+/// Where TLS is spoken.
+const SECURE: &str = "127.0.0.1:8443";
+
 /// Portolan in front of a service `web`, whose one container is at [`SERVER`].
 fn in_front_of_server() -> (FakeEngine, Portolan) {
     in_front_of_one_labelled(&[])
@@ -27,6 +30,26 @@ fn in_front_of_one_labelled(labels: &[(&str, &str)]) -> (FakeEngine, Portolan) {
     }
     engine.put(&life.running, &life.listed);
     let portolan = Portolan::start(None, &[]);
+    portolan.await_state(&Recording::name(1), "ready");
+    (engine, portolan)
+}
+
+/// The same, by TLS as well, with the certificate that Portolan makes itself.
+fn in_front_of_server_by_tls_too() -> (FakeEngine, Portolan) {
+    let engine = FakeEngine::start();
+    let mut life = Recording::read().of_number(1);
+    life.running["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] = SERVER.into();
+    engine.put(&life.running, &life.listed);
+    let address = format!("--entryPoints.secure.address={SECURE}");
+    let web = format!("--entryPoints.web.address={ENTRY_POINT}");
+    let flags = [
+        &web,
+        &address,
+        "--entryPoints.secure.http.tls=true",
+        "--entryPoints.secure.asDefault=true",
+        "--entryPoints.web.asDefault=true",
+    ];
+    let portolan = Portolan::start(None, &flags);
     portolan.await_state(&Recording::name(1), "ready");
     (engine, portolan)
 }
@@ -50,6 +73,21 @@ fn websockets_of_python_talk_through_it() {
     let upgraded = portolan.metric("portolan_entrypoint_requests_total{code=\"101\"}");
     assert!((upgraded - 53.0).abs() < 0.5, "{upgraded} connections");
     assert!(portolan.metric("portolan_refusals_total") < 0.5);
+}
+
+/// HTTP/2 in the clear, and by TLS on another entry point.
+#[test]
+fn websockets_over_http2_talk_through_it() {
+    let (_engine, portolan) = in_front_of_server_by_tls_too();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/websocket_http2.py");
+    for (at, by) in [(ENTRY_POINT, &[][..]), (SECURE, &["tls"])] {
+        let (address, port) = at.split_once(':').expect("an address and a port");
+        let arguments = [&[script, SERVER, address, port, "web.localhost"], by].concat();
+        let said = run(Command::new(python()).args(arguments));
+        assert!(said.ends_with("done\n"), "{said}");
+    }
+    let opened = portolan.metric("portolan_entrypoint_requests_total{code=\"200\",protocol=\"h2\"}");
+    assert!((opened - 46.0).abs() < 0.5, "{opened} WebSockets");
 }
 
 #[test]
@@ -83,6 +121,100 @@ fn nghttp_and_h2load_are_served() {
         &url,
     ]));
     assert!(said.contains("500 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    assert!(portolan.metric("portolan_refusals_total") < 0.5);
+}
+
+/// curl in its versions, nghttp and h2load by TLS; each of them checks for itself that what it speaks was agreed on.
+#[test]
+fn by_tls_each_version_is_spoken() {
+    let (_engine, portolan) = in_front_of_server_by_tls_too();
+    serve_echo();
+    let body = "x".repeat(300_000);
+    let file = std::env::temp_dir().join(format!("portolan-curl-tls-{}", std::process::id()));
+    std::fs::write(&file, &body).expect("a file can be written");
+    let (upload, path) = (format!("@{}", file.display()), file.display().to_string());
+    let resolve = format!("web.localhost:8443:{}", SECURE.split_once(':').expect("a port").0);
+    let url = "https://web.localhost:8443/a?b=c";
+    for (version, told) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        for (options, in_request) in [
+            (&["--data-binary", &upload][..], "Content-Length: 300000\r\n"),
+            (&["--data-binary", &upload, "-H", "Expect: 100-continue"], "X-Forwarded-Proto: https\r\n"),
+            (&["-X", "DELETE"], "DELETE /a?b=c HTTP/1.1\r\n"),
+        ] {
+            let said = run(Command::new(require("curl"))
+                .args(["-sS", "--fail", "-k", "-m", "20", "-w", "\n%{http_version}", version])
+                .args(["--resolve", &resolve])
+                .args(options)
+                .arg(url));
+            let sent_on = said.to_ascii_lowercase();
+            assert!(sent_on.contains(&in_request.to_ascii_lowercase()), "{version} {options:?}: {said:.600}");
+            assert!(
+                said.ends_with(&format!("\n{told}")),
+                "{version} {options:?}: {:?}",
+                said.rsplit('\n').next()
+            );
+            assert!(
+                !options.contains(&upload.as_str()) || said.contains(&body),
+                "{version} {options:?}: a body"
+            );
+        }
+    }
+    let by_address = format!("https://{SECURE}/a?b=c");
+    let authority = ["-H", ":authority: web.localhost"];
+    let said = run(Command::new(require("nghttp"))
+        .args(["-v", "--no-verify-peer", "-d", &path])
+        .args(authority)
+        .arg(&by_address));
+    assert!(said.contains(":status: 200"), "{said:.2000}");
+    for (versions, count) in [(&["-m", "10"][..], "300"), (&["--h1"], "100")] {
+        let said = run(Command::new(require("h2load"))
+            .args(["-n", count, "-c", "4"])
+            .args(versions)
+            .args(authority)
+            .arg(&by_address));
+        let all = format!("{count} succeeded, 0 failed, 0 errored, 0 timeout");
+        assert!(said.contains(&all), "{versions:?}: {said}");
+    }
+    let _ = std::fs::remove_file(&file);
+    let refused = portolan.metrics();
+    assert!(portolan.metric("portolan_refusals_total") < 0.5, "{refused}");
+}
+
+/// curl by HTTP/2 in the clear: by prior knowledge, and asking for it by an upgrade, which is left unheard.
+#[test]
+fn curl_by_http2_in_the_clear_is_served() {
+    let (_engine, portolan) = in_front_of_server();
+    serve_echo();
+    let url = format!("http://{ENTRY_POINT}/a/b?c=d");
+    let body = "x".repeat(300_000);
+    let file = std::env::temp_dir().join(format!("portolan-curl-h2c-{}", std::process::id()));
+    std::fs::write(&file, &body).expect("a file can be written");
+    let (upload, path) = (format!("@{}", file.display()), file.display().to_string());
+    for (options, in_request, version) in [
+        (&["--http2-prior-knowledge"][..], "GET /a/b?c=d HTTP/1.1\r\n", "2"),
+        (&["--http2-prior-knowledge", "-I"], "", "2"),
+        (&["--http2-prior-knowledge", "--data-binary", &upload], "content-length: 300000\r\n", "2"),
+        (&["--http2-prior-knowledge", "-T", &path], "PUT /a/b?c=d HTTP/1.1\r\n", "2"),
+        (
+            &["--http2-prior-knowledge", "-T", &path, "-H", "Expect: 100-continue"],
+            "expect: 100-continue\r\n",
+            "2",
+        ),
+        (
+            &["--http2-prior-knowledge", "-F", &format!("file={upload}")],
+            "multipart/form-data; boundary=",
+            "2",
+        ),
+        (&["--http2"], "GET /a/b?c=d HTTP/1.1\r\n", "1.1"),
+    ] {
+        let said = run(Command::new(require("curl"))
+            .args(["-sS", "--fail", "-m", "20", "-H", "Host: web.localhost", "-w", "\n%{http_version}"])
+            .args(options)
+            .arg(&url));
+        assert!(said.contains(in_request), "{options:?}: {said:.600}");
+        assert!(said.ends_with(&format!("\n{version}")), "{options:?}: {:?}", said.rsplit('\n').next());
+    }
+    let _ = std::fs::remove_file(&file);
     assert!(portolan.metric("portolan_refusals_total") < 0.5);
 }
 
