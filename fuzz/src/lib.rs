@@ -10,21 +10,24 @@ use portolan_proxy::fuzz::{
 };
 
 mod differential;
+mod differential_answers;
 mod names;
 
 pub use differential::differential;
+pub use differential_answers::differential_answers;
 pub use names::{name_servers, queries};
 
 /// A target and its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("heads", heads),
     ("chunks", chunks),
     ("answers", answers),
     ("translation", translation),
     ("differential", differential),
+    ("differential_answers", differential_answers),
     ("rules", rules),
     ("labels", labels),
     ("queries", names::queries),

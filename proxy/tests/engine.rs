@@ -20,6 +20,9 @@ mod counted;
 #[allow(unreachable_pub)] // it is public where the fuzz targets are
 #[path = "../../fuzz/src/differential.rs"]
 mod differential;
+#[allow(unreachable_pub)] // as the one above
+#[path = "../../fuzz/src/differential_answers.rs"]
+mod differential_answers;
 #[path = "engine/drain.rs"]
 mod drain;
 #[path = "engine/early_answers.rs"]

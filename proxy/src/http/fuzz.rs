@@ -7,9 +7,11 @@ use std::rc::Rc;
 use portolan_config::settings::Forwarded;
 
 use super::body::{Body, Framing};
+use super::exchange::Cookies;
 use super::head::{fields, parse_request, parse_response};
 use super::http2::request::{self as http2_request, Known, Text};
 use super::peer::Peer;
+use super::response::{self, Manner};
 use super::{Method, request};
 use crate::proxy_protocol::{self, Found};
 use crate::table::routing_path;
@@ -156,6 +158,44 @@ fn send_on(bytes: &[u8]) -> Result<Option<(usize, SentOn, Framing)>, ()> {
         ..SentOn::default()
     };
     Ok(Some((head.length, sent_on, head.framing)))
+}
+
+/// An answer as it is sent back to a client of HTTP/1.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentBack {
+    /// The status.
+    pub status: u16,
+    /// The head and the body, as it was framed.
+    pub bytes: Vec<u8>,
+    /// The body's content.
+    pub content: Vec<u8>,
+}
+
+/// The first answer that is more than interim, to a request of this method. `None` where it is refused, is not whole, or
+/// switches protocols.
+pub fn sent_back(method: &str, bytes: &[u8]) -> Option<SentBack> {
+    let method = Method::parse(method);
+    let mut rest = bytes;
+    loop {
+        let mut room = fields();
+        let head = parse_response(rest, &mut room, method).ok()??;
+        let behind = &rest[head.length..];
+        if head.status == 101 {
+            return None;
+        }
+        if head.status < 200 {
+            rest = behind;
+            continue;
+        }
+        let close = head.framing == Framing::UntilClose;
+        let mut out = Rc::new(Buffers::default()).take();
+        response::write(&head, Manner { close, is_http10: false }, &Cookies::default(), &mut out);
+        let (mut body, mut content) = (Body::new(head.framing), Vec::new());
+        let scanned = body.scan_payload(behind, |piece| content.extend_from_slice(piece)).ok()?;
+        let is_whole = scanned.done || body.ends_with_connection();
+        let bytes = [out.filled(), &behind[..scanned.length]].concat();
+        return is_whole.then_some(SentBack { status: head.status, bytes, content });
+    }
 }
 
 /// Reads answers to requests of this method: their statuses and contents, and whether all was understood.

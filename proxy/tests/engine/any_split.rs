@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use portolan_proxy::fuzz::{answers, requests};
+use portolan_proxy::fuzz::{answers, requests, sent_back};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::differential::differential;
+use crate::differential_answers::differential_answers;
 
 /// The bytes, cut at these places.
 fn cut<'b>(bytes: &'b [u8], at: &[Index]) -> Vec<&'b [u8]> {
@@ -100,9 +101,34 @@ proptest! {
     }
 
     #[test]
+    fn hyper_understands_what_is_sent_back_in_the_same_way(
+        status in select(vec![200, 204, 206, 299, 304, 404, 500, 999_u16]),
+        fields in fields(),
+        (framing, body) in body(),
+        behind in select(vec!["", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"]),
+    ) {
+        let head = format!("HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 {status} Phrase\r\n{fields}{framing}\r\n");
+        differential_answers(&[head.as_bytes(), &body, behind.as_bytes()].concat());
+    }
+
+    #[test]
     fn hyper_understands_what_is_sent_on_in_the_same_way((_, bytes) in pipeline()) {
         differential(&bytes);
     }
+}
+
+#[test]
+fn hyper_understands_the_corpus_of_answers_in_the_same_way() {
+    let mut seen = 0;
+    for corpus in ["answers", "differential_answers"] {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
+        for entry in fs::read_dir(corpus).expect("there is a corpus").flatten() {
+            let bytes = fs::read(entry.path()).expect("a file");
+            differential_answers(&bytes);
+            seen += usize::from(sent_back("GET", &bytes).is_some());
+        }
+    }
+    assert!(seen >= 8, "only {seen} answers were taken");
 }
 
 #[test]

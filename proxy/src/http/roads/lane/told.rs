@@ -84,7 +84,12 @@ fn write_fields(headers: &HeaderMap, out: &mut Buffer) {
 mod tests {
     use std::rc::Rc;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::http::Method;
+    use crate::http::body::Framing;
+    use crate::http::head::{fields, parse_response};
     use crate::http::roads::lane::ask;
     use crate::worker::Buffers;
 
@@ -123,6 +128,51 @@ mod tests {
                 (format!("{fields}\r\n").as_str(), how),
                 "{method} {status} {length:?}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_says_the_same_in_either_version(
+            status in 200_u16..600,
+            said in proptest::collection::vec(("x-[a-z0-9-]{1,12}", "[!-~]([ -~]{0,20}[!-~])?"), 0..8),
+            length in proptest::option::of(0_u64..100),
+            ends in any::<bool>(),
+            is_head in any::<bool>(),
+        ) {
+            let method = if is_head { "HEAD" } else { "GET" };
+            let request = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let (_, asked) = ask::read(request.as_bytes(), false).unwrap();
+            let mut answer = Response::builder().status(status);
+            for (name, value) in &said {
+                answer = answer.header(name, value);
+            }
+            if let Some(length) = length {
+                answer = answer.header("content-length", length);
+            }
+            let (parts, ()) = answer.body(()).unwrap().into_parts();
+            let mut out = Rc::new(Buffers::default()).take();
+            let how = write_head(&parts, &asked, ends, &mut out);
+            let mut room = fields();
+            let head = parse_response(out.filled(), &mut room, Method::parse(method)).unwrap().unwrap();
+            prop_assert_eq!((head.status, head.length), (status, out.filled().len()));
+            let mut found: Vec<_> = head.fields.iter().filter(|field| field.name.starts_with("x-"))
+                .map(|field| (field.name.to_owned(), String::from_utf8(field.value.to_vec()).unwrap()))
+                .collect();
+            let mut said = said;
+            found.sort();
+            said.sort();
+            prop_assert_eq!(found, said);
+            let framing = match (how, length) {
+                (Ends::WithHead, Some(length @ 1..)) if !is_head && status != 204 && status != 304 => {
+                    // It is broken off: the stack has looked at that.
+                    Framing::Length(length)
+                }
+                (Ends::AtLength, Some(length @ 1..)) => Framing::Length(length),
+                (Ends::WithLastChunk, _) => Framing::Chunked,
+                _ => Framing::Empty,
+            };
+            prop_assert_eq!(head.framing, framing);
         }
     }
 
