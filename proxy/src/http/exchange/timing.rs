@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::carrier::connect;
 use super::*;
-use crate::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT};
+use crate::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
 use crate::table::tests::upstream;
 
 /// Passes on an upload of ten bytes, which come as `behave` says, to an endpoint that answers when it has them all.
@@ -241,4 +241,53 @@ async fn a_client_that_ended_its_side_is_answered_however_late() {
     )
     .await;
     assert_eq!((outcome.status, outcome.failure), (Some(204), None));
+}
+
+/// More than the kernel takes of it for a client that does not read.
+const LARGE: usize = 32 * 1024 * 1024;
+
+/// An endpoint that answers with much; what the client does not take it keeps.
+async fn answer_much(mut connection: TcpStream) -> TcpStream {
+    assert!(read_whole(&mut connection).await);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n");
+    connection.write_all(head.as_bytes()).await.unwrap();
+    // It is broken off in the end.
+    let _ = connection.write_all(&vec![b'x'; LARGE]).await;
+    connection
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_its_answer_is_given_up() {
+    let (outcome, took) = upload_to(
+        async |connection| answer_much(connection).await,
+        |_| {},
+        |mut client| async {
+            client.write_all(b"0123456789").await.unwrap();
+            client
+        },
+    )
+    .await;
+    assert_eq!((outcome.status, outcome.failure), (Some(200), Some(Reason::BodyIdle)));
+    assert!((BODY_IDLE..BODY_IDLE * 2).contains(&took), "{took:?}");
+}
+
+/// A stream may be silent for as long as a tunnel may.
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_stalls_within_its_answer_is_given_up_in_the_end() {
+    let stalling = async |mut connection: TcpStream| {
+        assert!(read_whole(&mut connection).await);
+        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await.unwrap();
+        connection
+    };
+    let (outcome, took) = upload_to(
+        stalling,
+        |_| {},
+        |mut client| async {
+            client.write_all(b"0123456789").await.unwrap();
+            client
+        },
+    )
+    .await;
+    assert_eq!((outcome.status, outcome.failure), (Some(200), Some(Reason::ResponseTimeout)));
+    assert!((TUNNEL_IDLE_TIMEOUT..TUNNEL_IDLE_TIMEOUT * 2).contains(&took), "{took:?}");
 }

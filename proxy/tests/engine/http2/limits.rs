@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Request;
 
 use crate::support::http2::{
-    END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, answered, frame,
-    get_block,
+    END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Http2, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    answered, frame, get_block,
 };
 use crate::support::{Origin, World, ok, soon};
 
@@ -128,4 +128,120 @@ async fn as_many_requests_are_taken_at_a_time_as_was_said() {
         wire.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
         client.next_of(HEADERS).await;
     }
+}
+
+#[tokio::test]
+async fn a_request_that_has_to_be_done_by_then_is_cut_off_though_it_makes_progress() {
+    let mut origin = Origin::manual().await;
+    let world = World::tuned(&[origin.at], |entry_point| entry_point.limits.read_timeout = Some(SHORT));
+    let mut client = Http2::connect(world.http).await;
+    let (answer, mut upload) = client.begin(Request::put("http://a.test/").body(()).unwrap(), false).await;
+    let trickle = async {
+        let mut pace = tokio::time::interval(SHORT / 10);
+        while upload.send_data(Bytes::from_static(b"x"), false).is_ok() {
+            pace.tick().await;
+        }
+        // It was told to stop, and was answered.
+        std::future::pending::<()>().await;
+    };
+    let answering = async { soon("an answer", answered(answer)).await.unwrap() };
+    let mut wire = None;
+    let accepting = async {
+        wire = Some(origin.accept().await);
+        std::future::pending::<()>().await;
+    };
+    let answer = tokio::select! {
+        () = trickle => panic!("it never ends"),
+        () = accepting => panic!("it never ends"),
+        answer = answering => answer,
+    };
+    assert_eq!((answer.status, answer.body.as_str()), (408, "the request took too long\n"));
+    let received = wire.expect("a connection").rest().await.0;
+    assert!(!received.ends_with(b"0\r\n\r\n"), "it has no end that could be taken for one");
+    world.metric_becomes("portolan_refusals_total", &["reason=\"request_timeout\""], 1.0).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_has_to_be_done_by_then_is_broken_off() {
+    let mut origin = Origin::manual().await;
+    let world = World::tuned(&[origin.at], |entry_point| entry_point.limits.write_timeout = Some(SHORT));
+    let mut client = Http2::connect(world.http).await;
+    for begun in [false, true] {
+        let (answer, _) = client.begin(Request::get("http://a.test/").body(()).unwrap(), true).await;
+        let mut wire = origin.accept().await;
+        wire.head().await;
+        if begun {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+            let error = soon("the rest", answered(answer)).await.unwrap_err();
+            assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+        } else {
+            assert_eq!(soon("an answer", answered(answer)).await.unwrap().status, 504);
+        }
+        assert_eq!(wire.rest().await.0, b"");
+    }
+    world.metric_becomes("portolan_refusals_total", &["reason=\"answer_timeout\""], 2.0).await;
+}
+
+/// Its client may wait for the endpoint to speak first.
+#[tokio::test]
+async fn a_request_whose_body_never_begins_is_sent_on_without_after_a_while() {
+    let mut origin = Origin::manual().await;
+    let world = World::in_front_of(&origin);
+    let mut client = Http2::connect(world.http).await;
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        begun.push(client.begin(Request::post("http://a.test/").body(()).unwrap(), false).await);
+    }
+    let mut first = origin.accept().await;
+    first.head().await;
+    // The second was not earned by the first.
+    let waited = Instant::now();
+    let mut second = origin.accept().await;
+    second.head().await;
+    assert!(waited.elapsed() > Duration::from_secs(2), "{:?}", waited.elapsed());
+    second.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let (answer, _upload) = begun.pop().unwrap();
+    let other = begun.pop().unwrap();
+    let first_is_second = soon("an answer", async {
+        tokio::select! {
+            answer = answered(answer) => answer.unwrap(),
+            answer = answered(other.0) => answer.unwrap(),
+        }
+    })
+    .await;
+    assert_eq!(first_is_second.body, "ok");
+}
+
+/// What a client may send ahead is said at the beginning, and given back no faster than it is passed on.
+#[tokio::test]
+async fn a_client_sends_ahead_no_more_than_it_may() {
+    let mut origin = Origin::manual().await;
+    let world = World::in_front_of(&origin);
+    let mut client = Frames::connect(world.http).await;
+    let settings = client.next_of(SETTINGS).await.payload;
+    let window = settings.chunks(6).find(|setting| setting[..2] == 4_u16.to_be_bytes()).expect("a window");
+    assert_eq!(u32::from_be_bytes(window[2..].try_into().unwrap()), 64 * 1024);
+    let connection = client.next_of(WINDOW_UPDATE).await;
+    assert_eq!(connection.stream, 0);
+    // The connection's own begins with 65,535 (RFC 9113 §6.9.2).
+    assert_eq!(connection.payload, (1024 * 1024 - 65_535_u32).to_be_bytes());
+    // An endpoint that does not read: beyond what the kernel takes on the way, nothing is given back.
+    let mut http2 = Http2::connect(world.http).await;
+    let (_answer, mut upload) = http2.begin(Request::put("http://a.test/").body(()).unwrap(), false).await;
+    let mut wire = origin.accept().await;
+    wire.head().await;
+    let mut sent = 0_usize;
+    loop {
+        upload.reserve_capacity(16 * 1024);
+        let room = std::future::poll_fn(|context| upload.poll_capacity(context));
+        let Ok(Some(Ok(room))) = tokio::time::timeout(SHORT * 3, room).await else { break };
+        upload.send_data(vec![b'x'; room].into(), false).unwrap();
+        sent += room;
+        assert!(sent < 64 * 1024 * 1024, "{sent} bytes and no end");
+    }
+    assert!(sent >= 64 * 1024, "{sent}");
+    // And it goes on when the endpoint does.
+    upload.send_data(Bytes::new(), true).unwrap();
+    let whole = async { wire.body("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").await };
+    assert_eq!(soon("the body", whole).await.len(), sent);
 }

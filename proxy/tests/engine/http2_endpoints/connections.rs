@@ -79,6 +79,42 @@ async fn no_more_streams_are_opened_than_the_endpoint_takes() {
     }
 }
 
+/// One that would take any number of requests on a connection is given a hundred, and then there is another.
+#[tokio::test]
+async fn a_connection_carries_a_hundred_requests_at_the_most() {
+    let mut origin = Http2Origin::start().await;
+    let world = World::speaking_h2c(&[origin.at]);
+    // All of one worker: a connection of one client.
+    let mut client = Http2::connect(world.http).await;
+    let mut others = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let mut client = Http2::connect(world.http).await;
+        for _ in 0..80 {
+            let request = http::Request::get("http://a.test/").body(()).unwrap();
+            answers.push(client.begin(request, true).await.0);
+        }
+        others.push(client);
+    }
+    let mut asked = Vec::new();
+    let mut counts = [0; 8];
+    for _ in 0..240 {
+        let one = origin.asked().await;
+        counts[one.connection] += 1;
+        asked.push(one);
+    }
+    assert!(counts.iter().all(|count| *count <= 100), "{counts:?}");
+    assert!(counts.iter().filter(|count| **count > 0).count() <= 4, "{counts:?}: no more than are needed");
+    for asked in asked {
+        asked.say("fine");
+    }
+    for answer in answers {
+        assert_eq!(soon("an answer", crate::support::http2::answered(answer)).await.unwrap().body, "fine");
+    }
+    let answer = tokio::join!(client.get("http://a.test/"), async { origin.asked().await.say("again") }).0;
+    assert_eq!(answer.body, "again");
+}
+
 #[tokio::test]
 async fn an_endpoint_that_leaves_finishes_what_it_has_and_loses_nothing() {
     let mut origin = Http2Origin::start().await;
