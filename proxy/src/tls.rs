@@ -34,6 +34,7 @@ mod options;
 mod selfmade;
 mod servers;
 mod store;
+mod verify;
 
 pub(crate) use accept::{Failure, begins_handshake, client_chain, hello, kind, version};
 pub(crate) use client_chain::{ClientChain, Name, Written};

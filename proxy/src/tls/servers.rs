@@ -4,19 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_config::tls::{ServersTransport, TlsVersion};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
-};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
 use super::certificate::Certificate;
 use super::options::{self, Problem};
+use super::verify::{self, Anyone, Called, Known};
 
 /// How the endpoints of one upstream are spoken to.
 #[derive(Debug)]
@@ -79,8 +75,8 @@ pub(super) fn client_config(
     provider.kx_groups.sort_by_key(|group| group.name() != rustls::NamedGroup::X25519);
     let provider = Arc::new(provider);
     let takes_any = transport.insecure_skip_verify && transport.peer_cert_uri.is_none();
-    let verifier: Arc<dyn ServerCertVerifier> = if takes_any {
-        Arc::new(Anyone(provider.clone()))
+    let verifier = if takes_any {
+        verify::by(Anyone, &provider)
     } else {
         let mut store = RootCertStore::empty();
         for root in roots {
@@ -91,11 +87,12 @@ pub(super) fn client_config(
             .build()
             .map_err(|error| ("rootCAs", error.to_string()))?;
         let given = if transport.root_cas.is_empty() { Vec::new() } else { roots.to_vec() };
-        let known = Arc::new(Known { by_signature, given });
+        let known = Known { by_signature, given };
         match &transport.peer_cert_uri {
-            None => known,
+            None => verify::by(known, &provider),
             Some(uri) => {
-                Arc::new(Called { uri: uri.clone(), known, by_any_name: transport.insecure_skip_verify })
+                let by_any_name = transport.insecure_skip_verify;
+                verify::by(Called { uri: uri.clone(), known, by_any_name }, &provider)
             }
         }
     };
@@ -125,186 +122,5 @@ impl ResolvesClientCert for Papers {
 
     fn has_certs(&self) -> bool {
         true
-    }
-}
-
-/// Takes what an authority signed, and what was given as an authority itself: a self-signed certificate that is named
-/// as its own root is the usual way to trust one server (RFC 5280 would have it sign others only).
-#[derive(Debug)]
-struct Known {
-    by_signature: Arc<WebPkiServerVerifier>,
-    given: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Known {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified =
-            self.by_signature.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
-            Err(Error::InvalidCertificate(CertificateError::Other(why)))
-                if is_authority(&why) && self.given.contains(end_entity) =>
-            {
-                check_dates(end_entity, now)?;
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_signature.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_signature.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_signature.supported_verify_schemes()
-    }
-}
-
-/// `peerCertURI`: takes what is known, if it has this URI among its names. With `insecureSkipVerify` it need not have the
-/// name that was asked for, but somebody known must still have signed it: else the URI would prove nothing.
-#[derive(Debug)]
-struct Called {
-    uri: String,
-    known: Arc<Known>,
-    by_any_name: bool,
-}
-
-impl ServerCertVerifier for Called {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified =
-            self.known.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
-            // Names are looked at last.
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if self.by_any_name => {}
-            verified => {
-                verified?;
-            }
-        }
-        if has_uri(end_entity, &self.uri)? {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.known.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.known.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.known.supported_verify_schemes()
-    }
-}
-
-fn has_uri(certificate: &CertificateDer<'_>, uri: &str) -> Result<bool, Error> {
-    let unreadable = || Error::InvalidCertificate(CertificateError::BadEncoding);
-    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| unreadable())?;
-    let names = parsed.subject_alternative_name().map_err(|_| unreadable())?;
-    Ok(names.is_some_and(|names| {
-        names.value.general_names.iter().any(|name| matches!(name, GeneralName::URI(found) if *found == uri))
-    }))
-}
-
-/// Whether a certificate was turned down for being an authority's.
-fn is_authority(why: &OtherError) -> bool {
-    why.to_string().contains("CaUsedAsEndEntity")
-}
-
-fn check_dates(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-    let (_, parsed) = X509Certificate::from_der(certificate)
-        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-    let now = now.as_secs() as i64;
-    let validity = parsed.validity();
-    let wrong = if now < validity.not_before.timestamp() {
-        CertificateError::NotValidYet
-    } else if now > validity.not_after.timestamp() {
-        CertificateError::Expired
-    } else {
-        return Ok(());
-    };
-    Err(Error::InvalidCertificate(wrong))
-}
-
-/// `insecureSkipVerify`: takes any certificate, but only from whoever has its key.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
