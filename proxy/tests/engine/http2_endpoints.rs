@@ -14,6 +14,8 @@ use crate::support::{End, Origin, World, ok, soon, until};
 mod breaks;
 #[path = "http2_endpoints/connections.rs"]
 mod connections;
+#[path = "http2_endpoints/lies.rs"]
+mod lies;
 #[path = "http2_endpoints/trailers.rs"]
 mod trailers;
 #[path = "http2_endpoints/websocket.rs"]
