@@ -132,6 +132,15 @@ impl Stream {
         }
     }
 
+    /// Has the runtime tell what comes, where it does not.
+    pub(crate) fn watch(&mut self) {
+        if let Self::Fresh(fresh) = self {
+            // Where that can't be had, whoever reads is told.
+            let _ = fresh.watched();
+        }
+        self.settle();
+    }
+
     /// What is watched costs less as what it is.
     fn settle(&mut self) {
         if let Self::Fresh(fresh) = self

@@ -280,6 +280,11 @@ impl Connection {
         if let Some(rest) = rest {
             return Waited::Spoke(rest);
         }
+        if self.requests > 0 {
+            // What an endpoint has said unasked meanwhile must be known before a request comes that could be taken for its
+            // answer: the kernel tells of both, in their order.
+            self.client.watch();
+        }
         let until = Moment::now() + self.entry_point.limits.idle;
         // What has not spoken yet will soon, and a session is more than a socket.
         let may_park = self.requests > 0 && self.client.is_in_the_clear();
