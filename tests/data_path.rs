@@ -4,6 +4,7 @@
 mod breaks;
 mod ipv6;
 mod left_behind;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
