@@ -9,6 +9,7 @@ use portolan_proxy::access_log::{AccessLog, Writer};
 use prometheus::IntCounter;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::life::NAME_SERVER_WAIT;
 use crate::logging::Logging;
 use crate::name_server::NameServer;
 use crate::run::{policy, swarm_policy};
@@ -129,9 +130,12 @@ impl Followers {
         if let Some(server) = &mut next {
             server.serve()?;
         }
-        // The one before takes nothing more once the other does.
+        // The one before takes nothing more once the other does. What it took it answers by the old settings, and is waited
+        // for: afterwards the new ones count.
         let before = std::mem::replace(&mut self.name_server, next);
-        drop(before.map(NameServer::stop));
+        if let Some(ended) = before.and_then(NameServer::stop) {
+            let _ = tokio::time::timeout(NAME_SERVER_WAIT, ended).await;
+        }
         Ok(())
     }
 

@@ -24,8 +24,8 @@ use crate::steer::{Order, Status};
 /// How often an entry point is tried whose port a container may just be giving up, and how long between.
 const ENTRY_POINT_ATTEMPTS: u32 = 10;
 const ENTRY_POINT_RETRY: Duration = Duration::from_millis(50);
-/// How long the process waits at its end for the name server's last answers.
-const NAME_SERVER_WAIT: Duration = Duration::from_secs(2);
+/// How long a name server's last answers are waited for.
+pub const NAME_SERVER_WAIT: Duration = Duration::from_secs(2);
 
 /// A process that serves.
 pub struct Life {
