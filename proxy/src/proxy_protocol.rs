@@ -42,8 +42,16 @@ pub(crate) enum Found {
     NotYet,
     /// Not a header.
     Nothing,
-    /// A header of this length. The client, unless it says nothing of one.
-    Header { length: usize, client: Option<SocketAddr> },
+    /// A header of this length, and what it says, if anything.
+    Header { length: usize, told: Option<Told> },
+}
+
+/// What a header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) client: SocketAddr,
+    /// What the client connected to.
+    pub(crate) to: SocketAddr,
 }
 
 /// A header that means nothing.
@@ -80,18 +88,18 @@ fn read_v1(bytes: &[u8]) -> Result<Found, Malformed> {
     let line = std::str::from_utf8(line).map_err(|_| Malformed)?;
     let length = end + 1;
     let (family, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let client = match family {
+    let told = match family {
         // Whatever follows is passed over.
         "UNKNOWN" => None,
         "TCP4" => Some(addresses::<Ipv4Addr>(rest)?),
         "TCP6" => Some(addresses::<Ipv6Addr>(rest)?),
         _ => return Err(Malformed),
     };
-    Ok(Found::Header { length, client })
+    Ok(Found::Header { length, told })
 }
 
 /// Two addresses, two ports; the first of each is the client's.
-fn addresses<A: FromStr + Into<IpAddr>>(text: &str) -> Result<SocketAddr, Malformed> {
+fn addresses<A: FromStr + Into<IpAddr>>(text: &str) -> Result<Told, Malformed> {
     let mut parts = text.split(' ');
     let mut next = || parts.next().ok_or(Malformed);
     let (source, destination) = (next()?, next()?);
@@ -104,9 +112,8 @@ fn addresses<A: FromStr + Into<IpAddr>>(text: &str) -> Result<SocketAddr, Malfor
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u16>().ok().filter(|_| digits).ok_or(Malformed)
     };
-    address(destination)?;
-    number(its_port)?;
-    Ok(SocketAddr::new(address(source)?.into(), number(port)?))
+    let whole = |ip: &str, port: &str| Ok(SocketAddr::new(address(ip)?.into(), number(port)?));
+    Ok(Told { client: whole(source, port)?, to: whole(destination, its_port)? })
 }
 
 fn read_v2(bytes: &[u8]) -> Result<Found, Malformed> {
@@ -117,21 +124,27 @@ fn read_v2(bytes: &[u8]) -> Result<Found, Malformed> {
         return Err(Malformed);
     }
     let Some(block) = bytes.get(V2_FIXED..length) else { return Ok(Found::NotYet) };
-    let client = match (command, family) {
+    let told = match (command, family) {
         (PROXY, TCP4) => {
-            let [a, b, c, d, _, _, _, _, high, low, ..] = *block.first_chunk::<12>().ok_or(Malformed)?;
-            let port = u16::from_be_bytes([high, low]);
-            Some(SocketAddr::from(([a, b, c, d], port)))
+            let block = block.first_chunk::<12>().ok_or(Malformed)?;
+            let address = |at: usize| block[at..].first_chunk::<4>().copied().ok_or(Malformed);
+            Some(with_ports(address(0)?.into(), address(4)?.into(), address(8)?))
         }
         (PROXY, TCP6) => {
             let block = block.first_chunk::<36>().ok_or(Malformed)?;
-            let address = block.first_chunk::<16>().ok_or(Malformed)?;
-            Some(SocketAddr::from((*address, u16::from_be_bytes([block[32], block[33]]))))
+            let address = |at: usize| block[at..].first_chunk::<16>().copied().ok_or(Malformed);
+            let ports = [block[32], block[33], block[34], block[35]];
+            Some(with_ports(address(0)?.into(), address(16)?.into(), ports))
         }
         // Of another family nothing is to be had, and the connection is its own (§2.2).
         _ => None,
     };
-    Ok(Found::Header { length, client })
+    Ok(Found::Header { length, told })
+}
+
+fn with_ports(client: IpAddr, to: IpAddr, [a, b, c, d]: [u8; 4]) -> Told {
+    let port = |high, low| u16::from_be_bytes([high, low]);
+    Told { client: SocketAddr::new(client, port(a, b)), to: SocketAddr::new(to, port(c, d)) }
 }
 
 /// What an endpoint is told.
@@ -215,8 +228,11 @@ fn further(kind: u8, value: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn header(length: usize, client: &str) -> Found {
-        Found::Header { length, client: client.parse().ok() }
+    /// `told` is the client and what it connected to, or nothing.
+    fn header(length: usize, told: &str) -> Found {
+        let told = told.split_once(' ');
+        let told = told.map(|(client, to)| Told { client: client.parse().unwrap(), to: to.parse().unwrap() });
+        Found::Header { length, told }
     }
 
     fn v2(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
@@ -226,13 +242,13 @@ mod tests {
 
     #[test]
     fn the_line_of_version_1_is_read_in_exactly_one_way() {
-        for (line, client) in [
-            ("PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n", "192.0.2.7:56324"),
-            ("PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n", "[2001:db8::7]:1"),
+        for (line, told) in [
+            ("PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n", "192.0.2.7:56324 198.51.100.1:443"),
+            ("PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n", "[2001:db8::7]:1 [2001:db8::1]:2"),
             ("PROXY UNKNOWN\r\n", ""),
             ("PROXY UNKNOWN ffff:: ffff:: 65535 65535\r\n", ""),
         ] {
-            assert_eq!(read(format!("{line}GET /").as_bytes()), Ok(header(line.len(), client)), "{line}");
+            assert_eq!(read(format!("{line}GET /").as_bytes()), Ok(header(line.len(), told)), "{line}");
             for end in 0..line.len() {
                 assert_eq!(read(&line.as_bytes()[..end]), Ok(Found::NotYet), "{line} {end}");
             }
@@ -273,12 +289,13 @@ mod tests {
     fn version_2_is_read_whatever_else_it_says() {
         let four = [192, 0, 2, 7, 198, 51, 100, 1, 0xdc, 0x04, 1, 0xbb];
         let whole = v2(PROXY, TCP4, &four);
-        assert_eq!(read(&whole), Ok(header(28, "192.0.2.7:56324")));
+        let told = "192.0.2.7:56324 198.51.100.1:443";
+        assert_eq!(read(&whole), Ok(header(28, told)));
         for end in 0..whole.len() {
             assert_eq!(read(&whole[..end]), Ok(Found::NotYet), "{end}");
         }
         let more = [&four[..], &[0xee, 0, 1, 7]].concat();
-        assert_eq!(read(&v2(PROXY, TCP4, &more)), Ok(header(32, "192.0.2.7:56324")));
+        assert_eq!(read(&v2(PROXY, TCP4, &more)), Ok(header(32, told)));
         assert_eq!(read(&v2(LOCAL, TCP4, &four)), Ok(header(28, "")));
         assert_eq!(read(&v2(LOCAL, 0, &[])), Ok(header(16, "")));
         assert_eq!(read(&v2(PROXY, 0x31, &[0; 216])), Ok(header(232, "")));
@@ -311,11 +328,12 @@ mod tests {
             let one = introduction.header(ProxyVersion::V1);
             assert_eq!(String::from_utf8(one.clone()).unwrap(), written);
             for header in [one, introduction.header(ProxyVersion::V2)] {
-                let Ok(Found::Header { length, client: Some(found) }) = read(&header) else {
+                let Ok(Found::Header { length, told: Some(told) }) = read(&header) else {
                     panic!("{header:?}")
                 };
-                assert_eq!((length, found.port()), (header.len(), 1));
-                assert_eq!(found.ip().to_canonical(), introduction.client.ip().to_canonical());
+                assert_eq!((length, told.client.port(), told.to.port()), (header.len(), 1, 2));
+                assert_eq!(told.client.ip().to_canonical(), introduction.client.ip().to_canonical());
+                assert_eq!(told.to.ip().to_canonical(), introduction.to.ip().to_canonical());
             }
             let two = introduction.header(ProxyVersion::V2);
             let further = two.len() - 2 * if written.contains("TCP4") { 6 } else { 18 } - V2_FIXED;

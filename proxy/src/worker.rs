@@ -409,7 +409,8 @@ fn open(worker: &Rc<Worker>, socket: Socket, closed: watch::Receiver<()>) {
                     if speaks_for_others { census.count_anybody() } else { census.count(peer.ip()) };
                 match counted {
                     Ok(counted) => {
-                        Some(tcp::serve(tcp::Client { tcp: client, peer, entry_point, counted }, worker))
+                        let client = tcp::Client { tcp: client, peer, told_to: None, entry_point, counted };
+                        Some(tcp::serve(client, worker))
                     }
                     // Closed without a word: a flood must not cost an answer each.
                     Err(reason) => {

@@ -48,7 +48,7 @@ pub struct Understood {
 #[allow(clippy::type_complexity)] // a named type would be used here alone
 pub fn proxy_header(bytes: &[u8]) -> Result<Option<(usize, Option<SocketAddr>)>, String> {
     match proxy_protocol::read(bytes).map_err(|error| error.to_string())? {
-        Found::Header { length, client } => Ok(Some((length, client))),
+        Found::Header { length, told } => Ok(Some((length, told.map(|told| told.client)))),
         Found::NotYet | Found::Nothing => Ok(None),
     }
 }

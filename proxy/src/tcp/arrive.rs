@@ -38,6 +38,8 @@ pub(crate) struct Client<T = TcpStream> {
     pub(crate) tcp: T,
     /// Who is at the other end.
     pub(crate) peer: SocketAddr,
+    /// What it connected to, if that was told.
+    pub(crate) told_to: Option<SocketAddr>,
     pub(crate) entry_point: Rc<EntryPoint>,
     pub(crate) counted: Counted,
 }
@@ -51,14 +53,14 @@ pub(crate) fn serve(
     let only_http = !client.speaks_for_others()
         && entry(&worker.table(), name).is_none_or(|entry| entry.connections.is_empty());
     if only_http {
-        let Client { tcp, peer, entry_point, counted } = client;
+        let Client { tcp, peer, entry_point, counted, .. } = client;
         let future = http::serve(Stream::fresh(tcp), peer, entry_point, worker, Some(counted));
         return Served::Http { future };
     }
     let arriving = async move {
-        let Client { tcp, peer, entry_point, counted } = client;
+        let Client { tcp, peer, told_to, entry_point, counted } = client;
         if let Ok(tcp) = TcpStream::from_std(tcp) {
-            arrive(Client { tcp, peer, entry_point, counted }, worker).await;
+            arrive(Client { tcp, peer, told_to, entry_point, counted }, worker).await;
         }
     };
     Served::Other { future: Box::pin(arriving) }
@@ -127,7 +129,7 @@ async fn arrive(mut client: Client, worker: Rc<Worker>) {
         let inbound = worker.buffers.take();
         sort(&mut client, inbound, &worker).await
     };
-    let Client { tcp, peer, entry_point, counted } = client;
+    let Client { tcp, peer, told_to, entry_point, counted } = client;
     // A task of its own for what comes now: it is made for that, and what arriving took is given back.
     match arrived {
         Arrived::Http(inbound) => {
@@ -136,7 +138,7 @@ async fn arrive(mut client: Client, worker: Rc<Worker>) {
             spawn_counted(&worker, served);
         }
         Arrived::Tcp(taken) => {
-            let client = Client { tcp, peer, entry_point, counted };
+            let client = Client { tcp, peer, told_to, entry_point, counted };
             spawn_counted(&worker, Session::new(client, taken).serve(worker.clone()));
         }
         Arrived::Gone => {}
@@ -172,11 +174,12 @@ async fn introduced(client: &mut Client, worker: &Rc<Worker>) -> Result<Buffer, 
         match proxy_protocol::read(inbound.filled()) {
             Ok(Found::NotYet) => {}
             Ok(Found::Nothing) => return Ok(inbound),
-            Ok(Found::Header { length, client: told }) => {
+            Ok(Found::Header { length, told }) => {
                 inbound.consume(length);
                 if let Some(told) = told {
-                    client.peer = told;
-                    client.counted.belongs_to(told.ip()).map_err(Arrived::Refused)?;
+                    client.peer = told.client;
+                    client.told_to = Some(told.to);
+                    client.counted.belongs_to(told.client.ip()).map_err(Arrived::Refused)?;
                 }
                 return Ok(inbound);
             }

@@ -61,10 +61,12 @@ impl Session {
             self.taken.hello.as_ref().map_or_else(String::new, |hello| hello.server_name.clone());
         let _open = entry_point.scope.open();
         let mut course = Course::default();
-        let Client { tcp, counted: _counted, .. } = self.client;
+        let Client { tcp, told_to, counted: _counted, .. } = self.client;
         let name = &entry_point.settings.name;
         // What comes before the first byte is on the heap only for as long as it takes.
-        let begun = Box::pin(begin(tcp, peer, self.taken, &entry_point, &mut course.upstream, &worker)).await;
+        let begun =
+            Box::pin(begin(tcp, (peer, told_to), self.taken, &entry_point, &mut course.upstream, &worker))
+                .await;
         let why = match begun {
             Ok(Some(pair)) => course.run(pair, &entry_point, &worker).await,
             Ok(None) => Why::Passed(End::ClientReset),
@@ -125,7 +127,7 @@ impl Course {
 /// Everything up to the first byte that the endpoint gets. `None` is a client that left.
 async fn begin(
     tcp: tokio::net::TcpStream,
-    peer: SocketAddr,
+    (peer, told_to): (SocketAddr, Option<SocketAddr>),
     taken: Taken,
     entry_point: &EntryPoint,
     led_to: &mut Option<Arc<Upstream>>,
@@ -154,7 +156,8 @@ async fn begin(
     opening.keep_alive = places.keep_alive;
     opening.endpoint_max = places.per_endpoint_max;
     opening.introduction = places.proxy_protocol.map(|version| {
-        let to = client.with_tcp(|tcp| tcp.local_addr().ok()).flatten().unwrap_or(peer);
+        let own = || client.with_tcp(|tcp| tcp.local_addr().ok()).flatten();
+        let to = told_to.or_else(own).unwrap_or(peer);
         let (alpn, tls) = (client.alpn(), client.agreed().map(|agreed| agreed.version));
         Introduction { client: peer, to, server_name, alpn, tls }.header(version)
     });
