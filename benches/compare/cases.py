@@ -31,6 +31,8 @@ IDLE = "memory per idle connection"
 # What a published port carries unread, which others call TCP mode.
 TCP, TCP_BULK, TCP_NEW = "published port 128 B", "published port 1 MiB", "published port, new connections"
 TCP_IDLE = "published port, memory per idle pair"
+# The same by a TCP router, where HTTP is bytes as any others.
+ROUTED, ROUTED_NEW, ROUTED_IDLE = "TCP router 128 B", "TCP router, new connections", "TCP router, memory per idle pair"
 # The same bytes by the kernel, once two connections are established.
 TCP_KERNEL = "TCP by sockmap 128 B"
 UDP = "UDP echo"
@@ -41,6 +43,7 @@ CASES: dict[str, Case] = {
     # First: what a proxy keeps from an earlier case would hide what connections cost it.
     IDLE: Case("memory", connections=1000, unit="connection"),
     TCP_IDLE: Case("memory", port="tcp", connections=1000, unit="pair"),
+    ROUTED_IDLE: Case("memory", port="routed", connections=1000, unit="pair"),
     SATURATION: Case("wrk"),
     "fixed rate, 60 %": Case("h2load", rate=0.6),
     "fixed rate, 70 %": Case("h2load", rate=0.7),
@@ -58,6 +61,8 @@ CASES: dict[str, Case] = {
     TCP: Case("wrk", port="tcp"),
     TCP_BULK: Case("wrk", port="tcp", path="/1m", connections=16),
     TCP_NEW: Case("wrk", port="tcp", close=True, unit="connection"),
+    ROUTED: Case("wrk", port="routed"),
+    ROUTED_NEW: Case("wrk", port="routed", close=True, unit="connection"),
     TCP_KERNEL: Case("wrk", port="kernel"),
     UDP: Case("datagrams", port="udp", connections=64, unit="datagram"),
     "JSON log on, 128 B": Case("wrk", world="logged"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cases import IDLE, MANY, SATURATION, TCP, TCP_BULK, TCP_IDLE, TCP_KERNEL, TCP_NEW, UDP
+from cases import IDLE, MANY, ROUTED, ROUTED_IDLE, ROUTED_NEW, SATURATION, TCP, TCP_BULK, TCP_IDLE, TCP_KERNEL, TCP_NEW, UDP
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ TARGETS = [
     Target(TCP_BULK, ("haproxy",), "cost", 0.90),
     # Connections for each CPU-second, turned over as handshakes are.
     Target(TCP_NEW, ("haproxy",), "cost", 1 / 1.10),
+    Target(ROUTED, ("haproxy",), "cost", 0.95),
+    Target(ROUTED_NEW, ("haproxy",), "cost", 1 / 1.10),
+    Target(ROUTED_IDLE, ("haproxy",), "cost", 0.80),
     # What the kernel does for a proxy is not charged to it.
     Target(TCP_KERNEL, ("haproxy",), "machine", 0.70),
     Target(TCP_IDLE, ("haproxy",), "cost", 0.80),

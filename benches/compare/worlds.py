@@ -58,7 +58,7 @@ def stop(started: list[Proxy]) -> None:
 
 def check(proxy: Proxy) -> None:
     """Takes out of a proxy's ports what does not answer."""
-    probes = {"http": over_http, "tcp": over_http, "kernel": over_http, "tls": over_tls, "h2c": over_h2c, "udp": over_udp}
+    probes = {"http": over_http, "tcp": over_http, "routed": over_http, "kernel": over_http, "tls": over_tls, "h2c": over_h2c, "udp": over_udp}
     if not eventually(lambda: over_http(proxy.ports["http"]), PATIENCE):
         proxy.notes.append("does not answer")
         proxy.ports.clear()

@@ -51,6 +51,10 @@ class Ports:
         return self.base + 6
 
     @property
+    def routed(self) -> int:
+        return self.base + 7
+
+    @property
     def admin(self) -> int:
         return self.base + 9
 
@@ -85,7 +89,7 @@ class Setup:
 class Proxy:
     name: str
     process: subprocess.Popen
-    # By kind: "http", "h2c", "tls", "tcp", "udp", and "kernel": TCP whose bytes the kernel passes on, if the proxy can have that.
+    # By kind: "http", "h2c", "tls", "tcp", "udp", "routed" (TCP by a router), and "kernel": TCP whose bytes the kernel passes on, if the proxy can have that.
     # A kind that is not there is not had.
     ports: dict[str, int]
     # What it said when a kind could not be had.

@@ -50,4 +50,4 @@ listen tcp
 """)
     process = pinned(PROXY_CORE, [setup.program, "-f", config], folder / "haproxy.log")
     kinds = of_one_port(ports, "http", "h2c", "tls", "tcp")
-    return Proxy("haproxy", process, {**kinds, "kernel": ports.tcp})
+    return Proxy("haproxy", process, {**kinds, "routed": ports.tcp, "kernel": ports.tcp})

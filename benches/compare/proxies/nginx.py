@@ -71,4 +71,4 @@ http {{
 }}""")
     process = pinned(PROXY_CORE, [setup.program, "-c", config], folder / "nginx.log")
     kinds = {"http": ports.http, "h2c": ports.h2c, "tls": ports.tls}
-    return Proxy("nginx", process, {**kinds, "tcp": ports.tcp, "kernel": ports.tcp, "udp": ports.udp} if stream else kinds)
+    return Proxy("nginx", process, {**kinds, "tcp": ports.tcp, "routed": ports.tcp, "kernel": ports.tcp, "udp": ports.udp} if stream else kinds)

@@ -24,10 +24,11 @@ def start(setup: Setup) -> Proxy:
         "routers": {"echo": {"entryPoints": ["datagrams"], "service": "echo"}},
         "services": {"echo": {"loadBalancer": {"servers": [{"address": f"127.0.0.1:{UDP_ECHO}"}]}}},
     }
-    kernel = {"servers": [{"address": f"127.0.0.1:{ORIGIN}"}], "dataPath": "sockmap"}
+    server = {"servers": [{"address": f"127.0.0.1:{ORIGIN}"}]}
+    ways = {"routed": server, "kernel": {**server, "dataPath": "sockmap"}}
     tcp = {
-        "routers": {"kernel": {"rule": "HostSNI(`*`)", "entryPoints": ["kernel"], "service": "kernel"}},
-        "services": {"kernel": {"loadBalancer": kernel}},
+        "routers": {way: {"rule": "HostSNI(`*`)", "entryPoints": [way], "service": way} for way in ways},
+        "services": {way: {"loadBalancer": balancer} for way, balancer in ways.items()},
     }
     tls = {"certificates": [certificate], "options": options}
     dynamic.write_text(json.dumps({"tls": tls, "tcp": tcp, "udp": udp}))
@@ -40,6 +41,7 @@ def start(setup: Setup) -> Proxy:
         f"--entryPoints.web.address=127.0.0.1:{ports.http}",
         f"--entryPoints.websecure.address=127.0.0.1:{ports.tls}",
         "--entryPoints.websecure.http.tls=true",
+        f"--entryPoints.routed.address=127.0.0.1:{ports.routed}",
         f"--entryPoints.kernel.address=127.0.0.1:{ports.kernel}",
         f"--entryPoints.datagrams.address=127.0.0.1:{ports.udp}/udp",
         f"--providers.docker.endpoint=unix://{socket}",
@@ -50,7 +52,7 @@ def start(setup: Setup) -> Proxy:
     try:
         process.wait(REFUSAL_SECONDS)
     except subprocess.TimeoutExpired:
-        return Proxy("portolan", process, of_one_port(ports, "http", "h2c", "tls", "tcp", "udp", "kernel"))
+        return Proxy("portolan", process, of_one_port(ports, "http", "h2c", "tls", "tcp", "udp", "routed", "kernel"))
     said = log.read_text().strip().splitlines()
     notes = [f"no TLS: {said[0] if said else 'it ended'}"]
     plain = [*common, "--docker-host", f"unix://{socket}", "--entry-point", f"web=127.0.0.1:{ports.http}"]
