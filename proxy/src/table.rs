@@ -1,6 +1,6 @@
 //! The table that traffic is served by: immutable, compiled from a snapshot, replaced whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -88,6 +88,11 @@ impl Entry {
 }
 
 impl Table {
+    /// The numbers of all targets that may be given work.
+    pub(crate) fn offered(&self) -> HashSet<u64> {
+        self.upstreams.values().flat_map(|upstream| &upstream.available).map(|target| target.id).collect()
+    }
+
     /// Why a request is turned away that no route takes.
     pub(crate) fn no_route(&self) -> Reason {
         if self.is_complete { Reason::NoRoute } else { Reason::NotReady }

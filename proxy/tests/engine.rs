@@ -45,6 +45,8 @@ mod interim;
 mod limits;
 #[path = "engine/middlewares.rs"]
 mod middlewares;
+#[path = "engine/passed_unread.rs"]
+mod passed_unread;
 #[path = "engine/pipelining.rs"]
 mod pipelining;
 #[path = "engine/pool.rs"]
@@ -53,8 +55,6 @@ mod pool;
 mod proxy_protocol;
 #[path = "engine/published_http.rs"]
 mod published_http;
-#[path = "engine/published_raw.rs"]
-mod published_raw;
 #[path = "engine/published_udp.rs"]
 mod published_udp;
 #[path = "engine/random_requests.rs"]

@@ -1,7 +1,7 @@
 //! Connections to endpoints that wait for the next request. Each worker has its own.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use rustix::io::Errno;
@@ -62,15 +62,10 @@ impl Pool {
             return;
         }
         let now = Moment::now();
-        let available: HashSet<u64> = table
-            .upstreams
-            .values()
-            .flat_map(|upstream| &upstream.available)
-            .map(|target| target.id)
-            .collect();
+        let offered = table.offered();
         waiting.retain(|target, connections| {
             connections.retain(|waiting| waiting.until > now);
-            available.contains(target) && !connections.is_empty()
+            offered.contains(target) && !connections.is_empty()
         });
     }
 }

@@ -12,7 +12,7 @@
 //! and any version can stand before any other.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -177,15 +177,10 @@ impl Roads {
             return;
         }
         let now = Moment::now();
-        let available: HashSet<u64> = table
-            .upstreams
-            .values()
-            .flat_map(|upstream| &upstream.available)
-            .map(|target| target.id)
-            .collect();
+        let offered = table.offered();
         targets.retain(|target, known| {
             known.roads.borrow_mut().retain_mut(|road| road.is_alive() && !road.is_idle_at(now));
-            available.contains(target) || known.connecting.get()
+            offered.contains(target) || known.connecting.get()
         });
     }
 }

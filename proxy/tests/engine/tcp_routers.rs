@@ -26,28 +26,6 @@ fn server(papers: &Papers) -> Arc<ServerConfig> {
 }
 
 #[tokio::test]
-async fn a_server_may_speak_first_where_nobody_takes_tls() {
-    let mut origin = Origin::manual().await;
-    let mut world = World::of(&[]);
-    world.serve_tcp("db", vec![place("db", origin.at)]);
-    world.route_tcp("HostSNI(`*`)", "db");
-    let mut client = world.client().await;
-    let mut wire = origin.accept().await;
-    wire.send("220 ready\r\n").await;
-    client.expect("220 ready\r\n").await;
-    client.send(GET).await;
-    wire.expect(GET).await;
-    client.finish().await;
-    assert_eq!(wire.ends().await, End::Clean);
-    wire.send("after you").await;
-    drop(wire);
-    client.expect("after you").await;
-    assert_eq!(client.ends().await, End::Clean);
-    world.metric_becomes("portolan_service_sent_bytes_total", &["service=\"db@test/tcp\""], 20.0).await;
-    world.metric_becomes("portolan_entrypoint_connections_open", &["web"], 0.0).await;
-}
-
-#[tokio::test]
 async fn one_port_takes_http_and_tls_of_several_kinds_each_for_its_own() {
     let mut raw = Origin::manual().await;
     let web = Origin::answering(|_| ok("http")).await;
@@ -206,38 +184,6 @@ async fn endpoints_are_spoken_to_by_tls_where_that_is_asked_for() {
     drop(refused);
     drop(client);
     world.metric_becomes("portolan_refusals_total", &["web", "endpoint_tls"], 1.0).await;
-}
-
-#[tokio::test]
-async fn who_does_not_accept_costs_the_client_nothing() {
-    let mut origin = Origin::manual().await;
-    let mut world = World::of(&[]);
-    let nobody = [Origin::nobody().await, Origin::nobody().await];
-    world.serve_tcp(
-        "db",
-        vec![place("gone", nobody[0]), place("db", origin.at), place("also-gone", nobody[1])],
-    );
-    world.route_tcp("HostSNI(`*`)", "db");
-    for _ in 0..4 {
-        let mut client = world.client().await;
-        client.send("hello").await;
-        origin.accept().await.expect("hello").await;
-    }
-    world.metric_becomes("portolan_endpoint_connections_total", &["db@test/tcp"], 4.0).await;
-}
-
-#[tokio::test]
-async fn who_accepts_and_leaves_before_a_word_costs_the_client_nothing_either() {
-    let mut leaving = Origin::manual().await;
-    let mut staying = Origin::manual().await;
-    let mut world = World::of(&[]);
-    world.serve_tcp("db", vec![place("leaving", leaving.at), place("staying", staying.at)]);
-    world.route_tcp("HostSNI(`*`)", "db");
-    let mut client = world.client().await;
-    drop(leaving.accept().await);
-    let mut wire = staying.accept().await;
-    client.send("hello").await;
-    wire.expect("hello").await;
 }
 
 #[tokio::test]

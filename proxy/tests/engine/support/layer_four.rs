@@ -1,8 +1,10 @@
 //! TCP routers and services of a world.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use portolan_config::Protocol;
 use portolan_config::dynamic::http::RuleSyntax;
 use portolan_config::dynamic::service::WeightedChild;
 use portolan_config::dynamic::tcp::{LayerFourWeighted, TcpLoadBalancer, TcpRouterTls, TcpTransport};
@@ -10,7 +12,7 @@ use portolan_config::rule::TcpRule;
 use portolan_config::tls::Scheme;
 use portolan_discovery::{LayerFour, Target, TcpRouter, TcpUpstream, Upstream};
 
-use super::World;
+use super::{Wire, World, place};
 
 /// TLS that is left to the endpoint.
 pub(crate) fn passthrough() -> TcpRouterTls {
@@ -107,4 +109,45 @@ impl World {
 /// A place that is spoken to by TLS.
 pub(crate) fn by_tls(target: Target) -> Target {
     Target { scheme: Scheme::Https, ..target }
+}
+
+/// Where connections come that are passed on unread.
+pub(crate) struct Front {
+    pub(crate) world: World,
+    at: SocketAddr,
+    /// What it is called in metrics.
+    pub(crate) name: String,
+    /// Its service there.
+    pub(crate) service: String,
+}
+
+impl Front {
+    /// A published port, and a TCP router on the entry point: each in front of servers at these addresses.
+    pub(crate) fn all(addresses: &[SocketAddr]) -> [Self; 2] {
+        let mut published = World::of(addresses);
+        let at = published.publish(Protocol::Tcp);
+        let mut routed = World::of(&[]);
+        let places = addresses.iter().enumerate().map(|(index, at)| place(&format!("c{index}"), *at));
+        routed.serve_tcp("db", places.collect());
+        routed.route_tcp("HostSNI(`*`)", "db");
+        let entry_point = routed.http;
+        [
+            Self {
+                world: published,
+                at,
+                name: format!("\"{}/tcp\"", at.port()),
+                service: "\"app@test\"".to_owned(),
+            },
+            Self {
+                world: routed,
+                at: entry_point,
+                name: "\"web\"".to_owned(),
+                service: "\"db@test/tcp\"".to_owned(),
+            },
+        ]
+    }
+
+    pub(crate) async fn client(&self) -> Wire {
+        Wire::connect(self.at).await
+    }
 }
