@@ -188,9 +188,17 @@ fn a_published_port_takes_as_many_connections_as_its_labels_say_and_for_as_long(
     engine.run(&container("one", "one", "8083:80").label("portolan.publish.maxconnectionsperclient", "2"));
     engine.run(&container("idle", "idle", "8084:80").label("portolan.publish.idletimeout", "1s"));
     let portolan = Portolan::start(&engine, &[]);
-    eventually(PATIENCE, "the ports to be open", || {
-        let all = [8081, 8082, 8083, 8084];
-        all.iter().try_for_each(|port| TcpStream::connect(("127.0.0.1", *port)).map(drop))
+    // Each is asked something and answered: a connection that waits to be accepted would be counted later.
+    eventually(PATIENCE, "the ports to be served", || {
+        [8081, 8082, 8083, 8084].iter().try_for_each(|port| {
+            let mut client = TcpStream::connect(("127.0.0.1", *port))?;
+            client.set_read_timeout(Some(PATIENCE))?;
+            client.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+            match client.read_to_end(&mut Vec::new())? {
+                0 => Err(std::io::Error::other(format!("{port} does not answer"))),
+                _ => Ok(()),
+            }
+        })
     });
     for (port, service, most, reason) in [
         (8081, "each", 2, "endpoint_limit"),

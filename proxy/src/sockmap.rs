@@ -95,7 +95,7 @@ impl Maps {
         if linux().is_some_and(|linux| linux < LINUX) {
             return Err(format!("it takes Linux {}.{} or newer", LINUX.0, LINUX.1));
         }
-        Self::make().map_err(|error| match error.kind() {
+        Self::make(SOCKMAP_PAIRS_MAX).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 "Portolan has not the capabilities BPF and NET_ADMIN here".to_owned()
             }
@@ -103,8 +103,9 @@ impl Maps {
         })
     }
 
-    fn make() -> io::Result<Self> {
-        let most = 2 * SOCKMAP_PAIRS_MAX;
+    /// With room for so many pairs.
+    fn make(pairs: u32) -> io::Result<Self> {
+        let most = 2 * pairs;
         let sockets = Map::new(Kind::Sockets, most)?;
         let (counts, limits) = (Map::new(Kind::Hash, most)?, Map::new(Kind::Hash, most)?);
         let numbers = program::Maps {

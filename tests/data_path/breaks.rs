@@ -13,6 +13,8 @@ use crate::harness::bulk::{self, BLOCK, receive, send};
 const PORTS: [(u16, &str); 3] = [(8081, "userspace"), (8082, "sockmap"), (8083, "nftables")];
 /// What is sent until something breaks: more than fits between the two.
 const HALF: usize = 512;
+/// Much takes its time on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A replica for each data path, whose port 7 does as it is told by the first four bytes of a connection. What it sees of
 /// breaks it tells.
@@ -71,10 +73,10 @@ fn obey(mut client: TcpStream, tell: &Sender<Option<ErrorKind>>) {
 fn ask(sandbox: &Sandbox, port: u16, word: &str) -> TcpStream {
     let to = format!("{HOST}:{port}");
     let mut client = sandbox
-        .in_network(OUTSIDE, || TcpStream::connect_timeout(&to.parse().expect("an address"), PATIENCE))
+        .in_network(OUTSIDE, || TcpStream::connect_timeout(&to.parse().expect("an address"), LONG))
         .expect("a published port");
-    client.set_read_timeout(Some(PATIENCE)).expect("a deadline");
-    client.set_write_timeout(Some(PATIENCE)).expect("a deadline");
+    client.set_read_timeout(Some(LONG)).expect("a deadline");
+    client.set_write_timeout(Some(LONG)).expect("a deadline");
     client.write_all(word.as_bytes()).expect("it is taken");
     client
 }
@@ -125,7 +127,7 @@ fn much_arrives_whole_by_each_data_path_and_a_break_in_the_middle_is_seen_as_one
         client.write_all(&vec![7; HALF * 1024]).expect("it is taken");
         set_socket_linger(&client, Some(Duration::ZERO)).expect("a socket");
         drop(client);
-        let end = told.recv_timeout(PATIENCE).expect("the endpoint hears of it");
+        let end = told.recv_timeout(LONG).expect("the endpoint hears of it");
         assert_eq!(end, Some(ErrorKind::ConnectionReset), "by {path}");
 
         // The endpoint dies in the middle of what the client says.
@@ -142,7 +144,7 @@ fn much_arrives_whole_by_each_data_path_and_a_break_in_the_middle_is_seen_as_one
     let mut client = ask(sandbox, 8083, "hear");
     engine.docker(&["kill", "nftables"]);
     portolan.await_state("nftables", "stopped");
-    let error = eventually(PATIENCE, "the client to hear of it", || {
+    let error = eventually(LONG, "the client to hear of it", || {
         client.write_all(b"x").err().ok_or("it is taken").or_else(|still| {
             let (_, end) = read_now(&mut client);
             end.map(std::io::Error::from).ok_or(still)
@@ -154,7 +156,7 @@ fn much_arrives_whole_by_each_data_path_and_a_break_in_the_middle_is_seen_as_one
             let selector = format!(
                 "portolan_entrypoint_connections_ended_total{{entrypoint=\"{port}/tcp\",reason=\"{reason}\"}}"
             );
-            eventually(PATIENCE, &selector, || match portolan.metric(&selector) {
+            eventually(LONG, &selector, || match portolan.metric(&selector) {
                 counted if counted >= least => Ok(()),
                 counted => Err(counted),
             });

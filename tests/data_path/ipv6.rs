@@ -25,14 +25,15 @@ fn start_both(data_path: &str) -> Engine {
          ip -n outside route add default via fd09::1
          echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
          iptables -I DOCKER-USER -m conntrack --ctstate DNAT -j ACCEPT
-         ip6tables -I DOCKER-USER -m conntrack --ctstate DNAT -j ACCEPT || true",
+         ip6tables -P FORWARD ACCEPT
+         ip6tables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT",
     );
     engine
 }
 
 #[test]
 fn endpoints_see_the_own_address_of_clients_by_ipv6() {
-    for path in ["transparent"] {
+    for path in ["transparent", "nftables"] {
         let engine = start_both(path);
         let sandbox = engine.sandbox();
         let mut portolan = Portolan::start(&engine, &[]);

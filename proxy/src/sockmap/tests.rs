@@ -254,6 +254,55 @@ async fn nobody_joins_while_something_is_unread() {
     assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
 }
 
+/// Two connections that are to be joined, and their other ends.
+struct Pairs {
+    client: TcpStream,
+    to_client: TcpStream,
+    endpoint: TcpStream,
+    to_endpoint: TcpStream,
+}
+
+impl Pairs {
+    async fn new() -> Self {
+        let ((client, to_client), (endpoint, to_endpoint)) = (pair().await, pair().await);
+        Self { client, to_client, endpoint, to_endpoint }
+    }
+
+    /// Says something each way while it is carried, then waits for `meanwhile`. Gives whether the kernel had a part in it.
+    async fn talk(self, maps: &Maps, meanwhile: impl Future<Output = ()>) -> bool {
+        let Self { mut client, to_client, mut endpoint, to_endpoint } = self;
+        let talk = async {
+            let mut room = [0; 4];
+            for _ in 0..50 {
+                client.write_all(b"ping").await.unwrap();
+                endpoint.read_exact(&mut room).await.unwrap();
+                endpoint.write_all(b"pong").await.unwrap();
+                client.read_exact(&mut room).await.unwrap();
+            }
+            meanwhile.await;
+            drop((client, endpoint));
+        };
+        let both = async { tokio::join!(carry(to_client, to_endpoint, maps, Pace::default()), talk) };
+        let ((relayed, by_kernel), ()) = tokio::time::timeout(PATIENCE, both).await.expect("in time");
+        assert_eq!((relayed.received, relayed.sent, relayed.end), (200, 200, End::Done));
+        by_kernel
+    }
+}
+
+#[tokio::test]
+async fn a_pair_without_a_place_stays_in_user_space_and_a_place_that_was_left_is_taken() {
+    if !is_there() {
+        return;
+    }
+    let maps = Maps::make(1).unwrap();
+    let while_there_is_none = async {
+        let by_kernel = Pairs::new().await.talk(&maps, async {}).await;
+        assert!(!by_kernel, "there was one place, and it was taken");
+    };
+    assert!(Pairs::new().await.talk(&maps, while_there_is_none).await);
+    assert!(Pairs::new().await.talk(&maps, async {}).await, "it was left");
+}
+
 #[test]
 fn without_the_capabilities_the_reason_is_said() {
     use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};

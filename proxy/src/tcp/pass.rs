@@ -30,3 +30,19 @@ pub(crate) async fn pass(
     };
     relay(&mut client, &mut endpoint, pace, worker).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pair_that_waits_keeps_little() {
+        let (worker, _drain) = Worker::alone();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = async || tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (client, endpoint) = (connect().await, connect().await);
+        let pair = pass(client.into(), endpoint.into(), false, Pace::default(), "x", &worker);
+        let bytes = size_of_val(&pair);
+        assert!(bytes <= 1536, "{bytes} bytes");
+    }
+}

@@ -177,7 +177,8 @@ async fn copy(
         count.set(count.get() + buffer.filled().len() as u64);
         state.moved.set(Moment::now());
         drop(buffer);
-        if crowded && !copy_unseen((from, source), (to, sink), count, state).await? {
+        // On the heap for as long as much moves: a pair that waits is not to have room for it.
+        if crowded && !Box::pin(copy_unseen((from, source), (to, sink), count, state)).await? {
             return Ok(());
         }
     }
