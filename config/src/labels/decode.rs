@@ -268,6 +268,31 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_a_service_are_read_and_what_is_none_is_told() {
+        let service = "portolan.http.services.s.loadbalancer";
+        let pairs = [
+            ("maxrequests", "100"),
+            ("maxRequestsPerEndpoint", "10"),
+            ("maxpending", "50"),
+            ("pendingtimeout", "2s"),
+            ("retrybudget.percent", "5"),
+            ("preferlocal", "true"),
+        ]
+        .map(|(option, value)| (format!("{service}.{option}"), value));
+        let decoded = labels(&pairs.each_ref().map(|(label, value)| (label.as_str(), *value)));
+        assert_eq!(decoded.faults, []);
+        let service_read = decoded.dynamic.services["s"].value.clone().expect("a service");
+        let ServiceKind::LoadBalancer(balancer) = &service_read.kind else { panic!("{service_read:?}") };
+        assert_eq!((balancer.max_requests, balancer.max_requests_per_endpoint), (100, 10));
+        assert_eq!((balancer.max_pending, balancer.pending_timeout), (50, Span::secs(2)));
+        let budget = balancer.retry_budget.expect("a budget");
+        assert_eq!((budget.percent, budget.min_retries, balancer.prefer_local), (5, 100, true));
+        let label = format!("{service}.maxrequests");
+        let wrong = labels(&[(label.as_str(), "many")]);
+        assert_eq!(wrong.faults.len(), 1, "{:?}", wrong.faults);
+    }
+
+    #[test]
     fn port_names_follow_rfc_6335() {
         assert_eq!(port_name("HTTP-alt"), Ok("http-alt".into()));
         for name in ["", "-a", "a-", "80", "a_b", "sixteen-letters-"] {
