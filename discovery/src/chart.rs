@@ -1,7 +1,8 @@
 //! Draws the chart: from instances, each with its own labels, to services, routers, upstreams and publications.
 //!
-//! In two steps. A [`Sketch`] holds what follows from one instance alone, and is made once, when the instance is
-//! observed; [`draw`] puts the sketches together, and is done for every snapshot.
+//! In three steps. A [`Sketch`] holds what follows from one instance alone, and is made once, when the instance is
+//! observed; `draw_part` puts sketches together that have to do with each other, by the names that they claim or lean
+//! on; and [`Whole`] keeps the chart of all parts, of which it draws anew only those that changed.
 //!
 //! Pure: the same instances under the same policy give the same chart, in whatever order they were observed. What
 //! can't be drawn as written becomes a fault; it costs the router or the port it is about and nothing else.
@@ -22,18 +23,23 @@ mod document;
 mod endpoint;
 mod fault;
 mod http;
+mod known;
 mod labelled;
 mod layer_four;
 mod publish;
 mod sketch;
+mod ties;
 mod tls;
 pub(crate) mod virtual_host;
+mod whole;
 mod wish;
 
 pub use document::{Addresses, Document};
 pub use sketch::Sketch;
+pub use whole::{At, Drawable, Whole};
 
 use claims::Asker;
+use known::Known;
 use wish::Wishes;
 
 /// What the operator decided for all instances.
@@ -99,14 +105,34 @@ struct Source<'a> {
     asker: Asker<'a>,
 }
 
-/// Draws what sketches and documents show together. Parts that are as they were in `previous` are the same `Arc`s, so
-/// that whoever steers by the chart has to look only at what changed.
+/// Draws what sketches and documents show together, as one part. Things that are as they were in `previous` are the same
+/// `Arc`s, so that whoever steers by the chart has to look only at what changed.
 pub fn draw<'a>(
-    sketches: impl Iterator<Item = &'a Sketch>,
-    documents: impl Iterator<Item = &'a Document>,
+    sketches: impl Iterator<Item = &'a Sketch> + Clone,
+    documents: impl Iterator<Item = &'a Document> + Clone,
     policy: &Policy,
     previous: &Chart,
 ) -> Chart {
+    let mut known = Known::default();
+    for document in documents.clone() {
+        known.enter(&document.wishes);
+    }
+    for sketch in sketches.clone() {
+        known.enter(&sketch.wishes);
+    }
+    let (mut chart, faults) = draw_part(sketches, documents, policy, &known, previous);
+    chart.faults = faults.into_values().collect();
+    chart
+}
+
+/// Draws what has to do with each other, where these names are known on the whole chart; and says what is wrong with it.
+fn draw_part<'a>(
+    sketches: impl Iterator<Item = &'a Sketch>,
+    documents: impl Iterator<Item = &'a Document>,
+    policy: &Policy,
+    known: &Known,
+    previous: &Chart,
+) -> (Chart, BTreeMap<fault::Key, Fault>) {
     let mut sketches: Vec<&Sketch> = sketches.collect();
     // Of two that claim the same thing, a running one keeps it before a stopped one, then the elder.
     sketches.sort_by(|a, b| precedence(a).cmp(&precedence(b)));
@@ -128,10 +154,10 @@ pub fn draw<'a>(
     let services = group(&sketches);
     let tls_options = tls::options(&sources, &mut faults);
     let tls = tls::merge(&sources, &tls_options, &previous.tls, &mut faults);
-    let http = http::merge(&sources, &tls_options, &policy.transport, &previous.routers, &mut faults);
+    let http = http::merge(&sources, &tls_options, &policy.transport, known, &previous.routers, &mut faults);
     let mut upstreams = http.upstreams;
     let publications = publish::merge(&sketches, &services, policy, &mut upstreams, &mut faults);
-    Chart {
+    let chart = Chart {
         services: keep(services, &previous.services, |new, old| {
             new.key == old.key && all_same(&new.endpoints, &old.endpoints, Arc::ptr_eq)
         }),
@@ -146,13 +172,15 @@ pub fn draw<'a>(
         layer_four: Arc::new(layer_four::merge(
             &sources,
             &policy.tcp_transport,
+            known,
             &previous.layer_four,
             &mut faults,
         )),
         tls,
         publications,
-        faults: faults.into_vec(),
-    }
+        faults: Vec::new(),
+    };
+    (chart, faults.into_map())
 }
 
 fn same_upstream(new: &Upstream, old: &Upstream) -> bool {
@@ -208,17 +236,11 @@ where
 {
     let mut parts: Vec<T> = parts.into_values().collect();
     parts.sort_by(|a, b| a.name().cmp(b.name()));
-    let mut previous = previous.iter().peekable();
-    parts
-        .into_iter()
-        .map(|part| {
-            while previous.next_if(|old| old.name() < part.name()).is_some() {}
-            match previous.next_if(|old| old.name() == part.name()) {
-                Some(old) if same(&part, old) => old.clone(),
-                _ => Arc::new(part),
-            }
-        })
-        .collect()
+    let kept = |part: T| match previous.binary_search_by(|old| old.name().cmp(part.name())) {
+        Ok(at) if same(&part, &previous[at]) => previous[at].clone(),
+        _ => Arc::new(part),
+    };
+    parts.into_iter().map(kept).collect()
 }
 
 trait HasName {
@@ -232,6 +254,18 @@ impl HasName for Service {
 }
 
 impl HasName for Upstream {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl HasName for Router {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl HasName for Composite {
     fn name(&self) -> &str {
         &self.name
     }

@@ -12,7 +12,7 @@ use portolan_config::Labels;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::chart::{self, Chart, Document, Policy, Sketch};
+use crate::chart::{At, Document, Drawable, Policy, Sketch, Whole};
 use crate::instance::{Instance, InstanceId};
 use crate::kept::{Kept, KeptSource};
 use crate::provider::{Change, ProviderName, Update};
@@ -45,8 +45,8 @@ pub struct Registry {
     policies: BTreeMap<ProviderName, Policy>,
     sources: BTreeMap<ProviderName, Source>,
     generation: u64,
-    /// As drawn, without what checks found.
-    chart: Chart,
+    /// As drawn, without what checks found. Whoever puts a sketch or document into a source, or takes one out, tells it.
+    whole: Whole,
     verdicts: Verdicts,
     applied: VecDeque<Applied>,
     keeping: Keeping,
@@ -83,7 +83,7 @@ impl Registry {
             policies: BTreeMap::new(),
             sources,
             generation: 0,
-            chart: Chart::default(),
+            whole: Whole::default(),
             verdicts: Verdicts::default(),
             applied: VecDeque::new(),
             keeping: Keeping::default(),
@@ -158,14 +158,24 @@ impl Registry {
         for (provider, source) in &mut self.sources {
             let policy = self.policies.get(provider).unwrap_or(&self.policy);
             for sketch in source.sketches.values_mut() {
+                self.whole.left(at(provider, sketch), Drawable::Sketch(sketch));
                 *sketch = Sketch::new(provider, sketch.instance.clone(), sketch.labels.clone(), policy);
+                self.whole.entered(at(provider, sketch), Drawable::Sketch(sketch));
             }
         }
+        self.whole.redraw();
     }
 
     /// Forgets a source, with all that it told of.
     fn forget(&mut self, provider: &ProviderName) {
-        self.sources.remove(provider);
+        if let Some(source) = self.sources.remove(provider) {
+            for sketch in source.sketches.values() {
+                self.whole.left(at(provider, sketch), Drawable::Sketch(sketch));
+            }
+            if let Some(document) = &source.document {
+                self.whole.left(At::Document(provider.clone()), Drawable::Document(document));
+            }
+        }
         self.keeping.before.remove(provider);
         self.verdicts.keep_orders(provider, |_| false);
     }
@@ -194,8 +204,15 @@ impl Registry {
             Change::Reset(instances) => {
                 let mut before = std::mem::take(&mut source.sketches);
                 for instance in instances {
-                    let sketch = sketch(provider, instance, &mut before, policy);
-                    source.sketches.insert(sketch.instance.id.clone(), sketch);
+                    let known = before.remove(&instance.id);
+                    let id = instance.id.clone();
+                    let sketch = sketch(provider, instance, known, policy, &mut self.whole);
+                    if let Some(twice) = source.sketches.insert(id, sketch) {
+                        self.whole.left(at(provider, &twice), Drawable::Sketch(&twice));
+                    }
+                }
+                for gone in before.values() {
+                    self.whole.left(at(provider, gone), Drawable::Sketch(gone));
                 }
                 source.last_sync = Some(now);
                 source.lost = None;
@@ -204,15 +221,23 @@ impl Registry {
                 self.verdicts.keep_orders(provider, |id| source.sketches.contains_key(id));
             }
             Change::Upsert(instance) => {
-                let sketch = sketch(provider, *instance, &mut source.sketches, policy);
+                let known = source.sketches.remove(&instance.id);
+                let sketch = sketch(provider, *instance, known, policy, &mut self.whole);
                 source.sketches.insert(sketch.instance.id.clone(), sketch);
             }
             Change::Remove(id) => {
-                source.sketches.remove(&id);
+                if let Some(gone) = source.sketches.remove(&id) {
+                    self.whole.left(at(provider, &gone), Drawable::Sketch(&gone));
+                }
                 self.verdicts.keep_orders(provider, |id| source.sketches.contains_key(id));
             }
             Change::Configured(configured) => {
-                source.document = Some(Document::new(provider, &configured));
+                let at = At::Document(provider.clone());
+                if let Some(before) = &source.document {
+                    self.whole.left(at.clone(), Drawable::Document(before));
+                }
+                let document = source.document.insert(Document::new(provider, &configured));
+                self.whole.entered(at, Drawable::Document(document));
                 source.last_sync = Some(now);
                 source.lost = None;
             }
@@ -235,7 +260,8 @@ impl Registry {
         let instances = kept.instances.len();
         for instance in kept.instances {
             if !source.sketches.contains_key(&instance.id) {
-                let sketch = sketch(provider, Arc::unwrap_or_clone(instance), &mut source.sketches, policy);
+                let instance = Arc::unwrap_or_clone(instance);
+                let sketch = sketch(provider, instance, None, policy, &mut self.whole);
                 source.sketches.insert(sketch.instance.id.clone(), sketch);
             }
         }
@@ -268,10 +294,13 @@ impl Registry {
     /// Draws what is known now.
     pub fn snapshot(&mut self) -> Snapshot {
         self.generation += 1;
-        let sketches = self.sources.values().flat_map(|source| source.sketches.values());
-        let documents = self.sources.values().filter_map(|source| source.document.as_ref());
-        self.chart = chart::draw(sketches, documents, &self.policy, &self.chart);
-        let chart = self.verdicts.lay_over(self.chart.clone());
+        let sources = &self.sources;
+        let find = |at: &At| match at {
+            At::Document(provider) => sources.get(provider)?.document.as_ref().map(Drawable::Document),
+            At::Sketch(provider, id) => sources.get(provider)?.sketches.get(id).map(Drawable::Sketch),
+        };
+        let drawn = self.whole.draw(find, &self.policy).clone();
+        let chart = self.verdicts.lay_over(drawn);
         let newest = self.generation;
         let snapshot = Snapshot {
             generation: newest,
@@ -319,19 +348,31 @@ async fn next(asks: &mut Option<mpsc::Receiver<Ask>>) -> Option<Ask> {
     }
 }
 
-/// Sketches an instance, unless it is as it was before; its labels are read only where they are new.
+fn at(provider: &ProviderName, sketch: &Sketch) -> At {
+    At::Sketch(provider.clone(), sketch.instance.id.clone())
+}
+
+/// Sketches an instance, unless it is as it was when it was `known`; its labels are read only where they are new. The chart
+/// is told what changed.
 fn sketch(
     provider: &ProviderName,
     instance: Instance,
-    before: &mut BTreeMap<InstanceId, Sketch>,
+    known: Option<Sketch>,
     policy: &Policy,
+    whole: &mut Whole,
 ) -> Sketch {
-    let labels = match before.remove(&instance.id) {
+    let labels = match known {
         Some(sketch) if *sketch.instance == instance => return sketch,
-        Some(sketch) if sketch.instance.labels == instance.labels => sketch.labels,
-        _ => Arc::new(Labels::decode(&instance.labels)),
+        Some(sketch) => {
+            whole.left(at(provider, &sketch), Drawable::Sketch(&sketch));
+            if sketch.instance.labels == instance.labels { Some(sketch.labels) } else { None }
+        }
+        None => None,
     };
-    Sketch::new(provider, Arc::new(instance), labels, policy)
+    let labels = labels.unwrap_or_else(|| Arc::new(Labels::decode(&instance.labels)));
+    let sketch = Sketch::new(provider, Arc::new(instance), labels, policy);
+    whole.entered(at(provider, &sketch), Drawable::Sketch(&sketch));
+    sketch
 }
 
 #[cfg(test)]

@@ -81,9 +81,4 @@ impl<'a, T> Claims<'a, T> {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'a Wish<T>, Asker<'a>)> {
         self.claims.values().copied()
     }
-
-    /// The names.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.claims.keys().copied()
-    }
 }

@@ -10,6 +10,7 @@ use portolan_config::dynamic::service::ServiceKind;
 use portolan_config::dynamic::tcp::{TcpService, UdpService};
 use portolan_config::{Fault, Protocol};
 
+use super::ties::{self, Tie};
 use super::wish::{self, Defaults, TcpKind, TcpServiceWish, UdpServiceWish, Wish, Wishes, origin, qualify};
 use crate::instance::{Instance, InstanceId, NetworkAddress, Port, ServiceKey, State};
 use crate::provider::{Configured, ProviderName};
@@ -22,6 +23,8 @@ pub struct Document {
     pub(super) wishes: Wishes,
     /// What is wrong with it, whatever else there is.
     pub(super) faults: Vec<Fault>,
+    /// What ties it to others.
+    pub(super) ties: Box<[Tie]>,
 }
 
 impl Document {
@@ -64,7 +67,7 @@ impl Document {
         for (origin, (key, message)) in faults {
             draft.fault(&origin, &key, &message);
         }
-        Self { wishes, faults: draft.faults }
+        Self { ties: ties::of_document(&wishes), wishes, faults: draft.faults }
     }
 }
 

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use portolan_config::Fault;
 
+/// What makes faults one: service, label and message.
+pub(super) type Key = (String, String, String);
+
 #[derive(Default)]
 pub(super) struct Faults {
-    /// By service, label and message: who wrote it.
-    origins: BTreeMap<(String, String, String), Vec<String>>,
+    /// Who wrote it.
+    origins: BTreeMap<Key, Vec<String>>,
 }
 
 impl Faults {
@@ -19,17 +22,18 @@ impl Faults {
         }
     }
 
-    pub(super) fn into_vec(self) -> Vec<Fault> {
+    pub(super) fn into_map(self) -> BTreeMap<Key, Fault> {
         self.origins
             .into_iter()
-            .map(|((_, label, message), mut origins)| {
+            .map(|(key, mut origins)| {
                 origins.sort();
                 let origin = match origins.as_slice() {
                     [only] => only.clone(),
                     [first, rest @ ..] => format!("{first} and {} more", rest.len()),
                     [] => String::new(),
                 };
-                Fault::new(origin, label, message)
+                let fault = Fault::new(origin, key.1.clone(), key.2.clone());
+                (key, fault)
             })
             .collect()
     }

@@ -12,6 +12,7 @@ use portolan_config::tls::{ServersTransport, TlsOptions};
 
 use super::claims::{Asker, Claims, Found};
 use super::fault::Faults;
+use super::known::{Kind, Known};
 use super::wish::{ServiceWish, Wishes};
 use super::{Named, Source};
 use crate::snapshot::{Composite, Router, Target, Upstream};
@@ -30,28 +31,38 @@ pub(super) struct Http {
 
 /// Puts together what all sources ask for. Routers and composites are sorted by name. `usual` is what connections to servers
 /// are like where no transport is named.
-pub(super) fn merge(
-    sources: &[Source<'_>],
-    tls_options: &Claims<'_, TlsOptions>,
+pub(super) fn merge<'a>(
+    sources: &[Source<'a>],
+    tls_options: &'a Claims<'a, TlsOptions>,
     usual: &Arc<ServersTransport>,
+    known: &'a Known,
     previous: &[Arc<Router>],
     faults: &mut Faults,
 ) -> Http {
-    let mut drawn = Drawn { tls_options: Some(tls_options), usual: usual.clone(), ..Drawn::default() };
+    let mut drawn = Drawn {
+        services: Claims::default(),
+        targets: HashMap::new(),
+        middlewares: Claims::default(),
+        transports: Claims::default(),
+        usual: usual.clone(),
+        tls_options,
+        known,
+    };
     for source in sources {
         drawn.enter(source.wishes, source.asker, faults);
     }
     drawn.finish(sources, previous, faults)
 }
 
-#[derive(Default)]
 struct Drawn<'a> {
     services: Claims<'a, ServiceWish>,
     targets: HashMap<&'a str, Vec<&'a Target>>,
     middlewares: Claims<'a, Middleware>,
     transports: Claims<'a, ServersTransport>,
     usual: Arc<ServersTransport>,
-    tls_options: Option<&'a Claims<'a, TlsOptions>>,
+    tls_options: &'a Claims<'a, TlsOptions>,
+    /// The names that there are, on the whole chart.
+    known: &'a Known,
 }
 
 /// Whether something can be used, and what to say if not.
@@ -157,7 +168,7 @@ impl<'a> Drawn<'a> {
                     continue;
                 }
                 let message = match self.services.get(child) {
-                    Found::Nowhere => no_such("service", child, self.services.names()),
+                    Found::Nowhere => no_such("service", child, self.known.names(Kind::Service)),
                     Found::LeftOut => left_out("service", child),
                     Found::There(_) => format!("service `{child}` is left out, or leads back here"),
                 };
@@ -173,7 +184,7 @@ impl<'a> Drawn<'a> {
             _ if name.is_empty() || name == "default@internal" => Ok(()),
             Found::There(_) => Ok(()),
             Found::LeftOut => Err(left_out("transport", name)),
-            Found::Nowhere => Err(no_such("transport", name, self.transports.names())),
+            Found::Nowhere => Err(no_such("transport", name, self.known.names(Kind::Transport))),
         }
     }
 
@@ -191,7 +202,9 @@ impl<'a> Drawn<'a> {
         }
         for name in names {
             match self.middlewares.get(name) {
-                Found::Nowhere => return Err(no_such("middleware", name, self.middlewares.names())),
+                Found::Nowhere => {
+                    return Err(no_such("middleware", name, self.known.names(Kind::Middleware)));
+                }
                 Found::LeftOut => return Err(left_out("middleware", name)),
                 Found::There(middleware) => match &**middleware {
                     Middleware::Chain(chain) => self.flatten(&chain.middlewares, depth + 1, flat)?,
@@ -272,7 +285,7 @@ impl<'a> Drawn<'a> {
                 Found::Nowhere if name.ends_with("@internal") => format!(
                     "`{name}` is nothing that Portolan can be led to: what it tells of itself is at the admin address"
                 ),
-                Found::Nowhere => no_such("service", name, self.services.names()),
+                Found::Nowhere => no_such("service", name, self.known.names(Kind::Service)),
                 Found::There(_) | Found::LeftOut => left_out("service", name),
             };
             return Err(("service", message));
@@ -282,16 +295,21 @@ impl<'a> Drawn<'a> {
                 && let Middleware::Errors(errors) = &**middleware
                 && !usable.contains(errors.service.as_str())
             {
-                let message = no_such("service", &errors.service, self.services.names());
+                let message = no_such("service", &errors.service, self.known.names(Kind::Service));
                 return Err(("middlewares", format!("middleware `{name}`: {message}")));
             }
         }
         let options = router.tls.as_ref().and_then(|tls| tls.options.as_deref());
-        if let (Some(name), Some(known)) = (options.filter(|name| *name != "default"), self.tls_options) {
-            match known.get(name) {
+        if let Some(name) = options.filter(|name| *name != "default") {
+            match self.tls_options.get(name) {
                 Found::There(_) => {}
                 Found::LeftOut => return Err(("tls.options", left_out("TLS options", name))),
-                Found::Nowhere => return Err(("tls.options", no_such("TLS options", name, known.names()))),
+                Found::Nowhere => {
+                    return Err((
+                        "tls.options",
+                        no_such("TLS options", name, self.known.names(Kind::TlsOptions)),
+                    ));
+                }
             }
         }
         Ok(())

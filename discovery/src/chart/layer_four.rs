@@ -9,6 +9,7 @@ use portolan_config::tls::Scheme;
 use super::claims::{Claims, Found};
 use super::fault::Faults;
 use super::http::{left_out, no_such};
+use super::known::{Kind, Known};
 use super::wish::{TcpKind, TcpServiceWish, UdpServiceWish};
 use super::{Source, same_upstream};
 use crate::snapshot::{LayerFour, Target, TcpUpstream, UdpUpstream, Upstream};
@@ -18,15 +19,16 @@ use crate::snapshot::{LayerFour, Target, TcpUpstream, UdpUpstream, Upstream};
 pub(super) fn merge(
     sources: &[Source<'_>],
     usual: &Arc<TcpTransport>,
+    known: &Known,
     previous: &LayerFour,
     faults: &mut Faults,
 ) -> LayerFour {
     let mut drawn = LayerFour::default();
     if sources.iter().any(|source| source.wishes.has_tcp()) {
-        tcp(sources, usual, previous, &mut drawn, faults);
+        tcp(sources, usual, known, previous, &mut drawn, faults);
     }
     if sources.iter().any(|source| source.wishes.has_udp()) {
-        udp(sources, &mut drawn, faults);
+        udp(sources, known, &mut drawn, faults);
     }
     drawn
 }
@@ -34,6 +36,7 @@ pub(super) fn merge(
 fn tcp(
     sources: &[Source<'_>],
     usual: &Arc<TcpTransport>,
+    known: &Known,
     previous: &LayerFour,
     drawn: &mut LayerFour,
     faults: &mut Faults,
@@ -67,7 +70,7 @@ fn tcp(
                     _ if name.is_empty() || name == "default@internal" => Ok(usual.clone()),
                     Found::There(transport) => Ok(transport.clone()),
                     Found::LeftOut => Err(left_out("transport", name)),
-                    Found::Nowhere => Err(no_such("transport", name, transports.names())),
+                    Found::Nowhere => Err(no_such("transport", name, known.names(Kind::TcpTransport))),
                 };
                 let transport = match transport {
                     Ok(transport) => transport,
@@ -102,12 +105,12 @@ fn tcp(
             let missing = router.middlewares.iter().find_map(|name| match middlewares.get(name) {
                 Found::There(_) => None,
                 Found::LeftOut => Some(left_out("middleware", name)),
-                Found::Nowhere => Some(no_such("middleware", name, middlewares.names())),
+                Found::Nowhere => Some(no_such("middleware", name, known.names(Kind::TcpMiddleware))),
             });
             let missing = if drawn.tcp_upstreams.contains_key(&router.upstream) {
                 missing.map(|message| ("middlewares", message))
             } else {
-                Some(("service", no_such("service", &router.upstream, services.names())))
+                Some(("service", no_such("service", &router.upstream, known.names(Kind::TcpService))))
             };
             match missing {
                 None => {
@@ -154,7 +157,7 @@ fn kept(upstream: Upstream, service: &str, previous: &LayerFour) -> Arc<Upstream
     }
 }
 
-fn udp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {
+fn udp(sources: &[Source<'_>], known: &Known, drawn: &mut LayerFour, faults: &mut Faults) {
     let mut services: Claims<'_, UdpServiceWish> = Claims::default();
     let mut targets: HashMap<&str, Vec<&Target>> = HashMap::new();
     for source in sources {
@@ -186,7 +189,7 @@ fn udp(sources: &[Source<'_>], drawn: &mut LayerFour, faults: &mut Faults) {
             if drawn.udp_upstreams.contains_key(&router.upstream) {
                 routers.enter(wish, source.asker, PartialEq::eq, faults);
             } else {
-                let message = no_such("service", &router.upstream, services.names());
+                let message = no_such("service", &router.upstream, known.names(Kind::UdpService));
                 let message = format!("{message}; the router is left out");
                 faults.add(source.asker.service, &wish.origin, &format!("{}.service", wish.key), &message);
             }

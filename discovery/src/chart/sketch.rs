@@ -5,6 +5,7 @@ use std::sync::Arc;
 use portolan_config::Labels;
 use portolan_config::dynamic::Place;
 
+use super::ties::{self, Tie};
 use super::wish::Wishes;
 use super::{Policy, endpoint, labelled};
 use crate::instance::{Instance, ServiceKey, State};
@@ -26,6 +27,8 @@ pub struct Sketch {
     pub(super) wishes: Wishes,
     /// What is wrong with it, whatever the others are: label and message.
     pub(super) faults: Vec<(String, String)>,
+    /// What ties it to others.
+    pub(super) ties: Box<[Tie]>,
 }
 
 impl Sketch {
@@ -47,6 +50,7 @@ impl Sketch {
             labels,
             wishes: Wishes::default(),
             faults,
+            ties: Box::default(),
         };
         let wanted = sketch.labels.enable.unwrap_or(policy.exposed_by_default);
         // What Portolan serves of itself is no container, and has none of their labels.
@@ -56,6 +60,7 @@ impl Sketch {
         if wanted && held {
             sketch.wishes = labelled::wishes(&mut sketch, policy);
         }
+        sketch.ties = ties::of_instance(&sketch.service, &sketch.labels.publish, &sketch.wishes);
         sketch
     }
 
