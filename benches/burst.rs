@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portolan_config::settings::{Dns, EntryPoint};
 use portolan_discovery::chart::Policy;
 use portolan_discovery::{Change, ProviderName, Registry, Snapshot, State, Update};
-use portolan_proxy::{Ledger, Metrics};
 use tokio::sync::{mpsc, watch};
 
+mod follower;
 mod world;
+
+use follower::Follower;
 
 /// Events in a burst.
 const BURST: usize = 1_000;
@@ -43,7 +44,7 @@ async fn burst(services: usize, events: usize) -> (usize, Vec<Duration>) {
     let (updates, received) = mpsc::channel(4096);
     let (publisher, mut snapshots) = watch::channel(Arc::new(Snapshot::default()));
     tokio::spawn(Registry::new(policy, [provider.clone()]).run(received, publisher));
-    let follower = Follower::new();
+    let mut follower = Follower::new();
     let send = |change| async {
         updates.send(update(change)).await.expect("the registry runs as long as the bench");
     };
@@ -68,36 +69,4 @@ async fn burst(services: usize, events: usize) -> (usize, Vec<Duration>) {
         taken += 1;
     }
     (taken, delays)
-}
-
-/// What follows a snapshot in the process: the table, then the zone.
-struct Follower {
-    ledger: Ledger,
-    dns: Dns,
-}
-
-impl Follower {
-    fn new() -> Self {
-        let metrics =
-            Metrics::register(&prometheus::Registry::new()).expect("an empty registry takes every metric");
-        Self {
-            ledger: Ledger::new(metrics),
-            dns: Dns {
-                address: "127.0.0.1:1053".parse().expect("an address"),
-                zone: "portolan.internal".to_owned(),
-                ttl: Duration::from_secs(2),
-                options: portolan_config::settings::dns::Options::default(),
-            },
-        }
-    }
-
-    fn follow(&self, snapshot: &Snapshot) {
-        std::hint::black_box(portolan_proxy::compile(snapshot, &[web()], &self.ledger));
-        std::hint::black_box(portolan_dns::compile(snapshot, &self.dns));
-    }
-}
-
-/// Where the routes are.
-fn web() -> EntryPoint {
-    EntryPoint::plain("web", "127.0.0.1:0".parse().expect("an address"))
 }

@@ -15,7 +15,12 @@ pub(crate) const REPLICAS: usize = 3;
 
 /// Replica `replica` of service `service`.
 pub(crate) fn instance(service: usize, replica: usize) -> Instance {
-    let number = (service * REPLICAS + replica) as u32;
+    one_of(service, replica, REPLICAS)
+}
+
+/// The same where a service has so many.
+pub(crate) fn one_of(service: usize, replica: usize, replicas: usize) -> Instance {
+    let number = (service * replicas + replica) as u32;
     let name = format!("app-{service}-{replica}");
     let mut labels = BTreeMap::new();
     labels.insert("portolan.service".to_owned(), format!("app-{service}"));

@@ -5,6 +5,11 @@ use portolan_config::dynamic::service::LoadBalancer;
 use super::{Asker, Plan, Tried, hash, pick};
 use crate::table::Upstream;
 
+/// The number of the target of a table's upstream that is next, as far as that goes by nothing of who asks.
+pub fn pick_of(upstream: &Upstream) -> Option<u64> {
+    pick(upstream, Asker::default(), &Tried::default()).map(|target| target.id)
+}
+
 /// Targets, and how they are chosen among.
 #[derive(Debug)]
 pub struct Choice(Upstream);
