@@ -25,6 +25,7 @@ mod events;
 mod follow;
 mod observe;
 mod outbox;
+mod pulse;
 mod raw;
 mod refresh;
 mod service;
@@ -41,7 +42,8 @@ pub use swarm::{NAME as SWARM, Swarm, is_manager};
 use backoff::Backoff;
 use connect::connect;
 use engine::Bollard;
-use follow::{Ended, Yields, follow};
+use follow::{Yields, follow};
+use pulse::Ended;
 use teller::{Heard, Teller};
 use view::View;
 

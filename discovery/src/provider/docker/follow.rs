@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{Instant as Deadline, sleep, sleep_until, timeout};
+use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::engine::Engine;
 use super::events::{self, Message};
+use super::pulse::{Ended, dead};
 use super::refresh::Refresher;
 use super::teller::{Heard, Teller};
 use super::view::{Effects, View};
@@ -21,18 +22,6 @@ use crate::instance::InstanceId;
 const RELIST_EVERY: Duration = Duration::from_secs(60);
 /// Until the next attempt at a list that failed.
 const RELIST_AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// Between two pings: a connection that hangs does not end by itself.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PING_DEADLINE: Duration = Duration::from_secs(3);
-
-/// How a connection ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Nobody listens any more.
-    Unheard,
-    /// The engine does not answer, for this reason.
-    Lost(String),
-}
 
 /// Whether somebody else tells of a Swarm's tasks, and when that changes.
 pub(super) struct Yields {
@@ -71,7 +60,7 @@ pub(super) async fn follow<E: Engine>(
     let mut synced = Some(synced);
     let mut events = pin!(engine.events().await);
     let mut refresher = Refresher::new(engine.clone());
-    let mut dead = pin!(dead(engine));
+    let mut dead = pin!(dead(|| engine.ping()));
     view.hide_tasks(yields.now(), Instant::now());
     let mut epoch = view.begin_list();
     let mut list = pin!(engine.list().fuse());
@@ -162,20 +151,6 @@ pub(super) async fn follow<E: Engine>(
         }
         for id in refresh {
             refresher.request(id);
-        }
-    }
-}
-
-/// Ends, with the reason, when the engine stops answering.
-async fn dead<E: Engine>(engine: &E) -> String {
-    loop {
-        sleep(PING_EVERY).await;
-        match timeout(PING_DEADLINE, engine.ping()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => return format!("the engine does not answer a ping: {reason}"),
-            Err(_) => {
-                return format!("the engine does not answer a ping within {} s", PING_DEADLINE.as_secs());
-            }
         }
     }
 }

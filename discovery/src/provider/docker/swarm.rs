@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::backoff::Backoff;
 use super::connect::connect;
+use super::pulse::Ended;
 use super::teller::{Heard, Teller};
 use crate::metrics::Metrics;
 use crate::provider::{Change, Provider, ProviderName, Update};
@@ -30,7 +31,7 @@ mod view;
 mod world;
 
 use crate::provider::docker::raw::Failure;
-use follow::{Ended, follow};
+use follow::follow;
 use manager::Api;
 use pace::Pace;
 use view::View;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bollard::models::EventMessage;
 use futures_util::{Stream, stream};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::instance::{InstanceId, State};

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bollard::models::{EventMessage, EventMessageTypeEnum};
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant as Deadline, sleep, sleep_until, timeout};
+use tokio::time::{Instant as Deadline, sleep_until};
 
 use super::manager::{Manager, Want};
 use super::pace::Pace;
 use super::view::View;
 use crate::provider::docker::events::{self, Message};
+use crate::provider::docker::pulse::{Ended, dead};
 use crate::provider::docker::raw::Failure;
 use crate::provider::docker::teller::{Heard, Teller};
 
@@ -20,18 +21,6 @@ use crate::provider::docker::teller::{Heard, Teller};
 const EVERYTHING_EVERY: Duration = Duration::from_secs(10);
 /// Until the next look after one that failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Between two pings: a connection that hangs does not end by itself.
-const PING_EVERY: Duration = Duration::from_secs(5);
-const PING_DEADLINE: Duration = Duration::from_secs(3);
-
-/// How a connection ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// Nobody listens any more.
-    Unheard,
-    /// It does not answer, for this reason.
-    Lost(String),
-}
 
 /// Follows the manager until it is lost. `synced` is told the number of services once the first look is in.
 pub(super) async fn follow<M: Manager>(
@@ -43,7 +32,7 @@ pub(super) async fn follow<M: Manager>(
 ) -> Ended {
     let mut synced = Some(synced);
     let mut events = pin!(manager.events().await);
-    let mut dead = pin!(dead(manager));
+    let mut dead = pin!(dead(|| manager.ping()));
     let mut asked = Instant::now();
     let mut everything_at = Deadline::now() + EVERYTHING_EVERY;
     let mut look = pin!(manager.look(Want { everything: true, ..wanted(view) }).fuse());
@@ -156,20 +145,6 @@ fn said(failure: Failure) -> String {
     match failure {
         Failure::Other(reason) => reason,
         Failure::NotFound => "there is no such list".to_owned(),
-    }
-}
-
-/// Ends, with the reason, when the manager stops answering.
-async fn dead<M: Manager>(manager: &M) -> String {
-    loop {
-        sleep(PING_EVERY).await;
-        match timeout(PING_DEADLINE, manager.ping()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => return format!("the engine does not answer a ping: {reason}"),
-            Err(_) => {
-                return format!("the engine does not answer a ping within {} s", PING_DEADLINE.as_secs());
-            }
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whatever the stream does to the events, the view ends at the truth, and so does who only hears what it tells.
 
-use super::fixtures::{Random, event, running, stopped};
+use super::fixtures::{Hearer, Random, event, running, stopped};
 use super::*;
 use crate::instance::State;
 use crate::provider::docker::observe::{Health, Run};
@@ -92,28 +92,13 @@ struct World {
     list: Option<(u64, Listing)>,
     /// The last signal that ended something and reached the view, by container.
     signalled: BTreeMap<InstanceId, u64>,
-    heard: BTreeMap<InstanceId, Instance>,
+    hearer: Hearer,
     inspected: usize,
 }
 
 impl World {
     fn take(&mut self, effects: Effects) {
-        for (_, change) in effects.changes {
-            match change {
-                Change::Reset(all) => {
-                    self.heard = all.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
-                }
-                Change::Upsert(instance) => {
-                    let before = self.heard.insert(instance.id.clone(), (*instance).clone());
-                    assert_ne!(before.as_ref(), Some(&*instance), "told what is no news");
-                }
-                Change::Remove(id) => assert!(self.heard.remove(&id).is_some(), "removed what was not there"),
-                other
-                @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_) | Change::Ordered(_)) => {
-                    panic!("{other:?}")
-                }
-            }
-        }
+        self.hearer.take(effects.changes);
         for id in effects.refresh {
             if !self.inspections.iter().any(|(other, ..)| *other == id)
                 && let Some(epoch) = self.view.epoch(&id)
@@ -209,10 +194,10 @@ impl World {
 
     fn check(&self) {
         assert_eq!(self.view.entries.len(), self.truth.containers.len());
-        assert_eq!(self.heard.len(), self.truth.containers.len());
+        assert_eq!(self.hearer.heard.len(), self.truth.containers.len());
         for (id, (observed, started)) in &self.truth.containers {
             let view = self.view.instance(id).expect("known");
-            assert_eq!(self.heard.get(id), Some(&view), "what was told is what is known");
+            assert_eq!(self.hearer.heard.get(id), Some(&view), "what was told is what is known");
             let mut expected = Container::new(observed.clone()).instance(None, None);
             if expected.state != State::Stopped && self.signalled.get(id).is_some_and(|at| at >= started) {
                 expected.state = State::Draining;

@@ -1,9 +1,10 @@
 //! Containers and events for tests, by name and second.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::instance::InstanceId;
+use crate::instance::{Instance, InstanceId};
+use crate::provider::Change;
 use crate::provider::docker::events::{Event, Kind};
 use crate::provider::docker::observe::{Attachment, Health, Observed, Reach, Run};
 
@@ -55,6 +56,37 @@ fn attachment(network: &str, started: u64) -> Attachment {
         ipv4: Some([10, 0, 0, 2].into()),
         ipv6: None,
         aliases: Vec::new(),
+    }
+}
+
+/// Somebody who knows what was told, and nothing else.
+#[derive(Debug, Default)]
+pub(in crate::provider::docker) struct Hearer {
+    pub(in crate::provider::docker) heard: BTreeMap<InstanceId, Instance>,
+    /// Changes that were told.
+    pub(in crate::provider::docker) told: usize,
+}
+
+impl Hearer {
+    /// Takes changes, each of which has to be one.
+    pub(in crate::provider::docker) fn take(&mut self, changes: Vec<(Instant, Change)>) {
+        self.told += changes.len();
+        for (_, change) in changes {
+            match change {
+                Change::Reset(all) => {
+                    self.heard = all.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
+                }
+                Change::Upsert(instance) => {
+                    let before = self.heard.insert(instance.id.clone(), (*instance).clone());
+                    assert_ne!(before.as_ref(), Some(&*instance), "told what is no news");
+                }
+                Change::Remove(id) => assert!(self.heard.remove(&id).is_some(), "removed what was not there"),
+                other
+                @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_) | Change::Ordered(_)) => {
+                    panic!("{other:?}")
+                }
+            }
+        }
     }
 }
 

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::instance::State;
 use crate::metrics::Metrics;
+use crate::provider::docker::pulse::{PING_DEADLINE, PING_EVERY};
 use crate::provider::docker::swarm::model::{ContainerStatus, Service, Task, TaskStatus};
 use crate::provider::docker::swarm::world::Seen;
 use crate::provider::{Change, ProviderName, Update};

@@ -9,7 +9,7 @@ use crate::provider::docker::swarm::model::{
     AttachedNetwork, ContainerStatus, Local, Node, NodeStatus, Service, ServiceSpec, Task, TaskAttachment,
     TaskStatus,
 };
-use crate::provider::docker::view::fixtures::Random;
+use crate::provider::docker::view::fixtures::{Hearer, Random};
 
 const SEEDS: u64 = 3000;
 const STEPS: usize = 80;
@@ -142,10 +142,9 @@ struct Channel {
     view: View,
     stream: Vec<Event>,
     look: Option<(Seen, Instant)>,
-    heard: BTreeMap<InstanceId, Instance>,
+    hearer: Hearer,
     signalled: BTreeSet<String>,
     now: Instant,
-    told: usize,
 }
 
 impl Channel {
@@ -155,30 +154,9 @@ impl Channel {
             view: View::default(),
             stream: Vec::new(),
             look: None,
-            heard: BTreeMap::new(),
+            hearer: Hearer::default(),
             signalled: BTreeSet::new(),
             now: Instant::now(),
-            told: 0,
-        }
-    }
-
-    fn take(&mut self, changes: Vec<(Instant, Change)>) {
-        self.told += changes.len();
-        for (_, change) in changes {
-            match change {
-                Change::Reset(all) => {
-                    self.heard = all.into_iter().map(|instance| (instance.id.clone(), instance)).collect();
-                }
-                Change::Upsert(instance) => {
-                    let before = self.heard.insert(instance.id.clone(), (*instance).clone());
-                    assert_ne!(before.as_ref(), Some(&*instance), "told what is no news");
-                }
-                Change::Remove(id) => assert!(self.heard.remove(&id).is_some(), "removed what was not there"),
-                other
-                @ (Change::Lost(_) | Change::Configured(_) | Change::Judged(_) | Change::Ordered(_)) => {
-                    panic!("{other:?}")
-                }
-            }
         }
     }
 
@@ -194,7 +172,7 @@ impl Channel {
         }
         let now = self.tick();
         let changes = self.view.apply(event, now);
-        self.take(changes);
+        self.hearer.take(changes);
     }
 
     fn look_begins(&mut self, everything: bool) {
@@ -205,7 +183,7 @@ impl Channel {
     fn look_ends(&mut self) {
         if let Some((seen, asked)) = self.look.take() {
             let changes = self.view.looked(seen, asked);
-            self.take(changes);
+            self.hearer.take(changes);
             // Who is no longer known is forgotten, with what was said of it.
             let known: BTreeSet<&String> =
                 self.view.world.tasks.iter().map(|task| &task.status.container.id).collect();
@@ -252,7 +230,7 @@ impl Channel {
     }
 
     fn check(&self) {
-        assert_eq!(self.heard, self.view.told, "what was told is what is known");
+        assert_eq!(self.hearer.heard, self.view.told, "what was told is what is known");
         let mut fresh = View::default();
         let mut seen = self.truth.look(&self.view.tasks(), true);
         // A new view has never heard of services that are gone.
@@ -269,9 +247,9 @@ impl Channel {
             if signalled && (said || (down && expected.reason.contains("is down"))) {
                 (expected.state, expected.reason) = (State::Draining, "kill signal 15".to_owned());
             }
-            assert_eq!(self.heard.get(id), Some(&expected));
+            assert_eq!(self.hearer.heard.get(id), Some(&expected));
         }
-        for (id, heard) in self.heard.iter().filter(|(id, _)| !fresh.told.contains_key(*id)) {
+        for (id, heard) in self.hearer.heard.iter().filter(|(id, _)| !fresh.told.contains_key(*id)) {
             let task = &self.truth.tasks[&*id.0];
             assert!(!known.contains(&task.service), "{heard:?} is not there");
         }
@@ -290,7 +268,7 @@ fn after_a_look_the_view_is_the_truth_whatever_happened_before() {
             }
             channel.settle();
             channel.check();
-            (channel.told, channel.heard.len())
+            (channel.hearer.told, channel.hearer.heard.len())
         });
         let (more_told, more_instances) = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
         told += more_told;
