@@ -2,12 +2,11 @@
 //! network, and a node may be drained, crash or be cut off.
 
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use crate::harness::{
-    Container, Endpoint, Engine, Load, MANAGER, NGINX, Nodes, OVERLAY, PATIENCE, Portolan, eventually, http,
+    Container, Endpoint, Engine, Loads, MANAGER, NGINX, Nodes, OVERLAY, PATIENCE, Portolan, eventually, http,
+    longer, while_loaded,
 };
 
 /// A manager gives a node up after three heartbeats of five seconds, and then its tasks are started elsewhere.
@@ -20,9 +19,7 @@ fn start() -> (Nodes, Portolan, Ipv4Addr) {
     let manager = nodes.manager();
     manager.service("web", NGINX, &["--replicas", &REPLICAS.to_string()]);
     manager.run(&Container::new("inside").network(OVERLAY));
-    // A client waits no longer than two such deadlines.
-    let deadline = "--serversTransport.forwardingTimeouts.dialTimeout=1s";
-    let (portolan, at) = nodes.portolan(1, "inside", &[deadline]);
+    let (portolan, at) = nodes.portolan(1, "inside", &[]);
     await_ready(&portolan, REPLICAS);
     for number in 1..=3 {
         assert!(!tasks_on(nodes.engine(number)).is_empty(), "node {number} has tasks");
@@ -51,36 +48,46 @@ fn await_tasks(portolan: &Portolan, what: &str, are: impl Fn(&[Endpoint]) -> boo
     });
 }
 
-fn load(at: Ipv4Addr) -> Vec<Load> {
-    let start = |how: &str| {
-        let header = format!("Connection: {how}");
-        let options = ["--connections", "4", "--header", "Host: web", "--header", &header];
-        Load::start_with(&format!("http://{at}:8000/"), &options)
-    };
-    ["keep-alive", "close"].map(start).into()
+fn load(at: Ipv4Addr) -> Loads {
+    Loads::by(&[&format!("{at}:8000")], "web")
 }
 
+/// Three engines leave little time for requests on a small machine.
 #[track_caller]
-fn assert_nothing_lost(loads: Vec<Load>) {
-    for load in loads {
-        let report = load.stop();
-        println!("{} requests", report.requests);
-        assert_eq!(report.failures(), 0, "{}", report.text);
-        assert!(report.requests > 100, "{}", report.text);
-    }
+fn assert_nothing_lost(loads: Loads) {
+    let lost = loads.stop();
+    println!("{} failed of {}", lost.failures, lost.requests);
+    assert_eq!(lost.failures, 0, "{lost:?}");
+    assert!(lost.requests > 1000 * longer() as u64, "{lost:?}");
 }
 
 #[test]
 fn draining_a_node_and_the_crash_of_an_engine_lose_no_request() {
     let (mut nodes, portolan, at) = start();
     let loads = load(at);
-    let (drained, crashed) = (nodes.id(3), nodes.id(2));
-    nodes.manager().docker(&["node", "update", "--availability", "drain", &drained]);
-    await_tasks(&portolan, "tasks to leave the drained node", |tasks| {
-        tasks.len() == REPLICAS && tasks_on(nodes.engine(3)).is_empty()
+    let crashed = nodes.id(2);
+    let set = |number: usize, availability: &str| {
+        nodes.manager().docker(&["node", "update", "--availability", availability, &nodes.id(number)]);
+    };
+    while_loaded(&portolan, |round| {
+        let (drained, other) = [(3, 2), (2, 3)][round % 2];
+        set(other, "active");
+        set(drained, "drain");
+        await_tasks(&portolan, "tasks to leave the drained node", |tasks| {
+            tasks.len() == REPLICAS && tasks_on(nodes.engine(drained)).is_empty()
+        });
+        await_ready(&portolan, REPLICAS);
     });
-    await_ready(&portolan, REPLICAS);
     assert_nothing_lost(loads);
+    // The node that is to crash has tasks, however many rounds there were.
+    if tasks_on(nodes.engine(2)).is_empty() {
+        set(2, "active");
+        for replicas in [1, REPLICAS] {
+            nodes.manager().docker(&["service", "scale", "--detach", &format!("web={replicas}")]);
+            await_ready(&portolan, replicas);
+        }
+    }
+    assert!(!tasks_on(nodes.engine(2)).is_empty(), "node 2 has tasks");
 
     let loads = load(at);
     // Its containers run on, until nobody sends to them.
@@ -97,64 +104,16 @@ fn draining_a_node_and_the_crash_of_an_engine_lose_no_request() {
     assert_eq!(ls.trim(), "down");
 }
 
-/// Clients that ask all the time, while a node is cut off.
-const CLIENTS: usize = 8;
-
-/// Cuts a node off while clients ask; gives how many of their requests were not answered. In the end all are.
-fn cut_under_load(nodes: &Nodes, number: usize, at: Ipv4Addr) -> usize {
-    let (cut, done) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (asked, lost, since) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while !done.load(Ordering::SeqCst) {
-                    let answer = http::get(&format!("{at}:8000")[..], "web", "/");
-                    asked.fetch_add(1, Ordering::SeqCst);
-                    match answer {
-                        Ok(answer) if answer.status == 200 => _ = since.fetch_add(1, Ordering::SeqCst),
-                        _ => {
-                            lost.fetch_add(1, Ordering::SeqCst);
-                            assert!(cut.load(Ordering::SeqCst), "none before");
-                            since.store(0, Ordering::SeqCst);
-                        }
-                    }
-                }
-            });
-        }
-        let await_answers = |count: usize| {
-            eventually(NODE_PATIENCE, &format!("{count} answers in a row"), || {
-                match since.load(Ordering::SeqCst) {
-                    enough if enough >= count => Ok(()),
-                    few => Err(few),
-                }
-            });
-        };
-        await_answers(100);
-        cut.store(true, Ordering::SeqCst);
-        nodes.cut(number);
-        since.store(0, Ordering::SeqCst);
-        await_answers(100);
-        done.store(true, Ordering::SeqCst);
-    });
-    println!("{} requests, {} lost", asked.load(Ordering::SeqCst), lost.load(Ordering::SeqCst));
-    lost.into_inner()
-}
-
+/// Nobody says so for a quarter of a minute: what is asked of its tasks is not acknowledged.
 #[test]
 fn what_a_node_had_that_is_cut_off_is_given_to_the_others() {
     let (nodes, portolan, at) = start();
-    let lost = cut_under_load(&nodes, 3, at);
-    // What was sent before, and what waited in the pools for a next request: the kernel knows of no end.
-    assert!(lost <= CLIENTS * 2, "{lost} requests were lost");
+    let loads = load(at);
+    nodes.cut(3);
     await_tasks(&portolan, "the node to be given up", |tasks| {
         tasks.iter().any(|task| task.state == "draining")
     });
-    await_ready(&portolan, REPLICAS);
-    let loads = load(at);
-    for _ in 0..100 {
-        let answer = http::get(&format!("{at}:8000")[..], "web", "/").expect("an answer");
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
+    while_loaded(&portolan, |_| await_ready(&portolan, REPLICAS));
     assert_nothing_lost(loads);
 }
 

@@ -65,18 +65,31 @@ impl Asker {
     }
 }
 
-/// The target that the work has to stay with, if that is available and was not tried yet.
-fn stuck<'a>(upstream: &'a Upstream, asker: Asker, tried: &Tried) -> Option<&'a Arc<Target>> {
+/// The target that the work has to stay with, if that is usable.
+fn stuck(upstream: &Upstream, asker: Asker, usable: impl Fn(&Target) -> bool) -> Option<&Arc<Target>> {
     let stuck = asker.stuck?;
-    upstream.available.iter().find(|target| target.id == stuck && !tried.contains(target))
+    upstream.available.iter().find(|target| target.id == stuck && usable(target))
 }
 
-/// An available target that was not tried yet, by the upstream's plan.
+/// An available target that was not tried yet, by the upstream's plan. One that could not be reached lately is chosen where
+/// there is no other.
 pub(crate) fn pick(upstream: &Upstream, asker: Asker, tried: &Tried) -> Option<Arc<Target>> {
-    if let Some(target) = stuck(upstream, asker, tried) {
-        return Some(target.clone());
-    }
-    choose(upstream, asker, |target| !tried.contains(target))
+    let is_left = |target: &Target| !tried.contains(target);
+    let is_reached = |target: &Target| is_left(target) && !target.load.is_avoided();
+    let target = pick_of(upstream, asker, is_reached).or_else(|| pick_of(upstream, asker, is_left))?;
+    target.load.given();
+    Some(target)
+}
+
+/// Whether there is one that may be reached besides.
+pub(crate) fn has_another(upstream: &Upstream, target: &Target, tried: &Tried) -> bool {
+    let is_another =
+        |other: &Target| other.id != target.id && !tried.contains(other) && !other.load.is_avoided();
+    upstream.available.iter().any(|other| is_another(other))
+}
+
+fn pick_of(upstream: &Upstream, asker: Asker, usable: impl Fn(&Target) -> bool) -> Option<Arc<Target>> {
+    stuck(upstream, asker, &usable).cloned().or_else(|| choose(upstream, asker, usable))
 }
 
 /// By the upstream's plan, one of the targets that are usable: of those that go before the others, where there is one.
@@ -137,12 +150,17 @@ fn take_within(
         return Err(Full::Service);
     }
     let has_room = |target: &Target| target.load.running() < bounds.requests_per_endpoint;
+    let is_left = |target: &Target| !tried.contains(target);
+    // One that could not be reached lately is chosen where there is no other.
+    let is_reached = |target: &Target| is_left(target) && !target.load.is_avoided();
+    let any_reached = upstream.available.iter().any(|target| is_reached(target));
+    let is_meant = |target: &Target| if any_reached { is_reached(target) } else { is_left(target) };
     loop {
-        let target = match stuck(upstream, asker, tried) {
+        let target = match stuck(upstream, asker, is_meant) {
             // Its session is there and nowhere else.
             Some(target) => has_room(target).then(|| target.clone()),
             None => {
-                let usable = |target: &Target| !tried.contains(target) && has_room(target);
+                let usable = |target: &Target| is_meant(target) && has_room(target);
                 let any = upstream.available.iter().any(|target| usable(target));
                 if any { choose(upstream, asker, usable) } else { None }
             }
@@ -153,6 +171,7 @@ fn take_within(
             continue;
         };
         let place = places.take(bounds).ok_or(Full::Service)?;
+        target.load.given();
         return Ok(Some((target, Some(running.at(place)))));
     }
 }

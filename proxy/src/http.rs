@@ -47,7 +47,7 @@ pub(crate) use ask::read_answer;
 pub(crate) use cleaning::{Cleaned, Cleaning};
 pub(crate) use connection::{Seats, Waiting, linger, serve, serve_begun};
 pub(crate) use entry_point::{Deadlines, EntryPoint};
-pub(crate) use exchange::{Carrier, Cookies, Exchange, Pinned, connect_tcp, exchange};
+pub(crate) use exchange::{Carrier, ConnectedBy, Cookies, Exchange, Pinned, connect_tcp, exchange};
 pub(crate) use field::write_field;
 pub(crate) use forwarded::{is_alias, is_forwarding_field};
 pub(crate) use head::{RequestHead, fields, parse_request, parse_response};

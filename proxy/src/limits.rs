@@ -66,6 +66,17 @@ pub const RUSH_TICKS_MAX: u32 = 10;
 /// Establishing a connection to an endpoint; then the next endpoint is tried, and 504 when none is left.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same where another endpoint may be had instead: then that one is tried. A machine that is there answers within a round
+/// trip; what is tried for longer was lost on the way, or nobody is there.
+pub const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A request of which the endpoint's machine has not acknowledged every byte by then, though the kernel sent it again: where
+/// doing it twice is as good as once, it goes to another endpoint.
+pub const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long others are preferred to an endpoint that could not be reached; then one request finds out whether it can.
+pub const UNREACHED_PAUSE: Duration = Duration::from_secs(2);
+
 /// From the last byte of the request that moved to the head of the answer; then 504. Generous, for those who poll
 /// long.
 pub const RESPONSE_HEAD_TIMEOUT: Duration = Duration::from_secs(300);

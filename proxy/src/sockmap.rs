@@ -182,6 +182,11 @@ fn written(socket: impl AsFd) -> io::Result<u64> {
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "what was written is being acknowledged"))
 }
 
+/// Bytes that were sent over a connection and that the other side's kernel has not acknowledged.
+pub(crate) fn unacknowledged(socket: impl AsFd) -> io::Result<u64> {
+    bpf::unacknowledged(socket)
+}
+
 /// The kernel's version, if it can be read.
 fn linux() -> Option<(u32, u32)> {
     let system = rustix::system::uname();

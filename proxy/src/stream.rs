@@ -20,6 +20,7 @@ use crate::access_log::Agreed;
 use crate::deadline::{Moment, sleep_until};
 use crate::http::Lane;
 use crate::limits::CLIENT_WATCHED_AFTER;
+use crate::sockmap::unacknowledged;
 
 mod fresh;
 
@@ -307,6 +308,17 @@ impl ReadHalf<'_> {
             Self::Tcp(_) | Self::Fresh(_) | Self::Tls(_) => Ok(None),
             Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_trailers(context)).await,
         }
+    }
+
+    /// Whether the other side's kernel has everything that was sent to it, as far as this one knows.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        let waiting = match self {
+            Self::Tcp(tcp) => unacknowledged(tcp.as_ref()),
+            Self::Tls(tls) => unacknowledged(tls.borrow().session.get_ref().0),
+            // It is clients that are fresh; and on a connection by HTTP/2 others send as well.
+            Self::Fresh(_) | Self::Lane(_) => return true,
+        };
+        matches!(waiting, Ok(0) | Err(_))
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::deadline::Moment;
+use crate::limits::UNREACHED_PAUSE;
 use crate::places::{Place, count_below};
 
 /// Answers that a mean is made of, as in Traefik's `leasttime`.
@@ -34,6 +35,8 @@ pub(crate) struct Load {
     ewma_at: AtomicU64,
     /// When it was first thought of for work, in milliseconds; 0 before.
     warm_since: AtomicU64,
+    /// Until when others are preferred, as it could not be reached, in milliseconds; 0 while it is.
+    avoided_until: AtomicU64,
     /// The newest answers' times.
     samples: OnceLock<Box<Samples>>,
 }
@@ -107,6 +110,31 @@ impl Load {
             Err(since) => since,
         };
         (now.saturating_sub(since) as f64 / window.as_millis().max(1) as f64).min(1.0)
+    }
+
+    /// It could not be reached: nobody answers at its address.
+    pub(crate) fn unreached(&self) {
+        self.avoided_until.store((Moment::now() + UNREACHED_PAUSE).millis(), Relaxed);
+    }
+
+    /// It was reached.
+    pub(crate) fn reached(&self) {
+        if self.avoided_until.load(Relaxed) != 0 {
+            self.avoided_until.store(0, Relaxed);
+        }
+    }
+
+    /// Whether others are preferred.
+    pub(crate) fn is_avoided(&self) -> bool {
+        let until = self.avoided_until.load(Relaxed);
+        until != 0 && Moment::now().millis() < until
+    }
+
+    /// It is given work: where nobody knows whether it can be reached again, one finds out, and the others wait for that.
+    pub(crate) fn given(&self) {
+        if self.avoided_until.load(Relaxed) != 0 {
+            self.unreached();
+        }
     }
 
     /// It may be given no work at present: when it may again, it is new.
@@ -202,6 +230,21 @@ mod tests {
         assert!(load.cost(Moment::now()) == 0.0);
         let _running = Running::begin(load.clone());
         assert!(load.cost(Moment::now()) > 1e6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_not_reached_is_tried_by_one_at_a_time_until_it_is() {
+        let load = Load::default();
+        assert!(!load.is_avoided());
+        load.unreached();
+        assert!(load.is_avoided());
+        tokio::time::advance(UNREACHED_PAUSE).await;
+        assert!(!load.is_avoided());
+        load.given();
+        assert!(load.is_avoided(), "one finds out");
+        load.reached();
+        load.given();
+        assert!(!load.is_avoided());
     }
 
     #[tokio::test(start_paused = true)]

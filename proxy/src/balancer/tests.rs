@@ -192,3 +192,23 @@ fn who_is_near_and_full_is_passed_over() {
     assert_eq!(all.iter().map(|(target, _)| target.id).collect::<Vec<_>>(), [0, 0, 1, 1]);
     assert_eq!(taken().unwrap_err(), Full::Endpoints);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_not_reached_gets_one_try_at_a_time_unless_nobody_else_is_left() {
+    for strategy in ALL {
+        let upstream = weighted(strategy, &[1, 1, 1]);
+        let lost = upstream.available[0].clone();
+        lost.load.unreached();
+        assert_eq!(shares(&upstream, 300).len(), 2, "{strategy:?}");
+        tokio::time::advance(crate::limits::UNREACHED_PAUSE).await;
+        let chosen = (0..300).filter(|client| {
+            let asker = Asker { hash: Some(hash::mix(*client)), ..Asker::default() };
+            pick(&upstream, asker, &Tried::default()).is_some_and(|target| target.id == lost.id)
+        });
+        assert_eq!(chosen.count(), 1, "{strategy:?}");
+        for target in &upstream.available {
+            target.load.unreached();
+        }
+        assert_eq!(shares(&upstream, 300).len(), 3, "{strategy:?}");
+    }
+}

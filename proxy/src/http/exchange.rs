@@ -41,7 +41,7 @@ use again::goes_on;
 pub(super) use altered::FromHttp1;
 pub(super) use answer::{Delivery, discard};
 pub(super) use carrier::Leg;
-pub(crate) use carrier::{Carrier, Pinned, connect_tcp};
+pub(crate) use carrier::{Carrier, ConnectedBy, Pinned, connect_tcp};
 pub(crate) use cookies::Cookies;
 pub(super) use course::course;
 pub(super) use gather::gather;
@@ -243,8 +243,8 @@ pub(super) async fn attempt(
                 }
                 tried.add(&target);
                 last_target = Some(target);
-                // One that refuses at once was not given anything to do.
-                let free = left || reason == Reason::ConnectRefused;
+                // One that refuses was not given anything to do, nor one that is not reached: it is not tried again soon.
+                let free = left || matches!(reason, Reason::ConnectRefused | Reason::ConnectTimeout);
                 if !goes_on(&mut upstream, &tried, free, worker) {
                     break;
                 }
@@ -323,6 +323,10 @@ pub(super) struct Upload {
     pub(super) received: Cell<u64>,
     /// When a byte of it was sent last.
     pub(super) moved: Cell<Moment>,
+    /// Whether the endpoint's machine was seen not to acknowledge it.
+    pub(super) unacknowledged: Cell<bool>,
+    /// Whether it is as good to send it to another endpoint then.
+    may_go_elsewhere: bool,
     /// Whether the client has no reason to wait with its body.
     pub(super) invited: Cell<bool>,
     /// How long after that the head of the answer is waited for.
@@ -337,9 +341,19 @@ impl Upload {
             begun: Cell::new(false),
             received: Cell::new(0),
             moved: Cell::new(Moment::now()),
+            unacknowledged: Cell::new(false),
+            may_go_elsewhere: whole && request.method.is_idempotent(),
             invited: Cell::new(!request.expects_continue),
             answered_within: target.reach.response_head,
         }
+    }
+
+    /// Whether nobody is at the other end any more, as far as TCP can tell, of what was sent there and is waited for: then
+    /// another endpoint is tried.
+    pub(super) fn is_lost(&self, endpoint: &ReadHalf<'_>) -> bool {
+        let lost = self.may_go_elsewhere && !endpoint.is_acknowledged();
+        self.unacknowledged.set(lost);
+        lost
     }
 
     /// The client was told to go on.

@@ -10,9 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::postgres;
-use crate::balancer::{Asker, Running, Tried, pick};
-use crate::deadline::{Moment, timeout_at};
-use crate::http::{Pinned, Reason, connect_tcp};
+use crate::balancer::{Asker, Running, Tried, has_another, pick};
+use crate::deadline::timeout_at;
+use crate::http::{ConnectedBy, Pinned, Reason, connect_tcp};
 use crate::limits::ATTEMPTS_MAX;
 use crate::published::connect_from;
 use crate::stream::Stream;
@@ -69,7 +69,8 @@ pub(crate) async fn establish(
         if tried.count() > full {
             worker.metrics.retried(&upstream.name);
         }
-        match open(&target, upstream, opening, worker).await {
+        let by = ConnectedBy::of(&target, has_another(upstream, &target, tried));
+        match open(&target, upstream, opening, by, worker).await {
             Ok(endpoint) => {
                 target.counters.connections.inc();
                 return Ok(Pinned { target, endpoint, running });
@@ -95,22 +96,22 @@ fn place(target: &Target, opening: &Opening) -> Result<Option<Running>, Reason> 
     if target.load.running() as usize > most { Err(Reason::EndpointLimit) } else { Ok(Some(running)) }
 }
 
-/// Opens a connection to a target. Everything before the first byte of the client's must be done by one deadline.
+/// Opens a connection to a target. Everything before the first byte of the client's must be done by then.
 async fn open(
     target: &Target,
     upstream: &Upstream,
     opening: &Opening,
+    by: ConnectedBy,
     worker: &Worker,
 ) -> Result<Stream, Reason> {
-    let deadline = Moment::now() + target.reach.connect;
     let kept = opening.from.and_then(|client| {
         let to = target.address_for(client);
         Some((worker.sources.of(client, to)?, to))
     });
     let connecting = async {
         match kept {
-            Some((source, to)) => connect_from(source, to, target, deadline).await,
-            None => connect_tcp(target, deadline).await,
+            Some((source, to)) => connect_from(source, to, target, by.connected).await,
+            None => connect_tcp(target, by.connected).await,
         }
     };
     let mut tcp = worker.unless_left(target, upstream, connecting).await?;
@@ -125,7 +126,7 @@ async fn open(
     if !tls && !opening.start_tls {
         return Ok(tcp.into());
     }
-    let begun = timeout_at(deadline, Box::pin(begin(tcp, target, upstream, opening, tls, worker))).await;
+    let begun = timeout_at(by.ready, Box::pin(begin(tcp, target, upstream, opening, tls, worker))).await;
     match begun {
         Ok(Ok(endpoint)) => Ok(endpoint),
         Ok(Err(error)) => {

@@ -1,6 +1,10 @@
 //! What is sent again, to whom, and what never is.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 use crate::support::{Origin, Reply, Then, World, ok};
 
@@ -22,6 +26,34 @@ async fn an_endpoint_that_refuses_connections_is_passed_over() {
             assert_eq!(client.answer().await.body, "fine");
         }
     }
+}
+
+/// The kernel drops what asks for a connection while the queue of a listener is full: as if nobody were there.
+async fn unreached() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let listener = socket.listen(1).expect("it listens");
+    let at = listener.local_addr().expect("an address");
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(Duration::from_millis(200), TcpStream::connect(at)).await {
+        waiting.push(connected.expect("a place in the queue"));
+        assert!(waiting.len() < 100, "the queue never fills");
+    }
+    (at, waiting, listener)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_reached_is_waited_for_by_one_request_and_not_by_all() {
+    let (at, _waiting, _listener) = unreached().await;
+    let origin = Origin::answering(|_| ok("fine")).await;
+    let world = World::of(&[at, origin.at]);
+    for request in [GET, POST].into_iter().cycle().take(20) {
+        let mut client = world.client().await;
+        client.send(request).await;
+        assert_eq!(client.answer().await.body, "fine");
+    }
+    let tried = world.metric("portolan_endpoint_failures_total", &["c0"]);
+    assert!((1.0..5.0).contains(&tried), "{tried} of 20 requests waited, whose turn it was for 10");
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::response::{self, Manner};
 use crate::http::{Method, Reason};
 use crate::limits::{
-    BODY_IDLE, BUFFER_BYTES, CLIENT_WATCHED_AFTER, SPLICE_BYTES_MIN, TUNNEL_IDLE_TIMEOUT, WITHHELD_BYTES_MAX,
-    WITHHELD_TIME,
+    ACKNOWLEDGED_WITHIN, BODY_IDLE, BUFFER_BYTES, CLIENT_WATCHED_AFTER, SPLICE_BYTES_MIN,
+    TUNNEL_IDLE_TIMEOUT, WITHHELD_BYTES_MAX, WITHHELD_TIME,
 };
 use crate::middleware::{Alteration, AnswerHead, Arrival, Verdict};
 use crate::stream::{ReadHalf, WriteHalf};
@@ -236,7 +236,8 @@ async fn read_head(
         }
         let moved = upload.moved.get();
         let last = earlier(moved + upload.answered_within, request.deadlines.answer);
-        let deadline = if watched { last } else { last.min(moved + CLIENT_WATCHED_AFTER) };
+        let soon = moved + CLIENT_WATCHED_AFTER.min(ACKNOWLEDGED_WITHIN);
+        let deadline = if watched { last } else { last.min(soon) };
         let read = tokio::select! {
             biased;
             read = timeout_at(deadline, input.read_from(endpoint)) => read,
@@ -250,6 +251,9 @@ async fn read_head(
             Err(_) if is_over(request.deadlines.answer) => return Err(Reason::AnswerTimeout),
             // A slow request that makes progress is waited for.
             Err(_) if upload.moved.get() > moved => {}
+            Err(_) if !watched && input.is_empty() && upload.is_lost(endpoint) => {
+                return Err(Reason::EndpointReset);
+            }
             Err(_) if !watched => watched = true,
             Err(_) => return Err(Reason::ResponseTimeout),
         }

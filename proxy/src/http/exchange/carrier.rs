@@ -1,15 +1,17 @@
 //! Where the connection to an endpoint comes from, and where it goes afterwards.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use portolan_config::tls::Scheme;
 use tokio::net::TcpStream;
 
-use crate::balancer::{Full, Running, Tried, take};
+use crate::balancer::{Full, Running, Tried, has_another, take};
 use crate::deadline::{Moment, timeout_at};
 use crate::http::Reason;
 use crate::http::pool::Care;
 use crate::http::roads::{self, Had, Made, Need, Road};
+use crate::limits::CONNECT_PATIENCE;
 use crate::stream::Stream;
 use crate::table::{Target, Upstream};
 use crate::worker::Worker;
@@ -84,10 +86,12 @@ impl Carrier<'_> {
         }
         let taken = take(upstream, request.asker, tried, false);
         let (target, running) = taken.map_err(Unobtainable::from)?.ok_or(Unobtainable::Exhausted)?;
-        self.lead_to(target, running, upstream, request, care, worker).await
+        let by = ConnectedBy::of(&target, has_another(upstream, &target, tried));
+        self.lead_to(target, running, upstream, request, care, by, worker).await
     }
 
     /// A connection to this target, which has been given the request.
+    #[allow(clippy::too_many_arguments)] // all that is known of an attempt
     pub(super) async fn lead_to(
         &mut self,
         target: Arc<Target>,
@@ -95,16 +99,17 @@ impl Carrier<'_> {
         upstream: &Upstream,
         request: &Exchange,
         care: Care,
+        by: ConnectedBy,
         worker: &Worker,
     ) -> Result<Leg, Unobtainable> {
         let had = match self {
             Self::Pooled if roads::may_be_spoken(&target) => {
-                Box::pin(share_or_take(&target, upstream, request, care, worker)).await
+                Box::pin(share_or_take(&target, upstream, request, care, by, worker)).await
             }
-            Self::Pooled => take_or_connect(&target, upstream, care, worker).await,
+            Self::Pooled => take_or_connect(&target, upstream, care, by, worker).await,
             // Published ports are passed on unread: there it is the client who speaks TLS, or nobody.
             Self::Pinned(_) => {
-                Box::pin(connect(&target, upstream, worker)).await.map(|endpoint| (endpoint, false))
+                Box::pin(connect(&target, upstream, by, worker)).await.map(|endpoint| (endpoint, false))
             }
         };
         match had {
@@ -128,9 +133,30 @@ impl Carrier<'_> {
 }
 
 /// Opens a connection to a target, in the clear.
-pub(crate) async fn connect(target: &Target, upstream: &Upstream, worker: &Worker) -> Result<Stream, Reason> {
-    let deadline = Moment::now() + target.reach.connect;
-    worker.unless_left(target, upstream, connect_tcp(target, deadline)).await.map(Stream::from)
+pub(crate) async fn connect(
+    target: &Target,
+    upstream: &Upstream,
+    by: ConnectedBy,
+    worker: &Worker,
+) -> Result<Stream, Reason> {
+    worker.unless_left(target, upstream, connect_tcp(target, by.connected)).await.map(Stream::from)
+}
+
+/// By when a target is to be had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectedBy {
+    /// The connection: sooner, where there is another target that may be reached.
+    pub(crate) connected: Moment,
+    /// Whatever is to be agreed on over it.
+    pub(crate) ready: Moment,
+}
+
+impl ConnectedBy {
+    pub(crate) fn of(target: &Target, there_is_another: bool) -> Self {
+        let (now, whole) = (Moment::now(), target.reach.connect);
+        let patience = if there_is_another { whole.min(CONNECT_PATIENCE) } else { whole };
+        Self { connected: now + patience, ready: now + whole }
+    }
 }
 
 /// A connection by HTTP/1.1, and whether it served a request before.
@@ -138,14 +164,14 @@ async fn take_or_connect(
     target: &Target,
     upstream: &Upstream,
     care: Care,
+    by: ConnectedBy,
     worker: &Worker,
 ) -> Result<(Stream, bool), Reason> {
     if let Some(endpoint) = worker.pool.take(target, care) {
         return Ok((endpoint, true));
     }
-    let deadline = Moment::now() + target.reach.connect;
     // Seldom, and large.
-    let connecting = Box::pin(connect_by_scheme(target, upstream, false, deadline, worker));
+    let connecting = Box::pin(connect_by_scheme(target, upstream, false, by, worker));
     let (endpoint, _) = connecting.await?;
     Ok((endpoint, false))
 }
@@ -156,22 +182,22 @@ async fn share_or_take(
     upstream: &Upstream,
     request: &Exchange,
     care: Care,
+    by: ConnectedBy,
     worker: &Worker,
 ) -> Result<(Stream, bool), Reason> {
     let need = match request.upgrade {
         false => Need::Answer,
         true if request.asks_for_websocket() => Need::WebSocket,
         // Nothing else is switched to over HTTP/2.
-        true => return take_or_connect(target, upstream, care, worker).await,
+        true => return take_or_connect(target, upstream, care, by, worker).await,
     };
-    let deadline = Moment::now() + target.reach.connect;
-    let make = async || make(target, upstream, deadline, worker).await;
-    match worker.roads.obtain(target, need, care, deadline, make).await? {
+    let make = async || make(target, upstream, by, worker).await;
+    match worker.roads.obtain(target, need, care, by.ready, make).await? {
         Had::Stream(endpoint, reused) => return Ok((endpoint, reused)),
         Had::None => {}
     }
     if need == Need::WebSocket || target.scheme == Scheme::H2c || worker.roads.requires_http1(target) {
-        return take_or_connect(target, upstream, care, worker).await;
+        return take_or_connect(target, upstream, care, by, worker).await;
     }
     if let Some(endpoint) = worker.pool.take(target, care) {
         return Ok((endpoint, true));
@@ -190,26 +216,26 @@ async fn share_or_take(
 async fn make(
     target: &Target,
     upstream: &Upstream,
-    deadline: Moment,
+    by: ConnectedBy,
     worker: &Worker,
 ) -> Result<Made, Reason> {
-    let (endpoint, chose_http2) = connect_by_scheme(target, upstream, true, deadline, worker).await?;
+    let (endpoint, chose_http2) = connect_by_scheme(target, upstream, true, by, worker).await?;
     if chose_http2 || target.scheme == Scheme::H2c {
-        let begun = Road::begin(endpoint, target, deadline, &worker.buffers);
+        let begun = Road::begin(endpoint, target, by.ready, &worker.buffers);
         return worker.unless_left(target, upstream, begun).await.map(Made::Road);
     }
     Ok(Made::Stream(endpoint))
 }
 
-/// Opens a connection to a target, in the way it is spoken to, by the deadline. Gives whether it chose HTTP/2.
+/// Opens a connection to a target, in the way it is spoken to. Gives whether it chose HTTP/2.
 async fn connect_by_scheme(
     target: &Target,
     upstream: &Upstream,
     offer_http2: bool,
-    deadline: Moment,
+    by: ConnectedBy,
     worker: &Worker,
 ) -> Result<(Stream, bool), Reason> {
-    let tcp = worker.unless_left(target, upstream, connect_tcp(target, deadline)).await?;
+    let tcp = worker.unless_left(target, upstream, connect_tcp(target, by.connected)).await?;
     if target.scheme != Scheme::Https {
         return Ok((tcp.into(), false));
     }
@@ -218,7 +244,7 @@ async fn connect_by_scheme(
     };
     let connecting = speaker.connect(tcp, &target.host, target.address.ip(), offer_http2);
     let shaken = async {
-        match timeout_at(deadline, Box::pin(connecting)).await {
+        match timeout_at(by.ready, Box::pin(connecting)).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(error)) => {
                 tracing::debug!(
@@ -233,15 +259,31 @@ async fn connect_by_scheme(
     worker.unless_left(target, upstream, shaken).await
 }
 
-/// Opens a connection to a target, to be spoken to in whatever way.
+/// Opens a connection to a target, to be spoken to in whatever way. Notes whether it was reached.
 pub(crate) async fn connect_tcp(target: &Target, deadline: Moment) -> Result<TcpStream, Reason> {
+    let unreached = || {
+        target.load.unreached();
+        Err(Reason::ConnectTimeout)
+    };
     match timeout_at(deadline, TcpStream::connect(target.address)).await {
         Ok(Ok(endpoint)) => {
+            target.load.reached();
             let _ = endpoint.set_nodelay(true);
             Ok(endpoint)
         }
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::TimedOut => Err(Reason::ConnectTimeout),
-        Ok(Err(_)) => Err(Reason::ConnectRefused),
-        Err(_) => Err(Reason::ConnectTimeout),
+        Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => unreached(),
+        // Nobody has the address, or nobody knows the way.
+        Ok(Err(error))
+            if matches!(error.kind(), ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) =>
+        {
+            target.load.unreached();
+            Err(Reason::ConnectRefused)
+        }
+        // Somebody is there, and says no.
+        Ok(Err(_)) => {
+            target.load.reached();
+            Err(Reason::ConnectRefused)
+        }
+        Err(_) => unreached(),
     }
 }

@@ -71,6 +71,9 @@ impl Failure {
         // An endpoint may say that it did not look at the request.
         let is_safe = request.method.is_idempotent() || leg.endpoint.is_unprocessed();
         let may_retry = reason == Reason::EndpointReset && is_safe && !upload.begun.get();
+        if upload.unacknowledged.get() {
+            leg.target.load.unreached();
+        }
         Self { reason, may_retry, broken_by: leg.endpoint.broken_by() }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::carrier::Unobtainable;
+use super::carrier::{ConnectedBy, Unobtainable};
 use super::{Carrier, Client, Exchange, Leg};
-use crate::balancer::{Tried, take};
+use crate::balancer::{Tried, has_another, take};
 use crate::deadline::{Moment, timeout_at};
 use crate::http::Reason;
 use crate::http::entry_point::{earlier, is_over};
@@ -57,5 +57,6 @@ pub(super) async fn wait(
         }
     };
     drop(waiting);
-    carrier.lead_to(target, running, upstream, request, care, worker).await
+    let by = ConnectedBy::of(&target, has_another(upstream, &target, tried));
+    carrier.lead_to(target, running, upstream, request, care, by, worker).await
 }

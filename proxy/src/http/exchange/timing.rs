@@ -5,9 +5,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use super::carrier::connect;
+use super::carrier::{ConnectedBy, connect_tcp};
 use super::*;
-use crate::limits::{CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
+use crate::limits::{CONNECT_PATIENCE, CONNECT_TIMEOUT, RESPONSE_HEAD_TIMEOUT, TUNNEL_IDLE_TIMEOUT};
 use crate::table::tests::upstream;
 
 /// Passes on an upload of ten bytes, which come as `behave` says, to an endpoint that answers when it has them all.
@@ -162,14 +162,12 @@ async fn an_endpoint_that_does_not_accept_is_given_up() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let full = socket.listen(1).unwrap();
-    let (worker, _drain) = Worker::alone();
-    let upstream = upstream(&[true]);
-    let mut target = (*upstream.available[0]).clone();
+    let mut target = (*upstream(&[true]).available[0]).clone();
     target.address = full.local_addr().unwrap();
     let mut waiting = Vec::new();
     let begun = Instant::now();
     let reason = loop {
-        match connect(&target, &upstream, &worker).await {
+        match connect_tcp(&target, ConnectedBy::of(&target, false).connected).await {
             Ok(connection) => waiting.push(connection),
             Err(reason) => break reason,
         }
@@ -178,10 +176,15 @@ async fn an_endpoint_that_does_not_accept_is_given_up() {
     assert_eq!(reason, Reason::ConnectTimeout);
     let took = begun.elapsed();
     assert!((CONNECT_TIMEOUT..CONNECT_TIMEOUT * 2).contains(&took), "{took:?}");
+    let begun = Instant::now();
+    let patient = ConnectedBy::of(&target, true).connected;
+    assert_eq!(connect_tcp(&target, patient).await.unwrap_err(), Reason::ConnectTimeout);
+    assert!(begun.elapsed() < CONNECT_PATIENCE * 2, "another one may be had");
     target.reach.connect = Duration::from_millis(100);
     let begun = Instant::now();
-    assert_eq!(connect(&target, &upstream, &worker).await.unwrap_err(), Reason::ConnectTimeout);
-    assert!(begun.elapsed() < Duration::from_secs(1), "the target's own deadline counts");
+    let own = ConnectedBy::of(&target, true).connected;
+    assert_eq!(connect_tcp(&target, own).await.unwrap_err(), Reason::ConnectTimeout);
+    assert!(begun.elapsed() < CONNECT_PATIENCE, "the target's own deadline counts");
 }
 
 #[tokio::test(start_paused = true)]

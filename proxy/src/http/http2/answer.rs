@@ -18,7 +18,7 @@ use crate::http::entry_point::{earlier, is_over};
 use crate::http::exchange::{Delivery, Exchange, FromHttp1, Upload, discard};
 use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::{Reason, date, response, trailers};
-use crate::limits::TUNNEL_IDLE_TIMEOUT;
+use crate::limits::{ACKNOWLEDGED_WITHIN, TUNNEL_IDLE_TIMEOUT};
 use crate::middleware::{Alteration, AnswerHead, Arrival, FieldList, Verdict};
 use crate::stream::ReadHalf;
 use crate::worker::{Buffer, Worker};
@@ -149,6 +149,7 @@ async fn read_head(
     request: &Exchange,
     upload: &Upload,
 ) -> Result<Head, Reason> {
+    let mut looked = false;
     loop {
         if !input.is_empty()
             && let Some(head) = translate(input.filled(), request, upload)?
@@ -156,7 +157,8 @@ async fn read_head(
             return Ok(head);
         }
         let moved = upload.moved.get();
-        let deadline = moved + upload.answered_within;
+        let last = moved + upload.answered_within;
+        let deadline = if looked { last } else { last.min(moved + ACKNOWLEDGED_WITHIN) };
         let limit = request.deadlines.answer;
         match unless_gone(
             reply,
@@ -170,6 +172,10 @@ async fn read_head(
             Err(_) if is_over(limit) => return Err(Reason::AnswerTimeout),
             // A slow request that makes progress is waited for.
             Err(_) if upload.moved.get() > moved => {}
+            Err(_) if !looked && input.is_empty() && upload.is_lost(endpoint) => {
+                return Err(Reason::EndpointReset);
+            }
+            Err(_) if !looked && deadline < last => looked = true,
             Err(_) => return Err(Reason::ResponseTimeout),
         }
     }
