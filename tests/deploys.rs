@@ -5,49 +5,12 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Container, ENTRY_POINT, Engine, Load, NGINX, NGINX_SIGTERM, PATIENCE, Portolan, Report, await_http,
-    eventually, http, longer,
+    Container, Engine, Loads, NGINX, NGINX_SIGTERM, PATIENCE, Portolan, await_http, eventually, longer,
+    while_loaded,
 };
 
 /// For a share of the load that is to have come, on a machine that does much else.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
-const PUBLISHED: &str = "127.0.0.1:8080";
-
-/// Keep-alive and not, by the entry point and by the published port.
-struct Loads(Vec<(String, Load)>);
-
-impl Loads {
-    fn start(host: &str) -> Self {
-        for address in [PUBLISHED, ENTRY_POINT] {
-            eventually(PATIENCE, "an answer", || match http::get(address, host, "/") {
-                Ok(answer) if answer.status == 200 => Ok(()),
-                other => Err(format!("{other:?}")),
-            });
-        }
-        let ways =
-            [PUBLISHED, ENTRY_POINT].into_iter().flat_map(|to| ["keep-alive", "close"].map(|how| (to, how)));
-        let start = |(to, how): (&str, &str)| {
-            let (host, connection) = (format!("Host: {host}"), format!("Connection: {how}"));
-            let options = ["--connections", "4", "--header", &host, "--header", &connection];
-            (format!("{to}, {how}"), Load::start_with(&format!("http://{to}/"), &options))
-        };
-        Self(ways.map(start).collect())
-    }
-
-    /// Stops them all, and holds that every request had a good answer.
-    #[track_caller]
-    fn assert_nothing_lost(self) {
-        let reports: Vec<(String, Report)> =
-            self.0.into_iter().map(|(name, load)| (name, load.stop())).collect();
-        let requests: u64 = reports.iter().map(|(_, report)| report.requests).sum();
-        println!("{requests} requests");
-        for (name, report) in reports {
-            assert_eq!(report.failures(), 0, "of {requests}; {name}: {}", report.text);
-        }
-        assert!(requests > 10_000, "only {requests} requests: no load to speak of");
-    }
-}
-
 fn swarm() -> (Engine, Portolan) {
     let engine = Engine::start();
     engine.init_swarm();
@@ -70,22 +33,24 @@ fn an_update_of_ten_replicas_loses_no_request() {
     engine.service("web", NGINX, &["--replicas", "10", "--label", "portolan.publish=8080:80"]);
     await_ready(&portolan, "web@swarm", 10);
     let loads = Loads::start("web");
-    engine.docker(&[
-        "service",
-        "update",
-        "--detach",
-        "--quiet",
-        "--no-resolve-image",
-        "--update-parallelism",
-        "4",
-        "--update-monitor",
-        "1s",
-        "--image",
-        NGINX_SIGTERM,
-        "web",
-    ]);
-    engine.await_updated("web");
-    await_ready(&portolan, "web@swarm", 10);
+    while_loaded(&portolan, |round| {
+        engine.docker(&[
+            "service",
+            "update",
+            "--detach",
+            "--quiet",
+            "--no-resolve-image",
+            "--update-parallelism",
+            "4",
+            "--update-monitor",
+            "1s",
+            "--image",
+            [NGINX_SIGTERM, NGINX][round % 2],
+            "web",
+        ]);
+        engine.await_updated("web");
+        await_ready(&portolan, "web@swarm", 10);
+    });
     loads.assert_nothing_lost();
 }
 
@@ -95,10 +60,12 @@ fn scaling_up_and_down_loses_no_request() {
     engine.service("web", NGINX_SIGTERM, &["--replicas", "2", "--label", "portolan.publish=8080:80"]);
     await_ready(&portolan, "web@swarm", 2);
     let loads = Loads::start("web");
-    for replicas in [20, 2] {
-        engine.docker(&["service", "scale", "--detach", &format!("web={replicas}")]);
-        await_ready(&portolan, "web@swarm", replicas);
-    }
+    while_loaded(&portolan, |_| {
+        for replicas in [20, 2] {
+            engine.docker(&["service", "scale", "--detach", &format!("web={replicas}")]);
+            await_ready(&portolan, "web@swarm", replicas);
+        }
+    });
     // Those that were too many are gone, too.
     eventually(PATIENCE * 3, "the last of them to be gone", || match portolan.endpoints("web@swarm").len() {
         2 => Ok(()),
@@ -121,19 +88,20 @@ fn a_replica_killed_every_second_loses_no_request_that_may_be_made_twice() {
     let portolan = Portolan::start(&engine, &[]);
     await_ready(&portolan, "web@docker", 4);
     let loads = Loads::start("web");
-    for round in 0..8 {
-        let began = Instant::now();
-        let name = &names[round % names.len()];
-        engine.docker(&["kill", "--signal=KILL", name]);
-        portolan.await_state(name, "stopped");
-        engine.docker(&["start", name]);
-        engine.serving(name, "bridge");
-        portolan.await_state(name, "ready");
-        eventually(PATIENCE, "the second to be over", || match began.elapsed() {
-            over if over >= Duration::from_secs(1) => Ok(()),
-            not_yet => Err(format!("{not_yet:?}")),
-        });
-    }
+    while_loaded(&portolan, |_| {
+        for name in names.iter().chain(&names) {
+            let began = Instant::now();
+            engine.docker(&["kill", "--signal=KILL", name]);
+            portolan.await_state(name, "stopped");
+            engine.docker(&["start", name]);
+            engine.serving(name, "bridge");
+            portolan.await_state(name, "ready");
+            eventually(PATIENCE, "the second to be over", || match began.elapsed() {
+                over if over >= Duration::from_secs(1) => Ok(()),
+                not_yet => Err(format!("{not_yet:?}")),
+            });
+        }
+    });
     loads.assert_nothing_lost();
 }
 

@@ -3,42 +3,39 @@
 //! Clients keep their connections, or open one for each request; they come by the published port, or by the entry point.
 
 use crate::harness::{
-    Container, ENTRY_POINT, Engine, Load, NGINX, NGINX_SIGTERM, PATIENCE, Portolan, eventually, http,
+    Container, Engine, Loads, NGINX, NGINX_SIGTERM, PATIENCE, PUBLISHED, Portolan, eventually, http,
+    while_loaded,
 };
 
 const REPLICAS: [&str; 3] = ["web-1", "web-2", "web-3"];
-const PUBLISHED: &str = "127.0.0.1:8080";
 const ROUNDS: usize = 4;
 
 /// nginx takes its time to stop: it answers what it has begun.
 #[test]
 fn no_request_fails_while_replicas_stop_gracefully() {
-    let requests = under_load(NGINX, |engine, replica| {
+    under_load(NGINX, |engine, replica| {
         engine.docker(&["stop", replica]);
     });
-    assert!(requests > 10_000, "only {requests} requests: no load to speak of");
 }
 
 /// nginx drops its connections, also those that a request is just on its way on.
 #[test]
 fn no_request_fails_while_replicas_stop_at_once() {
-    let requests = under_load(NGINX_SIGTERM, |engine, replica| {
+    under_load(NGINX_SIGTERM, |engine, replica| {
         engine.docker(&["stop", replica]);
     });
-    assert!(requests > 10_000, "only {requests} requests: no load to speak of");
 }
 
 /// Nobody is told anything before it happens. Requests that may be made twice are, on another replica.
 #[test]
 fn no_request_fails_while_replicas_are_killed() {
-    let requests = under_load(NGINX, |engine, replica| {
+    under_load(NGINX, |engine, replica| {
         engine.docker(&["kill", "--signal=KILL", replica]);
     });
-    assert!(requests > 10_000, "only {requests} requests: no load to speak of");
 }
 
-/// Ends replica after replica by `end` and starts it again, under load by every way in. Returns the requests answered.
-fn under_load(image: &str, end: impl Fn(&Engine, &str)) -> u64 {
+/// Ends replica after replica by `end` and starts it again, under load by every way in.
+fn under_load(image: &str, end: impl Fn(&Engine, &str)) {
     let engine = Engine::start();
     for replica in REPLICAS {
         engine.run(&replica_of_web(replica, image));
@@ -48,37 +45,17 @@ fn under_load(image: &str, end: impl Fn(&Engine, &str)) -> u64 {
         engine.serving(replica, "bridge");
         portolan.await_state(replica, "ready");
     }
-    for address in [PUBLISHED, ENTRY_POINT] {
-        eventually(PATIENCE, "an answer", || http::get(address, "web", "/"));
-    }
-
-    let loads: Vec<(String, Load)> = [PUBLISHED, ENTRY_POINT]
-        .into_iter()
-        .flat_map(|address| ["keep-alive", "close"].map(|connection| (address, connection)))
-        .map(|(address, connection)| {
-            let header = format!("Connection: {connection}");
-            let options = ["--connections", "4", "--header", "Host: web", "--header", &header];
-            let load = Load::start_with(&format!("http://{address}/"), &options);
-            (format!("{address}, {connection}"), load)
-        })
-        .collect();
-    for _ in 0..ROUNDS {
-        for replica in REPLICAS {
+    let loads = Loads::start("web");
+    while_loaded(&portolan, |_| {
+        for replica in REPLICAS.into_iter().cycle().take(REPLICAS.len() * ROUNDS) {
             end(&engine, replica);
             portolan.await_state(replica, "stopped");
             engine.docker(&["start", replica]);
             engine.serving(replica, "bridge");
             portolan.await_state(replica, "ready");
         }
-    }
-    let mut requests = 0;
-    for (name, load) in loads {
-        let report = load.stop();
-        assert_eq!(report.failures(), 0, "{name}: {}", report.text);
-        println!("{name}: {} requests, {:.0} a second", report.requests, report.per_second);
-        requests += report.requests;
-    }
-    requests
+    });
+    loads.assert_nothing_lost();
 }
 
 /// Browsers connect ahead of their first request, and every client for a moment: the replica may leave in that moment.

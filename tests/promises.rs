@@ -15,6 +15,7 @@ mod draining;
 mod engine_restart;
 mod engine_stream;
 mod explain;
+mod faulty_replicas;
 mod files;
 mod harness_works;
 mod health;

@@ -2,15 +2,14 @@
 //! request.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::dns::{RecordType, ResponseCode};
 use crate::harness::{
-    Container, ENTRY_POINT, Engine, Load, NGINX, NGINX_SIGTERM, OVERLAY, PATIENCE, Portolan, Report,
-    await_http, eventually, http, resolve,
+    Container, Engine, Loads, NGINX, NGINX_SIGTERM, OVERLAY, PATIENCE, PUBLISHED, Portolan, await_http,
+    eventually, http, require, resolve,
 };
-
-const PUBLISHED: &str = "127.0.0.1:8080";
 
 fn start() -> (Engine, Portolan) {
     let engine = Engine::start();
@@ -142,6 +141,50 @@ fn from_within_the_overlay_network_tasks_are_reached_there() {
     });
 }
 
+/// Kernels without IPVS lead a virtual address nowhere. So somebody else has it here, and answers.
+#[test]
+fn a_service_that_swarm_balances_is_sent_to_by_its_virtual_address() {
+    let engine = Engine::start();
+    engine.init_swarm();
+    let label = ["--label", "traefik.docker.lbswarm=true"];
+    engine.service("web", NGINX, &[&["--replicas", "2"][..], &label].concat());
+    engine.run(&Container::new("inside").network(OVERLAY));
+    let format = "{{range .Endpoint.VirtualIPs}}{{.Addr}}{{end}}";
+    let address = engine.docker(&["service", "inspect", "--format", format, "web"]).trim().to_owned();
+    let (ip, _) = address.split_once('/').expect("it has one virtual address");
+    engine.in_network_of("inside", || {
+        let mut give = Command::new(require("ip"));
+        let given = give.args(["address", "add", &format!("{ip}/32"), "dev", "lo"]).status();
+        assert!(given.expect("ip runs").success());
+        let portolan = Portolan::start(&engine, &[]);
+        eventually(PATIENCE, "one endpoint for all tasks", || match &portolan.endpoints("web@swarm")[..] {
+            [only] if only.state == "ready" && only.ipv4 == ip => Ok(()),
+            other => Err(format!("{other:?}, not {ip}")),
+        });
+        for _ in 0..4 {
+            assert_eq!(await_http("web", 200).text().trim(), "inside");
+        }
+        assert_eq!(resolve("web", RecordType::A), (ResponseCode::NoError, vec![ip.to_owned()]));
+        // What is scaled to nothing has its virtual address still.
+        engine.docker(&["service", "scale", "--detach", "web=0"]);
+        await_http("web", 503);
+    });
+}
+
+#[test]
+fn a_service_without_a_virtual_address_is_sent_to_by_its_tasks_whatever_is_asked_for() {
+    let (engine, portolan) = start();
+    let flags = ["--replicas", "3", "--endpoint-mode", "dnsrr", "--label", "traefik.swarm.lbswarm=true"];
+    engine.service("web", NGINX, &flags);
+    await_tasks(&portolan, "web", 3);
+    who_answers("web", 3);
+    assert_eq!(resolve("web", RecordType::A).1.len(), 3);
+    assert!(portolan.logs().contains("no virtual address (dnsrr)"), "{}", portolan.logs());
+    engine.docker(&["service", "scale", "--detach", "web=1"]);
+    await_tasks(&portolan, "web", 1);
+    who_answers("web", 1);
+}
+
 #[test]
 fn an_engine_that_becomes_a_manager_is_noticed() {
     let engine = Engine::start();
@@ -161,7 +204,7 @@ fn a_rolling_update_loses_no_request() {
     engine.service("web", NGINX, &flags);
     await_tasks(&portolan, "web", 4);
     await_http("web", 200);
-    let loads = start_loads("web");
+    let loads = Loads::start("web");
     for (order, image) in [("start-first", NGINX_SIGTERM), ("stop-first", NGINX)] {
         engine.docker(&[
             "service",
@@ -182,27 +225,5 @@ fn a_rolling_update_loses_no_request() {
         engine.await_updated("web");
     }
     await_tasks(&portolan, "web", 4);
-    assert_nothing_lost(loads);
-}
-
-/// Keep-alive and not, by the entry point and the published port.
-fn start_loads(host: &str) -> Vec<(String, Load)> {
-    let ways =
-        [PUBLISHED, ENTRY_POINT].into_iter().flat_map(|to| ["keep-alive", "close"].map(|how| (to, how)));
-    let start = |(to, how): (&str, &str)| {
-        let (host, connection) = (format!("Host: {host}"), format!("Connection: {how}"));
-        let options = ["--connections", "4", "--header", &host, "--header", &connection];
-        (format!("{to}, {how}"), Load::start_with(&format!("http://{to}/"), &options))
-    };
-    ways.map(start).collect()
-}
-
-fn assert_nothing_lost(loads: Vec<(String, Load)>) {
-    let reports: Vec<(String, Report)> = loads.into_iter().map(|(name, load)| (name, load.stop())).collect();
-    let requests: u64 = reports.iter().map(|(_, report)| report.requests).sum();
-    println!("{requests} requests");
-    for (name, report) in reports {
-        assert_eq!(report.failures(), 0, "{name}: {}", report.text);
-    }
-    assert!(requests > 10_000, "only {requests} requests: no load to speak of");
+    loads.assert_nothing_lost();
 }
