@@ -299,8 +299,8 @@ impl Registry {
             At::Document(provider) => sources.get(provider)?.document.as_ref().map(Drawable::Document),
             At::Sketch(provider, id) => sources.get(provider)?.sketches.get(id).map(Drawable::Sketch),
         };
-        let drawn = self.whole.draw(find, &self.policy).clone();
-        let chart = self.verdicts.lay_over(drawn);
+        self.whole.draw(find, &self.policy);
+        let chart = self.verdicts.lay_over(&self.whole);
         let newest = self.generation;
         let snapshot = Snapshot {
             generation: newest,

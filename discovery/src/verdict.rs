@@ -5,13 +5,14 @@
 //! of one life of an instance, so that neither a new table nor new labels make anybody healthy, and who comes back at an
 //! address starts anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::chart::Chart;
+use crate::chart::{Chart, Whole};
 use crate::instance::{Instance, InstanceId, State};
-use crate::order::{Order, Orders, Standing};
+use crate::order::{Order, Orders, Standing, Subject};
 use crate::provider::ProviderName;
 use crate::snapshot::{
     Endpoint, EndpointKey, LayerFour, Service, Target, TcpUpstream, UdpUpstream, Upstream,
@@ -101,15 +102,20 @@ impl Verdicts {
     }
 
     /// The chart with what is known laid over it.
-    pub(crate) fn lay_over(&mut self, mut chart: Chart) -> Chart {
+    pub(crate) fn lay_over(&mut self, whole: &Whole) -> Chart {
+        let mut chart = whole.chart().clone();
         if self.bad.is_empty() && self.orders.is_empty() {
             self.endpoints.clear();
             self.services.clear();
             self.upstreams.clear();
             return chart;
         }
+        let parts = self.parts(whole);
         let mut services = std::mem::take(&mut self.services);
-        for service in &mut chart.services {
+        for service in parts.iter().flat_map(|part| &part.services) {
+            let Some(service) = find(&mut chart.services, |other| other.name.cmp(&service.name)) else {
+                continue;
+            };
             let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| self.shown(endpoint)).collect();
             let same = endpoints.iter().zip(&service.endpoints).all(|(a, b)| Arc::ptr_eq(a, b));
             let before = services.remove(&service.name);
@@ -129,7 +135,10 @@ impl Verdicts {
             self.services.insert(name, laid);
         }
         let mut upstreams = std::mem::take(&mut self.upstreams);
-        for upstream in &mut chart.upstreams {
+        for upstream in parts.iter().flat_map(|part| &part.upstreams) {
+            let Some(upstream) = find(&mut chart.upstreams, |other| other.name.cmp(&upstream.name)) else {
+                continue;
+            };
             let before = upstreams.remove(&upstream.name);
             let Some(targets) = self.laid_over(&upstream.targets) else { continue };
             let laid = before.filter(|laid| {
@@ -146,6 +155,19 @@ impl Verdicts {
         }
         chart.layer_four = self.layer_four(&chart.layer_four);
         chart
+    }
+
+    /// The parts of the chart that anything is known about: all of them, where that is about a node.
+    fn parts<'w>(&self, whole: &'w Whole) -> Vec<&'w Chart> {
+        let of_orders = self.orders.subjects().map(|subject| match subject {
+            Subject::Instance(provider, id) => Some((provider, id)),
+            Subject::Node(_) => None,
+        });
+        let of_checks = self.bad.keys().map(|key| Some((key.provider.clone(), key.instance.clone())));
+        match of_orders.chain(of_checks).collect::<Option<BTreeSet<_>>>() {
+            Some(known) => whole.parts_of(known.iter()),
+            None => vec![whole.chart()],
+        }
     }
 
     /// The same targets, unless all are as drawn.
@@ -213,6 +235,12 @@ impl Verdicts {
     }
 }
 
+/// What of a list that is sorted by name has this one.
+fn find<T>(sorted: &mut [Arc<T>], order: impl Fn(&T) -> Ordering) -> Option<&mut Arc<T>> {
+    let at = sorted.binary_search_by(|thing| order(thing)).ok()?;
+    sorted.get_mut(at)
+}
+
 /// The endpoint as checks found it.
 fn judged<'a>(drawn: &Endpoint, verdicts: impl Iterator<Item = &'a Verdict>) -> Endpoint {
     let reason = |verdict: &'a Verdict| match verdict {
@@ -233,7 +261,6 @@ mod tests {
 
     use super::*;
     use crate::instance::{Node, Port, ServiceKey};
-    use crate::order::Subject;
     use crate::provider::{Change, Update};
     use crate::snapshot::Snapshot;
     use crate::{Registry, chart::Policy};

@@ -1,5 +1,6 @@
 //! The proxy as the rest of the process knows it: started, given snapshots, drained.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -9,7 +10,7 @@ use std::thread;
 use arc_swap::ArcSwap;
 use portolan_config::settings::EntryPoint;
 use portolan_config::{DataPath, Fault, ListenAddress, Protocol};
-use portolan_discovery::{Snapshot, State};
+use portolan_discovery::{Snapshot, State, Upstream};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::access_log::AccessLog;
@@ -353,21 +354,20 @@ impl StartError {
 
 /// Where the endpoints of published ports are that are given no new work and still run: they finish what they have begun.
 fn still_running(snapshot: &Snapshot) -> Vec<SocketAddr> {
-    let mut found = Vec::new();
-    for upstream in &snapshot.upstreams {
-        if snapshot.publications.iter().any(|publication| publication.upstream == upstream.name) {
-            let running = upstream.targets.iter().filter(|target| {
-                let endpoint = &target.endpoint;
-                !endpoint.is_available() && endpoint.state != State::Stopped
-            });
-            found.extend(running.flat_map(|target| {
-                let by_v4 = target.endpoint.ipv4.map(IpAddr::from);
-                let addresses = by_v4.into_iter().chain(target.endpoint.ipv6.map(IpAddr::from));
-                addresses.map(|ip| SocketAddr::new(ip, target.port))
-            }));
-        }
-    }
-    found
+    let published: HashSet<&str> =
+        snapshot.publications.iter().map(|publication| publication.upstream.as_str()).collect();
+    let is_published = |upstream: &&Arc<Upstream>| published.contains(upstream.name.as_str());
+    let targets = snapshot.upstreams.iter().filter(is_published).flat_map(|upstream| &upstream.targets);
+    let running = targets.filter(|target| {
+        let endpoint = &target.endpoint;
+        !endpoint.is_available() && endpoint.state != State::Stopped
+    });
+    let places = running.flat_map(|target| {
+        let by_v4 = target.endpoint.ipv4.map(IpAddr::from);
+        let addresses = by_v4.into_iter().chain(target.endpoint.ipv6.map(IpAddr::from));
+        addresses.map(|ip| SocketAddr::new(ip, target.port))
+    });
+    places.collect()
 }
 
 fn seconds_since_epoch() -> f64 {

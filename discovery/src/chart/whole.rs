@@ -99,15 +99,33 @@ impl Whole {
         self.changed.extend(self.places.keys().cloned());
     }
 
-    /// The chart as it is now, where `find` gives the sources.
-    pub fn draw<'a>(&mut self, find: impl Fn(&At) -> Option<Drawable<'a>>, policy: &Policy) -> &Chart {
+    /// The chart as it was drawn last.
+    pub fn chart(&self) -> &Chart {
+        &self.chart
+    }
+
+    /// The parts of it, each once, that have these instances, or the files that named them.
+    pub fn parts_of<'i>(
+        &self,
+        instances: impl Iterator<Item = &'i (ProviderName, InstanceId)>,
+    ) -> Vec<&Chart> {
+        let place = |(provider, id): &(ProviderName, InstanceId)| {
+            let instance = self.places.get(&At::Sketch(provider.clone(), id.clone()));
+            instance.or_else(|| self.places.get(&At::Document(provider.clone()))).copied()
+        };
+        let numbers: BTreeSet<usize> = instances.filter_map(place).collect();
+        numbers.iter().filter_map(|number| self.parts.get(number)).map(|part| &part.drawn).collect()
+    }
+
+    /// Brings the chart up to date, where `find` gives the sources.
+    pub fn draw<'a>(&mut self, find: impl Fn(&At) -> Option<Drawable<'a>>, policy: &Policy) {
         let names_changed = self.known.take_changed();
         if names_changed {
             let wanting = self.parts.values().filter(|part| part.wants_names);
             self.changed.extend(wanting.flat_map(|part| part.members.iter().take(1).cloned()));
         }
         if self.changed.is_empty() {
-            return &self.chart;
+            return;
         }
         let mut gone = Vec::new();
         let loose = self.take_apart(&find, &mut gone);
@@ -124,7 +142,6 @@ impl Whole {
             new.push(self.draw_anew(members, &sources, policy));
         }
         self.put_together(&gone, &new);
-        &self.chart
     }
 
     /// Takes those parts apart that a change may be about. Gives all sources that are in none now, in their order.

@@ -149,7 +149,8 @@ impl World {
 
     fn kept(&mut self) -> Chart {
         let sources = &self.sources;
-        self.whole.draw(|at| sources.get(at).map(Source::drawable), &self.policy).clone()
+        self.whole.draw(|at| sources.get(at).map(Source::drawable), &self.policy);
+        self.whole.chart().clone()
     }
 
     fn at_once(&self) -> Chart {
