@@ -14,6 +14,7 @@ pub mod kept;
 pub mod metrics;
 mod order;
 pub mod provider;
+mod read;
 pub mod registry;
 mod server_url;
 pub mod snapshot;

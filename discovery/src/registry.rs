@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portolan_config::Labels;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -16,6 +15,7 @@ use crate::chart::{At, Document, Drawable, Policy, Sketch, Whole};
 use crate::instance::{Instance, InstanceId};
 use crate::kept::{Kept, KeptSource};
 use crate::provider::{Change, ProviderName, Update};
+use crate::read::ReadLabels;
 use crate::snapshot::{Applied, Snapshot, SourceStatus};
 use crate::verdict::Verdicts;
 
@@ -47,6 +47,7 @@ pub struct Registry {
     generation: u64,
     /// As drawn, without what checks found. Whoever puts a sketch or document into a source, or takes one out, tells it.
     whole: Whole,
+    labels: ReadLabels,
     verdicts: Verdicts,
     applied: VecDeque<Applied>,
     keeping: Keeping,
@@ -84,6 +85,7 @@ impl Registry {
             sources,
             generation: 0,
             whole: Whole::default(),
+            labels: ReadLabels::default(),
             verdicts: Verdicts::default(),
             applied: VecDeque::new(),
             keeping: Keeping::default(),
@@ -206,7 +208,7 @@ impl Registry {
                 for instance in instances {
                     let known = before.remove(&instance.id);
                     let id = instance.id.clone();
-                    let sketch = sketch(provider, instance, known, policy, &mut self.whole);
+                    let sketch = sketch(provider, instance, known, policy, &mut self.labels, &mut self.whole);
                     if let Some(twice) = source.sketches.insert(id, sketch) {
                         self.whole.left(at(provider, &twice), Drawable::Sketch(&twice));
                     }
@@ -222,7 +224,7 @@ impl Registry {
             }
             Change::Upsert(instance) => {
                 let known = source.sketches.remove(&instance.id);
-                let sketch = sketch(provider, *instance, known, policy, &mut self.whole);
+                let sketch = sketch(provider, *instance, known, policy, &mut self.labels, &mut self.whole);
                 source.sketches.insert(sketch.instance.id.clone(), sketch);
             }
             Change::Remove(id) => {
@@ -261,7 +263,7 @@ impl Registry {
         for instance in kept.instances {
             if !source.sketches.contains_key(&instance.id) {
                 let instance = Arc::unwrap_or_clone(instance);
-                let sketch = sketch(provider, instance, None, policy, &mut self.whole);
+                let sketch = sketch(provider, instance, None, policy, &mut self.labels, &mut self.whole);
                 source.sketches.insert(sketch.instance.id.clone(), sketch);
             }
         }
@@ -359,6 +361,7 @@ fn sketch(
     instance: Instance,
     known: Option<Sketch>,
     policy: &Policy,
+    read: &mut ReadLabels,
     whole: &mut Whole,
 ) -> Sketch {
     let labels = match known {
@@ -369,7 +372,7 @@ fn sketch(
         }
         None => None,
     };
-    let labels = labels.unwrap_or_else(|| Arc::new(Labels::decode(&instance.labels)));
+    let labels = labels.unwrap_or_else(|| read.read(&instance.labels));
     let sketch = Sketch::new(provider, Arc::new(instance), labels, policy);
     whole.entered(at(provider, &sketch), Drawable::Sketch(&sketch));
     sketch
