@@ -1,7 +1,7 @@
 //! What a host of so many services costs, each of so many replicas: memory, one change, a complete list again, a choice; and
 //! whether a thousand changes a second for a while are followed, how late, at what cost, and to the truth.
 //!
-//! `cargo bench --bench scale -- 10000 10 60`: services, replicas of each, seconds of changes.
+//! `cargo bench --bench host -- 10000 10 60`: services, replicas of each, seconds of changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
