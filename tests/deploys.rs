@@ -67,7 +67,7 @@ fn scaling_up_and_down_loses_no_request() {
         }
     });
     // Those that were too many are gone, too.
-    eventually(PATIENCE * 3, "the last of them to be gone", || match portolan.endpoints("web@swarm").len() {
+    eventually(PATIENCE * 12, "the last of them to be gone", || match portolan.endpoints("web@swarm").len() {
         2 => Ok(()),
         other => Err(other),
     });
