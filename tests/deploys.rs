@@ -67,9 +67,11 @@ fn scaling_up_and_down_loses_no_request() {
         }
     });
     // Those that were too many are gone, too.
-    eventually(PATIENCE * 12, "the last of them to be gone", || match portolan.endpoints("web@swarm").len() {
-        2 => Ok(()),
-        other => Err(other),
+    eventually(PATIENCE * 12, "the last of them to be gone", || {
+        match portolan.endpoints("web@swarm").len() {
+            2 => Ok(()),
+            other => Err(other),
+        }
     });
     loads.assert_nothing_lost();
 }
