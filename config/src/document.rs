@@ -5,8 +5,8 @@
 mod toml;
 mod yaml;
 
-/// Bytes of a file that are read; configuration is written by people.
-pub const DOCUMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a file that are read: ten thousand routers have fewer.
+pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,19 @@ impl Node {
     }
 }
 
+/// A parser's message in one line: some of them draw the place below it.
+fn one_line(message: &str) -> String {
+    let line = message.lines().map(str::trim).find(|line| !line.is_empty());
+    line.unwrap_or("it can't be read").to_owned()
+}
+
+/// An integer as it is spelled, in decimal where it is spelled otherwise: options that take numbers know no other.
+fn integer(spelled: &str, read: impl FnOnce() -> Option<String>) -> String {
+    let digits = spelled.trim_start_matches(['+', '-']);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_plain { spelled.to_owned() } else { read().unwrap_or_else(|| spelled.to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +127,7 @@ mod tests {
                 "3:/a/c[1]=y z",
                 "4:/a/d=yes",
                 "6:/e f[0]/g=true",
-                "7:/e f[0]/h=0x10"
+                "7:/e f[0]/h=16"
             ]
         );
         assert_eq!(
@@ -125,7 +138,7 @@ mod tests {
                 "3:/a/c[1]=y z",
                 "4:/a/d=yes",
                 "6:/e f[0]/g=true",
-                "7:/e f[0]/h=0x10",
+                "7:/e f[0]/h=16",
                 "8:/e f[0]/i=1000"
             ]
         );
@@ -159,6 +172,9 @@ mod tests {
             assert!(error.line.is_some_and(|at| line.contains(&at)), "{text}: {error:?}");
             assert!(!error.message.is_empty() && !error.message.contains('\n'), "{error:?}");
         }
+        let told = |text| Node::parse(text, Format::Yaml).expect_err("it is wrong").message;
+        assert_eq!(told("a: 1\na: 2\n"), "`a` is written twice");
+        assert_eq!(told("a: {b: 1\n"), "unclosed bracket '{'");
         let bomb = "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\n\
                     c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n\
                     e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: [*e, *e, *e, *e, *e, *e, *e, *e, *e]\n";

@@ -27,9 +27,10 @@ pub mod tcp;
 pub mod tls;
 pub mod value;
 
+pub use crate::document::Format;
 pub use decode::Wrong;
 pub(crate) use decode::boolean;
-pub use file::{Format, read_file};
+pub use file::{format_of, read_file};
 pub(crate) use labels::tree;
 pub use nearest::nearest;
 pub use node::{Node, Place};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use portolan_config::dynamic::{Format, Place, Wrong, read_file};
+use portolan_config::dynamic::{Items, Place, Wrong, format_of, read_file};
 
 fn files(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
@@ -16,7 +16,7 @@ fn files(directory: &str) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> (String, Result<Vec<Wrong>, Wrong>) {
     let text = fs::read_to_string(path).unwrap();
-    let format = Format::of(path.extension().unwrap().to_str().unwrap()).unwrap();
+    let format = format_of(path.extension().unwrap().to_str().unwrap()).unwrap();
     let wrong = read_file("file", format, &text).map(|dynamic| dynamic.wrong);
     (text, wrong)
 }
@@ -39,6 +39,39 @@ fn examples_have_no_fault_but_what_is_not_applied_yet() {
             assert!(wrong.message.contains("Portolan can't do this yet"), "{}: {wrong:?}", path.display());
         }
     }
+}
+
+#[test]
+fn an_example_means_the_same_in_yaml_and_in_toml() {
+    /// What is said, wherever it stands.
+    fn means(path: &Path) -> Vec<String> {
+        fn all<T: std::fmt::Debug>(kind: &str, items: &Items<T>) -> Vec<String> {
+            items.iter().map(|(name, item)| format!("{kind} {name}: {:?}", item.value)).collect()
+        }
+        let text = fs::read_to_string(path).unwrap();
+        let format = format_of(path.extension().unwrap().to_str().unwrap()).unwrap();
+        let read = read_file("file", format, &text).unwrap();
+        let certificates = read.certificates.iter().map(|pair| format!("{pair:?}")).collect();
+        [
+            all("router", &read.routers),
+            all("service", &read.services),
+            all("middleware", &read.middlewares),
+            all("tcp router", &read.tcp_routers),
+            all("tcp service", &read.tcp_services),
+            all("TLS options", &read.tls_options),
+            certificates,
+        ]
+        .concat()
+    }
+    let mut pairs = 0;
+    for yaml in files("examples/dynamic").iter().filter(|file| file.extension().unwrap() == "yml") {
+        let toml = yaml.with_extension("toml");
+        if toml.is_file() {
+            assert_eq!(means(yaml), means(&toml), "{}", yaml.display());
+            pairs += 1;
+        }
+    }
+    assert!(pairs >= 4, "only {pairs} pairs seen");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Node, Unreadable, Value};
+use super::{Node, Unreadable, Value, integer, one_line};
 
 pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
     match DeTable::parse(text) {
@@ -13,8 +13,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Unreadable> {
         }
         Err(error) => {
             let line = error.span().map(|span| Lines::of(text).at(span.start));
-            let message = error.message().lines().next().unwrap_or_default().to_owned();
-            Err(Unreadable { line, message })
+            Err(Unreadable { line, message: one_line(error.message()) })
         }
     }
 }
@@ -41,7 +40,9 @@ fn node(value: Spanned<DeValue<'_>>, text: &str, lines: &Lines) -> Node {
     let value = match value.into_inner() {
         DeValue::String(text) => Value::Text(text.into_owned()),
         // Without the `_` that TOML lets stand between digits.
-        DeValue::Integer(number) => Value::Text(number.to_string()),
+        DeValue::Integer(number) => Value::Text(integer(&number.to_string(), || {
+            i128::from_str_radix(number.as_str(), number.radix()).ok().map(|number| number.to_string())
+        })),
         DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => spelled(),
         DeValue::Array(items) => Value::List(items.into_iter().map(|item| node(item, text, lines)).collect()),
         DeValue::Table(table) => map(table, text, lines),

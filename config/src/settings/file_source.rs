@@ -24,7 +24,7 @@ impl FileSource {
     /// A path whose name ends as a file of configuration does is a file; any other is a directory.
     pub fn of(path: PathBuf) -> Self {
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        if crate::dynamic::Format::of(extension).is_some() { Self::File(path) } else { Self::Directory(path) }
+        if crate::dynamic::format_of(extension).is_some() { Self::File(path) } else { Self::Directory(path) }
     }
 
     /// The path, of whichever kind.

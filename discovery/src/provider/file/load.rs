@@ -5,16 +5,17 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use portolan_config::document::DOCUMENT_BYTES_MAX;
 use portolan_config::dynamic::service::ServiceKind;
 use portolan_config::dynamic::tcp::{TcpService, UdpService};
-use portolan_config::dynamic::{Format, Wrong, read_file};
+use portolan_config::dynamic::{Wrong, format_of, read_file};
 use portolan_config::settings::FileSource;
 use portolan_config::{Dynamic, Fault};
 
 use crate::server_url::ServerUrl;
 
 /// Bytes of a file, at most: far more than anybody writes by hand.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = DOCUMENT_BYTES_MAX as u64;
 /// Files of a directory, at most.
 const FILES_MAX: usize = 10_000;
 /// Directories within directories, at most; a link may lead back.
@@ -96,7 +97,7 @@ impl Loaded {
     fn load(&mut self, path: &Path) -> bool {
         let name = path.display().to_string();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let Some(format) = Format::of(extension) else {
+        let Some(format) = format_of(extension) else {
             let message = "a file of configuration ends with .yaml, .yml or .toml";
             return self.at_fault(Fault::new(format!("file {name}"), "providers.file", message));
         };
@@ -167,7 +168,7 @@ fn collect(directory: &Path, depth: usize, paths: &mut BTreeSet<PathBuf>, faults
         }
         // A link counts as what it leads to.
         let Ok(metadata) = fs::metadata(&path) else { continue };
-        let known = path.extension().and_then(|extension| extension.to_str()).and_then(Format::of);
+        let known = path.extension().and_then(|extension| extension.to_str()).and_then(format_of);
         if metadata.is_dir() {
             collect(&path, depth + 1, paths, faults);
         } else if known.is_some() {
