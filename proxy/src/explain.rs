@@ -5,25 +5,32 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use portolan_config::dynamic::middleware::Middleware;
 use portolan_config::rule::{ConnectionView, RequestView};
 use portolan_config::settings::EntryPoint;
 use portolan_config::{Fault, ListenAddress, Protocol};
 use portolan_discovery::Snapshot;
 use serde::Serialize;
 
-use crate::http::{Cleaned, Cleaning, Peer, Reason, fields, parse_request, path_of, view};
-use crate::table::tcp::Taker;
-use crate::table::{Entry, Table, path_at, routing_host, rule_path};
+use crate::http::{Arrived, Cleaned, Cleaning, Peer, Reason, Unrouted, fields, parse_request};
+use crate::middleware::{Draft, Foreseen};
+use crate::table::tcp::{self, Taker};
+use crate::table::{Choice, Destination, Entry, Route, Table, routing_host};
 
 mod ask;
+mod drawn;
 mod losers;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use ask::Ask;
+use drawn::Drawn;
 pub use losers::Loser;
 pub use service::{Place, Served};
+
+/// How deep chains may stand in chains, for whoever lists them.
+const CHAIN_DEPTH_MAX: usize = 16;
 
 /// The protocols that a client offers by TLS, as browsers do.
 const OFFERED: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -57,6 +64,11 @@ pub struct Explanation {
     pub router: Option<Taken>,
     /// What it goes through, in order.
     pub middlewares: Vec<Through>,
+    /// Path and query as they arrive at an endpoint, and the host where that is not each server's own; none where nothing
+    /// is sent on.
+    pub arrives: Option<SentOn>,
+    /// What a middleware answers, where one does.
+    pub answer: Option<Answered>,
     /// Where it goes.
     pub service: Option<Served>,
     /// Whether somebody would answer it: not Portolan itself, for want of anybody.
@@ -100,6 +112,28 @@ pub struct Taken {
     pub origin: String,
 }
 
+/// A request as an endpoint gets it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SentOn {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// The host; none where it is that of the server.
+    pub host: Option<String>,
+    /// Whether that is otherwise than the client wrote it.
+    pub edited: bool,
+}
+
+/// What a middleware answers itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// Where the client is sent.
+    pub location: Option<String>,
+}
+
 /// A middleware on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Through {
@@ -109,6 +143,8 @@ pub struct Through {
     pub kind: &'static str,
     /// Who names it: `entry point`, `router`, `service`.
     pub of: &'static str,
+    /// What it would do to this request; empty where that is nothing.
+    pub does: String,
 }
 
 /// Explains what would become of a request. The error says what of the question makes no sense.
@@ -210,78 +246,128 @@ fn at(known: Known<'_>, entry_point: &EntryPoint, ask: &Ask) -> Result<Explanati
     };
     let taker =
         if ask.secure { entry.taker_of_tls(&connection) } else { entry.taker_in_the_clear(ask.client) };
-    let (cleaning, mut cleaned) = (Cleaning::of(&entry_point.cleaning), Cleaned::default());
-    let head = match (&taker, &cleaning) {
-        (Taker::Http, Some(cleaning)) => match cleaning.clean(&head, &mut cleaned) {
-            Ok(head) => head,
-            Err(refused) => {
-                explained.refusal = Some(refusal(refused.reason));
-                return Ok(explained);
-            }
-        },
-        // A TCP router does not look into what passes.
-        _ => head,
-    };
-    let host = routing_host(head.authority);
-    let path = path_at(entry_point.cleaning.sanitize_path, path_of(head.target));
-    let ruled = rule_path(&path);
-    let view = view(&head, &host, &ruled, &peer);
-    explained.request = seen(&view, ask);
-    let asked = losers::Asked { known, entry, entry_point, view, connection, secure: ask.secure };
-    match taker {
-        Taker::Tcp(route) => {
-            let router = &route.router;
-            explained.router = Some(Taken {
-                name: router.name.clone(),
-                protocol: "tcp",
-                rule: router.rule.to_string(),
-                priority: router.priority,
-                origin: router.origin.clone(),
-            });
-            explained.middlewares = through_tcp(known, &router.middlewares);
-            explained.service = service::of_tcp(known, &router.upstream);
-            explained.is_served = route.service.can_serve();
+    // A TCP router does not look into what passes.
+    let cleaning = Cleaning::of(&entry_point.cleaning).filter(|_| matches!(taker, Taker::Http));
+    let mut cleaned = Cleaned::default();
+    let sanitizes = entry_point.cleaning.sanitize_path;
+    let arrived = match Arrived::of(&head, cleaning.as_ref(), sanitizes, &mut cleaned) {
+        Ok(arrived) => arrived,
+        Err(refused) => {
+            explained.refusal = Some(refusal(refused.reason));
+            return Ok(explained);
         }
-        Taker::Http => match entry.routes(ask.secure).find(&view) {
-            Some(route) => {
-                let router = &route.router;
-                explained.router = Some(Taken {
-                    name: router.name.clone(),
-                    protocol: "http",
-                    rule: router.rule.to_string(),
-                    priority: router.priority,
-                    origin: router.origin.clone(),
-                });
-                // A router of the entry point's own, which sends everybody elsewhere, has nothing before or behind it.
-                let own = router.name.ends_with("@internal") && router.upstream == "noop@internal";
-                if own {
-                    explained.note = Some("the entry point's redirection answers".to_owned());
-                } else {
-                    explained.middlewares =
-                        through(known, entry_point, &router.middlewares, &router.upstream);
-                    explained.service = service::of(known, &router.upstream);
-                }
-                explained.is_served = own || route.destination.can_serve();
-                let misdirected = ask.secure
-                    && host != server_name
-                    && entry.options.of(Some(&host)) != entry.options.of(Some(&server_name));
-                if misdirected {
+    };
+    let ruled = arrived.ruled();
+    let view = arrived.view(&ruled, &peer);
+    explained.request = seen(&view, ask);
+    match taker {
+        Taker::Tcp(route) => explained.take_tcp(known, &route),
+        Taker::Http => {
+            let may_ask = |host: &str, options: &Choice| {
+                host == server_name || options.of(Some(host)) == options.of(Some(&server_name))
+            };
+            match arrived.route(known.table, entry_point, &peer, may_ask) {
+                Ok(route) => explained.take_http(known, entry_point, route, (&arrived, &peer)),
+                Err(Unrouted { reason, route }) => {
+                    if let Some(route) = route {
+                        explained.take_http(known, entry_point, route, (&arrived, &peer));
+                        (explained.arrives, explained.answer) = (None, None);
+                    }
                     explained.is_served = false;
-                    explained.refusal = Some(refusal(Reason::Misdirected));
+                    explained.refusal = Some(refusal(reason));
                 }
             }
-            None => {
-                let needs_tls = !ask.secure && entry_point.tls.is_some();
-                explained.refusal =
-                    Some(refusal(if needs_tls { Reason::NeedsTls } else { known.table.no_route() }));
-            }
-        },
+        }
     }
     if !explained.is_served && explained.refusal.is_none() {
         explained.refusal = Some(refusal(Reason::NoEndpoint));
     }
+    let asked = losers::Asked { known, entry, entry_point, view, connection, secure: ask.secure };
     explained.losers = asked.losers(explained.router.as_ref());
     Ok(explained)
+}
+
+impl Explanation {
+    fn take_tcp(&mut self, known: Known<'_>, route: &tcp::Route) {
+        let router = &route.router;
+        self.router = Some(Drawn::from(&**router).into());
+        self.middlewares = through_tcp(known, &router.middlewares);
+        self.service = service::of_tcp(known, &router.upstream);
+        self.is_served = route.service.can_serve();
+    }
+
+    fn take_http(
+        &mut self,
+        known: Known<'_>,
+        entry_point: &EntryPoint,
+        route: &Route,
+        (arrived, peer): (&Arrived<'_>, &Peer),
+    ) {
+        let router = &route.router;
+        self.router = Some(Drawn::from(&**router).into());
+        // A router of the entry point's own, which sends everybody elsewhere, has nothing before or behind it.
+        let own = router.name.ends_with("@internal") && router.upstream == "noop@internal";
+        if own {
+            self.note = Some("the entry point's redirection answers".to_owned());
+        } else {
+            self.middlewares = through(known, entry_point, &router.middlewares, &router.upstream);
+            self.service = service::of(known, &router.upstream);
+        }
+        self.is_served = own || route.destination.can_serve();
+        self.go_through(route, arrived.draft(peer));
+    }
+
+    /// Takes the request through the chain of its route, as far as what becomes of it is known.
+    fn go_through(&mut self, route: &Route, mut draft: Draft) {
+        let before = draft.clone();
+        let foreseen = route.chain.as_ref().map(|chain| (chain.len(), chain.foresee(&mut draft)));
+        if let Some((steps, Foreseen { steps: does, answer })) = foreseen {
+            let reached = does.len();
+            // Each step is one of those that are named, unless the table is of another moment.
+            if steps == self.middlewares.len() {
+                for (through, does) in self.middlewares.iter_mut().zip(does) {
+                    through.does = does;
+                }
+                for through in self.middlewares.iter_mut().skip(reached) {
+                    "is not reached".clone_into(&mut through.does);
+                }
+            }
+            if let Some(answer) = answer {
+                let location = Some(answer.head.fields.text("Location")).filter(|text| !text.is_empty());
+                let status = answer.head.status;
+                self.answer = Some(Answered { status, location: location.map(str::to_owned) });
+                self.is_served = status < 400;
+                let reason = answer.reason.map_or("", Reason::as_str);
+                self.refusal = (!self.is_served).then(|| format!("{status} {reason}").trim().to_owned());
+                return;
+            }
+        }
+        if !self.is_served {
+            return;
+        }
+        let (prefix, keeps_host) = match &*route.destination {
+            Destination::Upstream(upstream) => {
+                let mut prefixes =
+                    upstream.available.iter().map(|target| target.path_prefix.trim_end_matches('/'));
+                let first = prefixes.next().unwrap_or_default();
+                (if prefixes.all(|other| other == first) { first } else { "" }, upstream.pass_host_header)
+            }
+            // Which of them it is shows when it is sent.
+            _ => ("", true),
+        };
+        let target = |draft: &Draft| {
+            format!("{}{}", if draft.path.is_empty() { "/" } else { &draft.path }, draft.query)
+        };
+        let arrives = SentOn {
+            method: draft.method_text.clone(),
+            target: format!("{prefix}{}", target(&draft)),
+            host: keeps_host.then(|| draft.host.clone()),
+            edited: false,
+        };
+        let edited = (&arrives.target, &arrives.host, &arrives.method)
+            != (&target(&before), &Some(before.host), &before.method_text);
+        self.arrives = Some(SentOn { edited, ..arrives });
+    }
 }
 
 fn seen(view: &RequestView<'_>, ask: &Ask) -> Seen {
@@ -304,12 +390,29 @@ fn through(known: Known<'_>, entry_point: &EntryPoint, of_router: &[String], ups
     let of_service = of_service.map_or(&[][..], |(_, middlewares)| middlewares.as_slice());
     let named =
         [("entry point", entry_point.middlewares.as_slice()), ("router", of_router), ("service", of_service)];
-    let through = |of: &'static str, name: &String| Through {
-        name: name.clone(),
-        kind: known.snapshot.middlewares.get(name).map_or("", |written| written.name()),
-        of,
-    };
-    named.into_iter().flat_map(|(of, names)| names.iter().map(move |name| through(of, name))).collect()
+    let mut through = Vec::new();
+    for (of, names) in named {
+        for name in names {
+            take_apart(known, of, name, 0, &mut through);
+        }
+    }
+    through
+}
+
+/// A middleware, or those of a chain.
+fn take_apart(known: Known<'_>, of: &'static str, name: &str, depth: usize, through: &mut Vec<Through>) {
+    let written = known.snapshot.middlewares.get(name);
+    match written.map(|written| &**written) {
+        Some(Middleware::Chain(chain)) if depth < CHAIN_DEPTH_MAX => {
+            for name in &chain.middlewares {
+                take_apart(known, of, name, depth + 1, through);
+            }
+        }
+        written => {
+            let kind = written.map_or("", Middleware::name);
+            through.push(Through { name: name.to_owned(), kind, of, does: String::new() });
+        }
+    }
 }
 
 fn through_tcp(known: Known<'_>, names: &[String]) -> Vec<Through> {
@@ -319,5 +422,8 @@ fn through_tcp(known: Known<'_>, names: &[String]) -> Vec<Through> {
         Some(_) => "ipAllowList",
         None => "",
     };
-    names.iter().map(|name| Through { name: name.clone(), kind: kind(name), of: "router" }).collect()
+    names
+        .iter()
+        .map(|name| Through { name: name.clone(), kind: kind(name), of: "router", does: String::new() })
+        .collect()
 }

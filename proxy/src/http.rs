@@ -39,6 +39,7 @@ mod reason;
 mod request;
 mod response;
 mod roads;
+mod routing;
 mod trailers;
 
 pub use cost::Way;
@@ -55,9 +56,10 @@ pub(crate) use http2::Streams;
 pub(crate) use peer::Peer;
 pub(crate) use pool::Pool;
 pub(crate) use roads::{Lane, Roads};
+pub(crate) use routing::{Arrived, Unrouted};
 
 pub(crate) use method::Method;
 pub(crate) use reason::Reason;
+pub(crate) use request::path as path_of;
 #[cfg(test)]
 pub(crate) use request::write as write_request;
-pub(crate) use request::{path as path_of, view};

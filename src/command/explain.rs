@@ -106,14 +106,27 @@ fn table(answer: &Value) -> String {
     }
     for through in list(answer, "middlewares") {
         let of = text(through, "of");
-        row("middleware", format!("{} ({}, of the {of})", text(through, "name"), text(through, "kind")));
+        let does = text(through, "does");
+        let does = if does.is_empty() { String::new() } else { format!(": {does}") };
+        row(
+            "middleware",
+            format!("{} ({}, of the {of}){does}", text(through, "name"), text(through, "kind")),
+        );
+    }
+    let arrives = &answer["arrives"];
+    if arrives["edited"] == true {
+        let host = arrives["host"].as_str().map_or("each server's own host", |host| host);
+        row("arrives", format!("{} {host}{}", text(arrives, "method"), text(arrives, "target")));
     }
     services(&answer["service"], 0, &mut row);
-    match answer["refusal"].as_str() {
-        None => row("answer", "of an endpoint".to_owned()),
-        Some(refusal) => row("answer", format!("{refusal}, of Portolan itself")),
+    let own = &answer["answer"];
+    match (answer["refusal"].as_str(), own["location"].as_str()) {
+        (None, None) if own.is_null() => row("answer", "of an endpoint".to_owned()),
+        (None, None) => row("answer", format!("{}, of Portolan itself", own["status"])),
+        (None, Some(to)) => row("answer", format!("{}, to {to}", own["status"])),
+        (Some(refusal), _) => row("answer", format!("{refusal}, of Portolan itself")),
     }
-    if answer["refusal"].is_null() && answer["service"].is_null() {
+    if answer["refusal"].is_null() && answer["service"].is_null() && own.is_null() {
         rows.pop();
     }
     let mut shown = columns(&rows);
@@ -185,12 +198,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_middleware_answers_is_shown() {
+        let shown = table(&json!({
+            "entryPoint": "web", "address": ":80",
+            "answer": { "status": 301, "location": "https://a.test/" }, "refusal": null, "isServed": true,
+        }));
+        assert_eq!(shown.lines().last(), Some("answer       301, to https://a.test/"));
+    }
+
+    #[test]
     fn who_takes_a_request_is_shown_with_those_who_do_not() {
         let shown = table(&json!({
             "request": { "method": "GET", "host": "a.test", "path": "/x", "query": "y", "client": "127.0.0.1", "tls": true },
             "entryPoint": "web", "address": ":8000", "note": null,
             "router": { "name": "web@file", "protocol": "http", "rule": "Host(`a.test`)", "priority": 14, "origin": "f:1" },
-            "middlewares": [{ "name": "auth@file", "kind": "basicAuth", "of": "router" }],
+            "middlewares": [{ "name": "cut@file", "kind": "stripPrefix", "of": "router", "does": "the path becomes /" }],
+            "arrives": { "method": "GET", "target": "/?y", "host": "a.test", "edited": true },
             "service": { "name": "web@file", "kind": "weighted", "canServe": false, "services": [
                 { "name": "one@file", "kind": "loadBalancer", "weight": 3, "canServe": false, "services": [], "endpoints": [
                     { "name": "one-1", "address": null, "state": "stopped", "given": false, "reason": "exited (1)" },
@@ -206,7 +229,8 @@ mod tests {
                 "request      GET a.test/x?y by TLS, from 127.0.0.1",
                 "entry point  web (:8000)",
                 "router       web@file: Host(`a.test`) (priority 14, of f:1)",
-                "middleware   auth@file (basicAuth, of the router)",
+                "middleware   cut@file (stripPrefix, of the router): the path becomes /",
+                "arrives      GET a.test/?y",
                 "service      web@file (weighted, can't serve)",
                 "               one@file (loadBalancer, weight 3, can't serve)",
                 "answer       503 no_endpoint, of Portolan itself",

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use portolan_config::rule::{ConnectionView, RequestView};
 use portolan_config::settings::EntryPoint;
+use portolan_discovery::Router;
 use serde::Serialize;
 
+use super::drawn::Drawn;
 use super::{Known, Taken};
-use crate::table::Entry;
+use crate::table::{Entry, Route, tcp};
 
 /// A router that does not take the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,12 +41,7 @@ pub(super) struct Asked<'a> {
 
 /// What is known of a router of either kind.
 struct Candidate<'a> {
-    name: &'a str,
-    protocol: &'static str,
-    rule: String,
-    priority: i64,
-    entry_points: &'a [String],
-    origin: &'a str,
+    drawn: Drawn<'a>,
     /// Whether it is asked here; and whether it is, for connections of the other kind.
     is_filed: bool,
     is_filed_otherwise: bool,
@@ -54,19 +51,12 @@ struct Candidate<'a> {
 impl Asked<'_> {
     /// All of them but the one that takes it.
     pub(super) fn losers(&self, winner: Option<&Taken>) -> Vec<Loser> {
-        let mut losers: Vec<Loser> = self
-            .http()
-            .into_iter()
-            .chain(self.tcp())
-            .collect::<Vec<_>>()
-            .into_iter()
-            .filter(|candidate| {
-                winner.is_none_or(|won| {
-                    (won.name.as_str(), won.protocol) != (candidate.name, candidate.protocol)
-                })
-            })
-            .map(|candidate| self.judge(candidate, winner))
-            .collect();
+        let is_winner = |drawn: &Drawn<'_>| {
+            winner.is_some_and(|won| (won.name.as_str(), won.protocol) == (drawn.name, drawn.protocol))
+        };
+        let all = self.http().into_iter().chain(self.tcp());
+        let lost = all.filter(|candidate| !is_winner(&candidate.drawn));
+        let mut losers: Vec<Loser> = lost.map(|candidate| self.judge(&candidate, winner)).collect();
         losers.extend(self.not_drawn());
         losers.sort_by(|a, b| (a.distance, &a.name).cmp(&(b.distance, &b.name)));
         losers
@@ -75,32 +65,19 @@ impl Asked<'_> {
     fn http(&self) -> Vec<Candidate<'_>> {
         let own = self.entry.routes(self.secure).filed().all();
         let other = self.entry.routes(!self.secure).filed().all();
+        let is_in = |routes: &[&Arc<Route>], name: &str| routes.iter().any(|route| route.router.name == name);
         let filed = own.iter().chain(&other).map(|route| &route.router);
-        let mut routers: Vec<&Arc<portolan_discovery::Router>> =
-            self.known.snapshot.routers.iter().chain(filed).collect();
+        let mut routers: Vec<&Arc<Router>> = self.known.snapshot.routers.iter().chain(filed).collect();
         routers.sort_by(|a, b| a.name.cmp(&b.name));
         routers.dedup_by(|a, b| a.name == b.name);
-        let candidate = |router: &'_ Arc<portolan_discovery::Router>| {
-            let is_in = |routes: &[&Arc<crate::table::Route>]| {
-                routes.iter().any(|route| route.router.name == router.name)
-            };
-            (is_in(&own), is_in(&other), router.rule.unmet_by(&self.view))
+        let candidate = |router: &'_ Arc<Router>| {
+            (is_in(&own, &router.name), is_in(&other, &router.name), router.rule.unmet_by(&self.view))
         };
         routers
             .into_iter()
             .map(|router| {
                 let (is_filed, is_filed_otherwise, unmet) = candidate(router);
-                Candidate {
-                    name: &router.name,
-                    protocol: "http",
-                    rule: router.rule.to_string(),
-                    priority: router.priority,
-                    entry_points: &router.entry_points,
-                    origin: &router.origin,
-                    is_filed,
-                    is_filed_otherwise,
-                    unmet,
-                }
+                Candidate { drawn: (&**router).into(), is_filed, is_filed_otherwise, unmet }
             })
             .collect()
     }
@@ -108,18 +85,12 @@ impl Asked<'_> {
     fn tcp(&self) -> Vec<Candidate<'_>> {
         let (secure, plain) = self.entry.connections.all();
         let (own, other) = if self.secure { (secure, plain) } else { (plain, secure) };
-        let is_in = |routes: &[&Arc<crate::table::tcp::Route>], name: &str| {
-            routes.iter().any(|route| route.router.name == name)
-        };
+        let is_in =
+            |routes: &[&Arc<tcp::Route>], name: &str| routes.iter().any(|route| route.router.name == name);
         let routers = self.known.snapshot.layer_four.tcp_routers.iter();
         routers
             .map(|router| Candidate {
-                name: &router.name,
-                protocol: "tcp",
-                rule: router.rule.to_string(),
-                priority: router.priority,
-                entry_points: &router.entry_points,
-                origin: &router.origin,
+                drawn: (&**router).into(),
                 is_filed: is_in(&own, &router.name),
                 is_filed_otherwise: is_in(&other, &router.name),
                 unmet: router.rule.unmet_by(&self.connection),
@@ -127,20 +98,21 @@ impl Asked<'_> {
             .collect()
     }
 
-    fn judge(&self, candidate: Candidate<'_>, winner: Option<&Taken>) -> Loser {
+    fn judge(&self, candidate: &Candidate<'_>, winner: Option<&Taken>) -> Loser {
         let mut why = Vec::new();
         if !candidate.is_filed {
-            why.push(self.why_not_here(&candidate));
+            why.push(self.why_not_here(candidate));
         }
         why.extend(candidate.unmet.iter().map(|part| format!("{part} does not hold")));
+        let drawn = &candidate.drawn;
         if why.is_empty() {
-            why.push(outranked(&candidate, winner));
+            why.push(outranked(drawn, winner));
         }
         Loser {
-            name: candidate.name.to_owned(),
-            protocol: candidate.protocol,
-            rule: candidate.rule,
-            priority: Some(candidate.priority),
+            name: drawn.name.to_owned(),
+            protocol: drawn.protocol,
+            rule: drawn.rule.to_string(),
+            priority: Some(drawn.priority),
             distance: why.len() + usize::from(!candidate.unmet.is_empty()),
             why,
         }
@@ -153,26 +125,28 @@ impl Asked<'_> {
             let only = if self.secure { "in the clear" } else { "by TLS" };
             return format!("it takes only what comes {only}");
         }
-        if candidate.entry_points.contains(here) || candidate.entry_points.is_empty() {
-            let faults = self.faults(candidate.protocol, candidate.name, candidate.origin);
+        let drawn = &candidate.drawn;
+        if drawn.entry_points.contains(here) || drawn.entry_points.is_empty() {
+            let faults = self.faults(drawn);
             if !faults.is_empty() {
                 return format!("it is left out: {}", faults.join("; "));
             }
         }
-        if candidate.entry_points.is_empty() {
+        if drawn.entry_points.is_empty() {
             return format!("it names no entry point, and {here} is no default one (asDefault)");
         }
-        if candidate.entry_points.contains(here) {
+        if drawn.entry_points.contains(here) {
             return "it is left out".to_owned();
         }
-        format!("it is on {} only", candidate.entry_points.join(", "))
+        format!("it is on {} only", drawn.entry_points.join(", "))
     }
 
     /// What was wrong with a router.
-    fn faults(&self, protocol: &str, name: &str, origin: &str) -> Vec<&str> {
-        let bare = name.split('@').next().unwrap_or_default();
+    fn faults(&self, drawn: &Drawn<'_>) -> Vec<&str> {
+        let bare = drawn.name.split('@').next().unwrap_or_default();
         let faults = self.known.faults.iter().filter(|fault| {
-            fault.origin == origin && about(&fault.key) == Some((protocol.to_owned(), bare.to_owned()))
+            fault.origin == drawn.origin
+                && about(&fault.key) == Some((drawn.protocol.to_owned(), bare.to_owned()))
         });
         faults.map(|fault| fault.message.as_str()).collect()
     }
@@ -219,16 +193,16 @@ fn about(key: &str) -> Option<(String, String)> {
 }
 
 /// Why one whose rule holds is not the one.
-fn outranked(candidate: &Candidate<'_>, winner: Option<&Taken>) -> String {
+fn outranked(lost: &Drawn<'_>, winner: Option<&Taken>) -> String {
     match winner {
         None => "the connection is not for it".to_owned(),
-        Some(won) if won.protocol == "tcp" && candidate.protocol == "http" => {
+        Some(won) if won.protocol == "tcp" && lost.protocol == "http" => {
             format!("TCP router {} takes the connection before HTTP is read", won.name)
         }
-        Some(won) if won.protocol != candidate.protocol => {
+        Some(won) if won.protocol != lost.protocol => {
             "an HTTP router for this host goes before TCP routers".to_owned()
         }
-        Some(won) if won.priority == candidate.priority => {
+        Some(won) if won.priority == lost.priority => {
             format!("its rule holds; it has the same priority as {}, whose name comes first", won.name)
         }
         Some(won) => format!("its rule holds, and its priority is below {}", won.priority),

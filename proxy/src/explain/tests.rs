@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_config::dynamic::middleware::{AddPrefix, Middleware};
+use portolan_config::dynamic::middleware::{AddPrefix, Chain, Middleware, RedirectScheme};
 use portolan_config::rule::Rule;
 use portolan_config::settings::EntryPoint;
 use portolan_config::tls::RouterTls;
@@ -28,7 +28,15 @@ fn explained_at(
     let mut snapshot = Snapshot::default();
     snapshot.upstreams.push(Arc::new(Upstream::new("app@test".to_owned(), Vec::new())));
     let prefix = Middleware::AddPrefix(AddPrefix { prefix: "/x".to_owned() });
-    snapshot.middlewares = Arc::new([("m@test".to_owned(), Arc::new(prefix))].into());
+    let to_https = RedirectScheme { scheme: "https".to_owned(), ..RedirectScheme::default() };
+    let chain = Chain { middlewares: vec!["m@test".to_owned(), "away@test".to_owned()] };
+    let middlewares = [
+        ("m@test", prefix),
+        ("away@test", Middleware::RedirectScheme(to_https)),
+        ("chain@test", Middleware::Chain(chain)),
+    ];
+    let middlewares = middlewares.map(|(name, written)| (name.to_owned(), Arc::new(written)));
+    snapshot.middlewares = Arc::new(middlewares.into());
     snapshot.routers = routers.into_iter().map(Arc::new).collect();
     let ledger = Ledger::new(Metrics::register(&prometheus::Registry::new()).unwrap());
     let (table, _) = crate::table::compile(&snapshot, entry_points, &ledger);
@@ -67,7 +75,8 @@ fn the_winner_is_named_and_each_loser_with_what_is_against_it() {
     let explained = explained(routers, &faults, &ask("http://A.test:8000/b/../x?y=z")).expect("an answer");
     assert_eq!(explained.entry_point.as_deref(), Some("web"));
     assert_eq!((explained.request.host.as_str(), explained.request.path.as_str()), ("a.test", "/x"));
-    let through = Through { name: "m@test".to_owned(), kind: "addPrefix", of: "router" };
+    let does = "the path becomes /x/".to_owned();
+    let through = Through { name: "m@test".to_owned(), kind: "addPrefix", of: "router", does };
     // `equal` comes before `wins` by its name: the table decides, not the order here.
     let won = explained.router.expect("a router");
     assert_eq!(won.name, "equal");
@@ -135,4 +144,37 @@ fn an_entry_point_cleans_before_it_routes() {
     let taken = at("http://a.test:8000/?a=1;b=2");
     assert_eq!(taken.request.query, "a=1%3Bb=2");
     assert_eq!(taken.router.map(|router| router.name).as_deref(), Some("query"));
+}
+
+#[test]
+fn what_middlewares_would_do_is_told_up_to_the_one_that_answers() {
+    let mut web = EntryPoint::plain("web", "127.0.0.1:8000".parse().unwrap());
+    let through = |web: &EntryPoint, middlewares: &[&str]| {
+        let middlewares = middlewares.iter().map(|&name| name.to_owned()).collect();
+        let routers = vec![Router { middlewares, ..router("a", "Host(`a.test`)", 1) }];
+        explained_at(std::slice::from_ref(web), routers, &[], &ask("a.test:8000/y?z")).expect("an answer")
+    };
+    let told = |explained: &Explanation| {
+        let of = |through: &Through| format!("{} of {}: {}", through.name, through.of, through.does);
+        explained.middlewares.iter().map(of).collect::<Vec<_>>()
+    };
+    let explained = through(&web, &["away@test", "m@test"]);
+    assert_eq!(
+        told(&explained),
+        ["away@test of router: answers 302, to https://a.test/y?z", "m@test of router: is not reached"]
+    );
+    let location = Some("https://a.test/y?z".to_owned());
+    assert_eq!(explained.answer, Some(Answered { status: 302, location }));
+    // No endpoint is asked, so that none is missed.
+    assert_eq!((explained.is_served, explained.refusal, explained.arrives), (true, None, None));
+
+    web.middlewares = vec!["chain@test".to_owned()];
+    let explained = through(&web, &[]);
+    assert_eq!(
+        told(&explained),
+        [
+            "m@test of entry point: the path becomes /x/y?z",
+            "away@test of entry point: answers 302, to https://a.test/x/y?z"
+        ]
+    );
 }

@@ -20,6 +20,7 @@ use super::exchange::{Carrier, Copies, Exchange, Outcome, Tunnel, exchange};
 use super::head::{Refused, fields, parse_request_within};
 use super::peer::Peer;
 use super::response::{self, Manner};
+use super::routing::{Arrived, Unrouted};
 use super::{Method, Reason, handshake, http2, request};
 use crate::access_log::Asked;
 use crate::census::Counted;
@@ -28,7 +29,7 @@ use crate::limits::{BODY_IDLE, DRAIN_FIRST_REQUEST, LINGER, PARK_AFTER, TUNNEL_I
 use crate::metrics::{OpenGuard, Version};
 use crate::middleware::{self, Passage};
 use crate::stream::Stream;
-use crate::table::{Route, Upstream, path_at, routing_host, rule_path};
+use crate::table::{Choice, Route, Upstream};
 use crate::worker::{self, Buffer, Buffers, End, Pace, Worker, relay};
 
 mod enter;
@@ -353,43 +354,38 @@ impl Connection {
         };
         let asked = self.worker.log().map(|log| Box::new(log.asked(&head)));
         let mut cleaned = Cleaned::default();
-        let cleaning = self.entry_point.cleaning.as_ref();
-        let head = match cleaning.map(|cleaning| cleaning.clean(&head, &mut cleaned)).transpose() {
-            Ok(cleaned) => cleaned.unwrap_or(head),
+        let (cleaning, settings) = (self.entry_point.cleaning.as_ref(), &self.entry_point.settings);
+        let arrived = match Arrived::of(&head, cleaning, settings.cleaning.sanitize_path, &mut cleaned) {
+            Ok(arrived) => arrived,
             Err(Refused { reason, .. }) => {
                 return Ok(Some((head.length, Err(Turned::unrouted(reason, &head, asked)))));
             }
         };
         let table = self.worker.table();
-        let host = routing_host(head.authority);
-        let path = path_at(self.entry_point.settings.cleaning.sanitize_path, request::path(head.target));
-        let entry = table.entry_points.get(&self.entry_point.settings.name);
-        let ruled = rule_path(&path);
-        let view = request::view(&head, &host, &ruled, &self.peer);
-        let route = entry.and_then(|entry| entry.routes(self.peer.is_secure()).find(&view));
-        let Some(route) = route else {
-            let needs_tls = !self.peer.is_secure() && self.entry_point.settings.tls.is_some();
-            let reason = if needs_tls { Reason::NeedsTls } else { table.no_route() };
-            return Ok(Some((head.length, Err(Turned::unrouted(reason, &head, asked)))));
+        let may_ask = |host: &str, choice: &Choice| {
+            self.secured.as_ref().is_none_or(|secured| secured.may_ask_for(host, choice))
         };
-        if let (Some(secured), Some(entry)) = (&self.secured, entry)
-            && !secured.may_ask_for(&host, &entry.options)
-        {
-            return Ok(Some((head.length, Err(Turned::unrouted(Reason::Misdirected, &head, asked)))));
-        }
+        let routed = arrived.route(&table, settings, &self.peer, may_ask);
+        let Arrived { head, path, .. } = &arrived;
+        let route = match routed {
+            Ok(route) => route,
+            Err(Unrouted { reason, .. }) => {
+                return Ok(Some((head.length, Err(Turned::unrouted(reason, head, asked)))));
+            }
+        };
         if matches!(head.framing, Framing::Length(length) if length > limits.body_bytes_max) {
-            let turned = Turned::unrouted(Reason::BodyTooLarge, &head, asked);
+            let turned = Turned::unrouted(Reason::BodyTooLarge, head, asked);
             return Ok(Some((head.length, Err(turned))));
         }
         let mut out = self.worker.buffers.take();
         let Some(Bound { upstream, asker, cookies, mirrors }) =
-            bind(&route.destination, &head, &path, &self.peer)
+            bind(&route.destination, head, path, &self.peer)
         else {
-            let turned = Turned::unrouted(Reason::NoEndpoint, &head, asked);
+            let turned = Turned::unrouted(Reason::NoEndpoint, head, asked);
             return Ok(Some((head.length, Err(turned))));
         };
         let keep_host = upstream.pass_host_header;
-        let host_at = request::write(&head, &path, keep_host, &self.peer, &self.worker.host_name, &mut out);
+        let host_at = request::write(head, path, keep_host, &self.peer, &self.worker.host_name, &mut out);
         let exchange = Exchange {
             method: head.method,
             framing: head.framing,
@@ -410,7 +406,7 @@ impl Connection {
             passage: None,
         };
         let passage = route.chain.as_ref().map(|chain| {
-            Passage::new(chain, middleware::Draft::of(&head, exchange.head.filled(), &self.peer))
+            Passage::new(chain, middleware::Draft::of(head, exchange.head.filled(), &self.peer))
         });
         Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked, passage }))))
     }

@@ -72,6 +72,11 @@ impl CircuitBreaker {
         })
     }
 
+    /// Whether it is open, or opens little by little.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.load(Relaxed) != STANDBY
+    }
+
     /// Whether a request may go on, at `now` in milliseconds.
     pub(crate) fn admits(&self, now: u64) -> bool {
         let mut state = self.state.load(Relaxed);

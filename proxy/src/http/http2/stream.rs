@@ -28,10 +28,11 @@ use crate::http::cleaning::Cleaned;
 use crate::http::entry_point::earlier;
 use crate::http::exchange::{Carrier, Copies, Exchange, Outcome, attempt, course};
 use crate::http::head::Refused;
+use crate::http::routing::{Arrived, Unrouted};
 use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
 use crate::middleware::{self, OwnAnswer, Passage};
-use crate::table::{Route, path_at, routing_host, rule_path};
+use crate::table::{Choice, Route};
 
 /// A request that was understood and routed.
 struct Admitted {
@@ -211,43 +212,28 @@ impl Stream {
             self.asked = Some(Box::new(log.asked(&head).by("HTTP/2.0")));
         }
         let mut cleaned = Cleaned::default();
-        let head = match &self.shared.entry_point.cleaning {
-            None => head,
-            Some(cleaning) => cleaning.clean(&head, &mut cleaned)?,
-        };
+        let (entry_point, peer) = (&self.shared.entry_point, &self.shared.peer);
+        let (cleaning, settings) = (entry_point.cleaning.as_ref(), &entry_point.settings);
+        let arrived = Arrived::of(&head, cleaning, settings.cleaning.sanitize_path, &mut cleaned)?;
         let table = worker.table();
-        let host = routing_host(head.authority);
-        let path = path_at(
-            self.shared.entry_point.settings.cleaning.sanitize_path,
-            crate::http::request::path(head.target),
-        );
-        let secure = self.shared.peer.is_secure();
-        let settings = &self.shared.entry_point.settings;
-        let entry = table.entry_points.get(&settings.name);
-        let ruled = rule_path(&path);
-        let view = crate::http::request::view(&head, &host, &ruled, &self.shared.peer);
-        let Some(route) = entry.and_then(|entry| entry.routes(secure).find(&view)) else {
-            let needs_tls = !secure && settings.tls.is_some();
-            let reason = if needs_tls { Reason::NeedsTls } else { table.no_route() };
-            return Err(Refused { reason, detail: "" });
+        let may_ask = |host: &str, choice: &Choice| {
+            self.shared.secured.as_ref().is_none_or(|secured| secured.may_ask_for(host, choice))
         };
-        if let (Some(secured), Some(entry)) = (&self.shared.secured, entry)
-            && !secured.may_ask_for(&host, &entry.options)
-        {
-            return Err(Refused { reason: Reason::Misdirected, detail: "" });
-        }
+        let route = arrived
+            .route(&table, settings, peer, may_ask)
+            .map_err(|Unrouted { reason, .. }| Refused { reason, detail: "" })?;
+        let Arrived { head, path, .. } = &arrived;
         let limits = &self.shared.entry_point.limits;
         if matches!(head.framing, Framing::Length(length) if length > limits.body_bytes_max) {
             return Err(Refused { reason: Reason::BodyTooLarge, detail: "" });
         }
         let mut out = worker.buffers.take();
-        let peer = &self.shared.peer;
-        let Some(Bound { upstream, asker, cookies, mirrors }) = bind(&route.destination, &head, &path, peer)
+        let Some(Bound { upstream, asker, cookies, mirrors }) = bind(&route.destination, head, path, peer)
         else {
             return Err(Refused { reason: Reason::NoEndpoint, detail: "" });
         };
         let keep_host = upstream.pass_host_header;
-        let host_at = crate::http::request::write(&head, &path, keep_host, peer, &worker.host_name, &mut out);
+        let host_at = crate::http::request::write(head, path, keep_host, peer, &worker.host_name, &mut out);
         let mut deadlines = limits.deadlines();
         if let Some(timeout) = self.grpc.then(|| grpc::timeout(&parts.headers)).flatten() {
             deadlines.answer = Some(earlier(Moment::now() + timeout, deadlines.answer));
@@ -271,9 +257,10 @@ impl Stream {
             mirrors,
             passage: None,
         };
-        let passage = route.chain.as_ref().map(|chain| {
-            Passage::new(chain, middleware::Draft::of(&head, exchange.head.filled(), &self.shared.peer))
-        });
+        let passage = route
+            .chain
+            .as_ref()
+            .map(|chain| Passage::new(chain, middleware::Draft::of(head, exchange.head.filled(), peer)));
         Ok(Admitted { exchange, route: route.clone(), passage })
     }
 

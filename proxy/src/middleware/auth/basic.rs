@@ -68,6 +68,13 @@ impl BasicStep {
         }
     }
 
+    /// Answers a request that shows nobody it knows; whether a password is right is not looked at.
+    pub(crate) fn foresee(&self, draft: &Draft) -> Result<(), Box<OwnAnswer>> {
+        let shown = credentials(draft.fields.get("Authorization"));
+        let known = shown.and_then(|(name, _)| self.users.get(&name));
+        known.map(drop).ok_or_else(|| self.refusal().into())
+    }
+
     fn refusal(&self) -> OwnAnswer {
         unauthorized(&self.challenge)
     }

@@ -66,6 +66,11 @@ impl ForwardStep {
         })
     }
 
+    /// Who is asked.
+    pub(crate) fn address(&self) -> &str {
+        &self.server.address
+    }
+
     pub(crate) async fn request(
         &self,
         draft: &mut Draft,
