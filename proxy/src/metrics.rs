@@ -48,6 +48,7 @@ pub struct Metrics {
     pub(crate) udp: udp::Metrics,
     retries_refused: IntCounterVec,
     pending: IntGaugeVec,
+    copies_dropped: IntCounterVec,
     /// `portolan_config_last_reload_success_timestamp_seconds`: when the newest table was put in place.
     pub(crate) last_compile: prometheus::Gauge,
 }
@@ -155,6 +156,11 @@ impl Metrics {
                     &["service"],
                 )?,
             )?,
+            copies_dropped: counter(
+                "portolan_service_copies_dropped_total",
+                "Copies of requests (mirroring) that were not sent or given up, by reason",
+                &["service", "reason"],
+            )?,
             last_compile: registered(
                 registry,
                 prometheus::Gauge::new(
@@ -222,11 +228,25 @@ impl Metrics {
         OpenGuard(Some(pending))
     }
 
+    /// A copy of a request was not sent (`limit`), or given up (`timeout`).
+    pub(crate) fn copy_dropped(&self, service: &str, reason: &'static str) {
+        self.copies_dropped.with_label_values(&[service, reason]).inc();
+    }
+
+    /// How many there were.
+    #[cfg(test)]
+    pub(crate) fn copies_dropped(&self, service: &str, reason: &str) -> u64 {
+        self.copies_dropped.with_label_values(&[service, reason]).get()
+    }
+
     pub(crate) fn forget_retries(&self, service: &str) {
         // Most services never had any.
         let _ = self.retries.remove_label_values(&[service]);
         let _ = self.retries_refused.remove_label_values(&[service]);
         let _ = self.pending.remove_label_values(&[service]);
+        for reason in ["limit", "timeout"] {
+            let _ = self.copies_dropped.remove_label_values(&[service, reason]);
+        }
     }
 
     pub(crate) fn forget_endpoint(&self, counters: &EndpointCounters) {

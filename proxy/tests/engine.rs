@@ -95,3 +95,5 @@ mod tls_options;
 mod upgrade;
 #[path = "engine/vanishing.rs"]
 mod vanishing;
+#[path = "engine/withheld.rs"]
+mod withheld;

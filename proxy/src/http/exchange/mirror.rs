@@ -77,6 +77,7 @@ impl Copies {
                     service = copy.upstream.name,
                     "a copy was not sent: too many are on their way"
                 );
+                worker.metrics.copy_dropped(&copy.upstream.name, "limit");
                 continue;
             }
             ON_THEIR_WAY.set(ON_THEIR_WAY.get() + 1);
@@ -84,7 +85,10 @@ impl Copies {
             tokio::task::spawn_local(Box::pin(async move {
                 let (mut aside, mut carrier) = (Aside, Carrier::Pooled);
                 let sent = attempt(&mut aside, &copy, &mut carrier, &worker);
-                let _ = timeout(MIRROR_TIME, Box::pin(sent)).await;
+                if timeout(MIRROR_TIME, Box::pin(sent)).await.is_err() {
+                    tracing::debug!(service = copy.upstream.name, "a copy was given up: it took too long");
+                    worker.metrics.copy_dropped(&copy.upstream.name, "timeout");
+                }
                 drop(place);
             }));
         }
@@ -193,9 +197,62 @@ async fn drop_answer(
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::sync::Arc;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::http::Method;
+    use crate::table::{Target, Upstream};
     use crate::worker::Buffers;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_is_not_answered_is_given_up_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut upstream = Upstream::made_up("aside", 1);
+        let target =
+            Target { address: listener.local_addr().unwrap(), ..Target::clone(&upstream.available[0]) };
+        upstream.available = vec![Arc::new(target)];
+        let (worker, _drain) = Worker::alone();
+        let mut head = worker.buffers.take();
+        head.put(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let copy = Exchange {
+            method: Method::Get,
+            framing: Framing::Empty,
+            is_http10: false,
+            keep_alive: true,
+            upgrade: false,
+            expects_continue: false,
+            verbatim: false,
+            deadlines: crate::http::Deadlines::default(),
+            body_bytes_max: u64::MAX,
+            head,
+            host_at: None,
+            upstream: Arc::new(upstream),
+            passage: None,
+            asker: Asker::default(),
+            cookies: Cookies::default(),
+            gathered: 0,
+            mirrors: Vec::new(),
+        };
+        let begun = Instant::now();
+        let heard = async {
+            Copies(vec![copy]).send(&worker);
+            let (mut copied, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            copied.read_to_end(&mut heard).await.unwrap();
+            String::from_utf8(heard).unwrap()
+        };
+        let heard = LocalSet::new().run_until(heard).await;
+        let took = begun.elapsed();
+        assert!(heard.starts_with("GET / HTTP/1.1"), "{heard}");
+        assert!(took >= MIRROR_TIME && took < MIRROR_TIME * 2, "{took:?}");
+        assert_eq!(worker.metrics.copies_dropped("aside", "timeout"), 1);
+        assert_eq!(ON_THEIR_WAY.get(), 0);
+    }
 
     #[test]
     fn a_copy_without_the_body_does_not_announce_one() {
