@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Container, Engine, Portolan, python};
+use crate::harness::{Container, Engine, PATIENCE, Portolan, Sandbox, eventually, python};
 
 /// Containers as Traefik's users label them: a name, and labels that follow `traefik.`.
 const CONTAINERS: &[(&str, &[&str])] = &[
@@ -77,8 +77,40 @@ const CONTAINERS: &[(&str, &[&str])] = &[
     ),
     ("broken", &["http.routers.broken.rule=Hots(`broken.test`)"]),
     ("unknown", &["http.routers.unknown.rule=Host(`unknown.test`)", "http.routers.unknown.nosuch=1"]),
-    ("ready", &["http.routers.ready.rule=Host(`ready.test`)"]),
+    ("clash-a", &["http.routers.same.rule=Host(`a.test`)", "http.routers.same.service=clash-a"]),
+    ("clash-b", &["http.routers.same.rule=Host(`b.test`)", "http.routers.same.service=clash-b"]),
 ];
+
+/// Runs what Compose and health checks make of containers: replicas of a project's service, one on two networks, one that is
+/// not well and one that is not ready yet.
+fn run_others(engine: &Engine) {
+    let of_compose = |name: &str, project: &str, service: &str| {
+        Container::new(name)
+            .label("com.docker.compose.project", project)
+            .label("com.docker.compose.service", service)
+    };
+    engine.run(&of_compose("shop-api-1", "shop", "api"));
+    engine.run(&of_compose("shop-api-2", "shop", "api"));
+    engine.run(
+        &of_compose("shop-web-1", "shop", "web")
+            .label("traefik.http.routers.front.rule", "Host(`front.test`)")
+            .label("traefik.http.routers.front.middlewares", "front-cut")
+            .label("traefik.http.middlewares.front-cut.stripprefix.prefixes", "/x"),
+    );
+    engine.network("front");
+    engine.network("back");
+    let two = Container::new("two").network("front").label("traefik.docker.network", "back");
+    engine.run(&two.label("traefik.http.routers.two.rule", "Host(`two.test`)"));
+    engine.docker(&["network", "connect", "back", "two"]);
+    let sick = Container::new("sick").label("traefik.http.routers.sick.rule", "Host(`sick.test`)");
+    engine.run(&sick.health("false"));
+    let early = Container::new("early").label("traefik.http.routers.early.rule", "Host(`early.test`)");
+    engine.run(
+        &early.option("--health-cmd=true").option("--health-interval=1h").option("--health-start-period=1h"),
+    );
+    // The last: whoever knows it knows all of them.
+    engine.run(&Container::new("ready").label("traefik.http.routers.ready.rule", "Host(`ready.test`)"));
+}
 
 /// One engine, and both beside it.
 #[test]
@@ -100,6 +132,13 @@ fn traefik_shows_the_same_containers_but_for_what_is_meant() {
             stopped = true;
         }
     }
+    run_others(&engine);
+    eventually(PATIENCE, "one to be found unwell", || {
+        match engine.inspect("sick")["State"]["Health"]["Status"].as_str() {
+            Some("unhealthy") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
     let flags = [
         "--api.insecure=true",
         "--ping=true",
@@ -128,8 +167,53 @@ fn traefik_shows_the_same_containers_but_for_what_is_meant() {
     let _traefik = engine.sandbox().spawn("traefik", command);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traefik/shapes");
     let mut command = Command::new(python());
-    let output =
-        command.args([script, "http://127.0.0.1:8081", "http://127.0.0.1:8080"]).output().expect("it runs");
+    let output = command
+        .args([script, "http://127.0.0.1:8081", "http://127.0.0.1:8080", "docker"])
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The same file, with every kind of service and middleware and most of their options.
+#[test]
+fn traefik_shows_the_same_file_but_for_what_is_meant() {
+    let traefik = python().with_file_name("traefik");
+    assert!(traefik.is_file(), "this test needs {}: run ./test, which gets it", traefik.display());
+    let sandbox = Sandbox::enter();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traefik/everything.yml");
+    let file = format!("--providers.file.filename={file}");
+    let flags = ["--api.insecure=true", "--ping=true", &file];
+    let _portolan = Portolan::start(
+        None,
+        &[
+            &flags[..],
+            &[
+                "--source=demo",
+                "--entryPoints.web.address=:8000",
+                "--entryPoints.raw.address=:8002",
+                "--entryPoints.dns.address=:8053/udp",
+                "--entryPoints.traefik.address=:8081",
+            ],
+        ]
+        .concat(),
+    );
+    let mut command = sandbox.command(traefik);
+    command.args(flags).args([
+        "--entryPoints.web.address=:8001",
+        "--entryPoints.raw.address=:8003",
+        "--entryPoints.dns.address=:8054/udp",
+        "--entryPoints.traefik.address=:8090",
+        "--global.checkNewVersion=false",
+        "--global.sendAnonymousUsage=false",
+    ]);
+    let _traefik = sandbox.spawn("traefik", command);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traefik/shapes");
+    let output = sandbox
+        .command(python())
+        .args([script, "http://127.0.0.1:8081", "http://127.0.0.1:8090", "file"])
+        .output()
+        .expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 }

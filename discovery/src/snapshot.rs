@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub composites: Vec<Arc<Composite>>,
     /// What routers and services let their requests go through, by qualified name.
     pub middlewares: Arc<BTreeMap<String, Arc<Middleware>>>,
+    /// Who wrote each of those, for faults found later.
+    pub middleware_origins: Arc<BTreeMap<String, String>>,
     /// The TCP and UDP side.
     pub layer_four: Arc<LayerFour>,
     /// The host ports asked for, by port.
@@ -239,6 +241,8 @@ pub struct Router {
     pub tls: Option<RouterTls>,
     /// What its requests go through, by qualified name, in order; chains are taken apart.
     pub middlewares: Vec<String>,
+    /// The same as it was written, where chains are among them; else nothing.
+    pub chains: Vec<String>,
     /// What is told of its requests.
     pub observability: Observability,
     /// The qualified name of the upstream, or of the composite.
@@ -257,10 +261,16 @@ impl Router {
             entry_points: Vec::new(),
             tls: None,
             middlewares: Vec::new(),
+            chains: Vec::new(),
             observability: Observability::default(),
             upstream: upstream.into(),
             origin: String::new(),
         }
+    }
+
+    /// The middlewares that it names, chains as such.
+    pub fn named(&self) -> &[String] {
+        if self.chains.is_empty() { &self.middlewares } else { &self.chains }
     }
 }
 

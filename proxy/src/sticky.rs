@@ -82,7 +82,7 @@ impl Sticky {
 }
 
 /// Traefik's: `_` and the first five digits of SHA-1.
-fn default_name(service: &str) -> String {
+pub fn default_name(service: &str) -> String {
     let text = format!("_TRAEFIK_BACKEND_{service}");
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
     format!("_{}", &hex(hash.as_ref())[..5])

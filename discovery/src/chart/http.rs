@@ -27,6 +27,7 @@ pub(super) struct Http {
     pub(super) upstreams: Named<Upstream>,
     pub(super) composites: Vec<Arc<Composite>>,
     pub(super) middlewares: BTreeMap<String, Arc<Middleware>>,
+    pub(super) middleware_origins: BTreeMap<String, String>,
 }
 
 /// Puts together what all sources ask for. Routers and composites are sorted by name. `usual` is what connections to servers
@@ -120,6 +121,7 @@ impl<'a> Drawn<'a> {
         for (wish, _) in self.middlewares.iter() {
             if let Some(middleware) = &wish.value {
                 http.middlewares.insert(wish.name.clone(), middleware.clone());
+                http.middleware_origins.insert(wish.name.clone(), wish.origin.clone());
             }
         }
         http.routers = self.routers(sources, &usable, previous, faults);
@@ -260,7 +262,8 @@ impl<'a> Drawn<'a> {
                 if flat == router.middlewares {
                     return Some(router.clone());
                 }
-                Some(Arc::new(Router { middlewares: flat, ..Router::clone(router) }))
+                let chains = router.middlewares.clone();
+                Some(Arc::new(Router { middlewares: flat, chains, ..Router::clone(router) }))
             })
             .collect();
         routers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -333,7 +336,13 @@ pub(super) fn no_such<'n>(what: &str, name: &str, known: impl Iterator<Item = &'
     let known: Vec<&str> = known.collect();
     // The same name of another provider is what most people mean.
     let elsewhere = known.iter().copied().find(|known| base(known) == name.split('@').next());
-    match elsewhere.or_else(|| nearest(name, known)) {
+    // That two are of one provider makes them no more alike.
+    let alike = || {
+        let (wanted, provider) = name.split_once('@').unwrap_or((name, ""));
+        let own = known.iter().filter_map(|known| known.split_once('@').filter(|(_, of)| *of == provider));
+        nearest(wanted, own.map(|(base, _)| base)).map(|base| format!("{base}@{provider}"))
+    };
+    match elsewhere.map(str::to_owned).or_else(alike) {
         Some(near) => format!("there {there_is} no {what} `{name}`: did you mean `{near}`?"),
         None => format!("there {there_is} no {what} `{name}`"),
     }

@@ -38,6 +38,11 @@ pub fn all(status: &Status, settings: &Settings, protocol: &str, kind: &str) -> 
                 .collect();
             if !users.is_empty() {
                 item["usedBy"] = json!(users);
+                // Traefik qualifies what a chain names once the chain is in use.
+                let provider = item["provider"].as_str().unwrap_or_default().to_owned();
+                if let Some(names) = item.pointer_mut("/chain/middlewares").and_then(Value::as_array_mut) {
+                    names.iter_mut().for_each(|name| qualify(name, &provider));
+                }
             }
         }
     }
@@ -51,6 +56,13 @@ pub fn all(status: &Status, settings: &Settings, protocol: &str, kind: &str) -> 
     }
     items.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     items
+}
+
+/// With the provider, unless it names one.
+fn qualify(name: &mut Value, provider: &str) {
+    if let Some(bare) = name.as_str().filter(|name| !name.contains('@')) {
+        *name = json!(format!("{bare}@{provider}"));
+    }
 }
 
 fn uses(router: &Value, key: &str, name: &Value) -> bool {
@@ -92,7 +104,7 @@ fn routers(snapshot: &Snapshot, entry_points: &[EntryPoint], protocol: &str) -> 
     };
     let http = snapshot.routers.iter().map(|it| {
         let mut item = router(&it.name, &it.entry_points, &it.upstream, Protocol::Tcp);
-        prioritized(&mut item, it.rule.to_string(), it.priority, &it.middlewares);
+        prioritized(&mut item, it.rule.to_string(), it.priority, it.named());
         if let Some(tls) = &it.tls {
             let domains = tls.domains.iter().map(|(main, sans)| json!({ "main": main, "sans": sans }));
             item["tls"] = spelling::as_traefik(json!({
@@ -148,12 +160,16 @@ fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
             let plain = snapshot.upstreams.iter().filter(|upstream| shown(&upstream.name)).map(|upstream| {
                 let mut balancing = options(&*upstream.balancing);
                 balancing["passHostHeader"] = json!(upstream.pass_host_header);
+                name_cookie(&mut balancing, &upstream.name);
                 balanced(&upstream.name, balancing, &upstream.targets, "url")
             });
-            let composed = snapshot
-                .composites
-                .iter()
-                .map(|composite| item(&composite.name, named_in(&composite.name, &composite.kind)));
+            let composed = snapshot.composites.iter().map(|composite| {
+                let mut item = item(&composite.name, named_in(&composite.name, &composite.kind));
+                if let Some(weighted) = item.get_mut("weighted") {
+                    name_cookie(weighted, &composite.name);
+                }
+                item
+            });
             plain.chain(composed).collect()
         }
         "tcp" => {
@@ -184,6 +200,13 @@ fn services(snapshot: &Snapshot, protocol: &str) -> Vec<Value> {
     }
 }
 
+/// Names the cookie of a service that has one without a name, as clients are given it.
+fn name_cookie(service: &mut Value, name: &str) {
+    if let Some(Value::Object(cookie)) = service.pointer_mut("/sticky/cookie") {
+        cookie.entry("name").or_insert_with(|| json!(portolan_proxy::default_cookie_name(name)));
+    }
+}
+
 fn spread(name: &str, weighted: &LayerFourWeighted) -> Value {
     item(name, named_in(name, &json!({ "weighted": options(weighted) })))
 }
@@ -198,10 +221,18 @@ fn balanced(name: &str, mut balancing: Value, targets: &[Target], key: &str) -> 
         if target.weight != 1 {
             server["weight"] = json!(target.weight);
         }
+        if !target.path_prefix.is_empty() {
+            server["preservePath"] = json!(true);
+        }
+        if key == "address" && target.scheme == Scheme::Https {
+            server["tls"] = json!(true);
+        }
         servers.push(server);
         up.insert(place, json!(if target.endpoint.is_available() { "UP" } else { "DOWN" }));
     }
-    balancing["servers"] = json!(servers);
+    if !servers.is_empty() {
+        balancing["servers"] = json!(servers);
+    }
     let mut item = item(name, typed(json!({ "loadBalancer": balancing })));
     if !up.is_empty() {
         item["serverStatus"] = Value::Object(up);
