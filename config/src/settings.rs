@@ -134,6 +134,7 @@ impl Settings {
         if !(1..=1024).contains(&settings.workers) {
             reader.fault("workers", "--workers", "expected 1 to 1024");
         }
+        reader.check_kinds();
         settings.check_names(reader);
         settings.check_clashes(reader);
         if reader.faults.is_empty() { Ok(settings) } else { Err(std::mem::take(&mut reader.faults)) }

@@ -51,6 +51,22 @@ fn every_example_is_understood() {
     }
 }
 
+#[test]
+fn an_example_means_the_same_in_yaml_and_in_toml() {
+    let mut pairs = 0;
+    for yaml in
+        files("examples/static").iter().filter(|file| file.extension().is_some_and(|end| end == "yml"))
+    {
+        let toml = yaml.with_extension("toml");
+        if toml.is_file() {
+            let means = |file: &Path| Settings::resolve(&written(file), 2).expect("it is understood");
+            assert_eq!(means(yaml), means(&toml), "{}", yaml.display());
+            pairs += 1;
+        }
+    }
+    assert!(pairs >= 3, "only {pairs} pairs seen");
+}
+
 /// With `UPDATE` set, the messages are written down as they are, to be read before they are kept.
 #[test]
 fn every_fault_is_told_as_it_is_written_down() {

@@ -89,6 +89,8 @@ pub struct Chart {
     pub composites: Vec<Arc<Composite>>,
     /// By qualified name.
     pub middlewares: Arc<BTreeMap<String, Arc<Middleware>>>,
+    /// Who wrote each of those.
+    pub middleware_origins: Arc<BTreeMap<String, String>>,
     /// The TCP and UDP side.
     pub layer_four: Arc<LayerFour>,
     /// What clients that speak TLS are shown.
@@ -169,6 +171,7 @@ fn draw_part<'a>(
         } else {
             Arc::new(http.middlewares)
         },
+        middleware_origins: Arc::new(http.middleware_origins),
         layer_four: Arc::new(layer_four::merge(
             &sources,
             &policy.tcp_transport,

@@ -312,6 +312,7 @@ impl Registry {
             upstreams: chart.upstreams,
             composites: chart.composites,
             middlewares: chart.middlewares,
+            middleware_origins: chart.middleware_origins,
             layer_four: chart.layer_four,
             publications: chart.publications,
             tls: chart.tls,

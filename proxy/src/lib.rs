@@ -49,4 +49,5 @@ pub use inherited::Inherited;
 pub use ledger::Ledger;
 pub use metrics::Metrics;
 pub use proxy::{Proxy, ProxySettings, PublishedPath, ServicePath, SharedTable, StartError, tls_faults};
-pub use table::{Table, compile};
+pub use sticky::default_name as default_cookie_name;
+pub use table::{Table, compile, faults_of_unused};

@@ -33,6 +33,7 @@ mod routes;
 mod secure;
 pub(crate) mod tcp;
 
+pub use chains::faults_of_unused;
 pub use compile::compile;
 pub(crate) use datagrams::{Chosen, Datagrams, Led};
 pub(crate) use destination::{Ask, Destination, Mirror};

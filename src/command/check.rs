@@ -161,6 +161,7 @@ fn compiled(snapshot: &Snapshot, settings: &Settings) -> (Table, Vec<Fault>) {
         faults.extend(found);
         faults.extend(ledger.look());
         faults.extend(portolan_proxy::tls_faults(snapshot));
+        faults.extend(portolan_proxy::faults_of_unused(snapshot));
     }
     if let Some(dns) = &settings.dns {
         faults.extend(portolan_dns::compile(snapshot, dns).1);

@@ -17,6 +17,13 @@ const UNITS: [(&str, u64); 7] = [
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let fault =
         || format!("`{text}` is not a duration: expected a number with a unit, such as `10s` or `500ms`");
+    if let Some(rest) = text.strip_prefix('-')
+        && parse_duration(rest).is_ok()
+    {
+        return Err(format!(
+            "`{text}` is less than nothing: expected a duration of 0 or more, such as `{rest}`"
+        ));
+    }
     if let Ok(seconds) = text.parse::<u64>() {
         // Go counts nanoseconds in 63 bits: 292 years.
         return Some(seconds).filter(|s| *s < 1 << 33).map(Duration::from_secs).ok_or_else(fault);
@@ -78,5 +85,7 @@ mod tests {
         ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+        assert!(parse_duration("-5s").is_err_and(|message| message.contains("such as `5s`")));
+        assert!(parse_duration("--5s").is_err_and(|message| message.contains("is not a duration")));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::nearest::nearest;
 use super::read::Reader;
 
 /// The log of what Portolan does.
@@ -41,19 +42,31 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Log {
     // A truth that is none is said; there is always a log.
     let _ = reader.section("log");
     Log {
-        filter: reader.text("log.level").map(|level| filter(&level)),
+        filter: reader.parsed("log.level", filter),
         format: reader.choice("log.format", &FORMATS).unwrap_or_default(),
         file: reader.text("log.filePath").map(PathBuf::from),
         no_color: reader.flag("log.noColor", false),
     }
 }
 
-/// Traefik's levels that Portolan has under another name.
-fn filter(level: &str) -> String {
-    match level.to_ascii_lowercase().as_str() {
-        "fatal" | "panic" => "error".to_owned(),
-        "warning" => "warn".to_owned(),
-        known @ ("error" | "warn" | "info" | "debug" | "trace") => known.to_owned(),
-        _ => level.to_owned(),
+/// Levels, most of them Traefik's as well.
+const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+
+/// A level, also Traefik's that Portolan has under another name; or a filter, which has a `,`, a `=` or a part of Portolan.
+fn filter(level: &str) -> Result<String, String> {
+    let word = level.to_ascii_lowercase();
+    match word.as_str() {
+        "fatal" | "panic" => Ok("error".to_owned()),
+        "warning" => Ok("warn".to_owned()),
+        known if LEVELS.contains(&known) => Ok(word),
+        _ if level.contains([',', '=', ':', '[']) || word.starts_with("portolan") => Ok(level.to_owned()),
+        _ => {
+            let meant =
+                nearest(level, LEVELS).map_or_else(String::new, |word| format!("; did you mean `{word}`?"));
+            Err(format!(
+                "`{level}`: expected {} or a filter such as `info,portolan_dns=debug`{meant}",
+                LEVELS.join(", ")
+            ))
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Where configuration and containers come from, as meant.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::file_source::{FileProvider, FileSource};
 use super::read::Reader;
+use crate::template::Subject;
 use crate::tls::{KeyPair, Pem};
-use crate::{Constraints, Template};
+use crate::{Constraints, Rule, Template};
 
 /// The Docker provider.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,7 +156,29 @@ pub(super) fn file(reader: &mut Reader<'_>) -> Option<FileProvider> {
 }
 
 fn template(reader: &mut Reader<'_>, path: &str) -> Option<Arc<Template>> {
-    reader.parsed(path, |text| Template::parse(text).map(Arc::new).map_err(|error| error.to_string()))
+    reader.parsed(path, |text| {
+        let template = Template::parse(text).map_err(|error| error.to_string())?;
+        check(&template)?;
+        Ok(Arc::new(template))
+    })
+}
+
+/// Carries a default rule out for a container without labels: what can't be done for that can't be done for any.
+fn check(template: &Template) -> Result<(), String> {
+    let labels = BTreeMap::new();
+    let subject = Subject { name: "web", container_name: "web", labels: &labels };
+    let rule = match template.render(&subject) {
+        Err(message) if message.starts_with("there is no `.") => return Err(message),
+        // It may be that labels were missing.
+        Err(_) => return Ok(()),
+        Ok(rule) => rule,
+    };
+    match Rule::parse(&rule) {
+        Err(error) if error.to_string().contains("is not a matcher") => {
+            Err(format!("makes `{rule}` of a container `web`: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn constraints(reader: &mut Reader<'_>, path: &str) -> Option<Arc<Constraints>> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::known::{Kind, State, join};
 use super::nearest::nearest;
 use super::written::{Entry, Value, Written};
 use crate::Fault;
@@ -105,10 +106,7 @@ impl<'a> Reader<'a> {
 
     /// A truth.
     pub(crate) fn boolean(&mut self, path: &str) -> Option<bool> {
-        self.parsed(path, |text| {
-            boolean(text)
-                .ok_or_else(|| format!("`{text}` is neither true nor false: write `true` or `false`"))
-        })
+        self.parsed(path, |text| boolean(text).ok_or_else(|| neither(text)))
     }
 
     /// A truth that is `otherwise` unless written.
@@ -180,10 +178,38 @@ impl<'a> Reader<'a> {
         Some(parsed)
     }
 
+    /// What is written of options that nothing reads: a truth that is none, and a word where a number is meant.
+    pub(crate) fn check_kinds(&mut self) {
+        for entry in self.written.entries() {
+            let Value::Text(text) = &entry.value else { continue };
+            let is_number =
+                || text.parse::<i64>().is_ok() || super::parse_duration(text.trim_start_matches('-')).is_ok();
+            let takes_number =
+                !entry.known.default.is_empty() && entry.known.default.bytes().all(|b| b.is_ascii_digit());
+            let message = match entry.known.kind {
+                _ if text.trim().is_empty() => continue,
+                Kind::Bool if boolean(text.trim()).is_none() => neither(text.trim()),
+                Kind::Value if takes_number && entry.known.state != State::Done && !is_number() => {
+                    format!("`{text}` is neither a number nor a duration, such as `{}`", entry.known.default)
+                }
+                _ => continue,
+            };
+            let fault = entry.origin.fault(&join(&entry.path), message);
+            // Whoever reads it has said what is wrong.
+            if !self.faults.iter().any(|told| (&told.origin, &told.key) == (&fault.origin, &fault.key)) {
+                self.faults.push(fault);
+            }
+        }
+    }
+
     /// Addresses and networks.
     pub(crate) fn networks(&mut self, path: &str) -> Vec<IpNet> {
         self.parsed_list(path, network).unwrap_or_default()
     }
+}
+
+fn neither(text: &str) -> String {
+    format!("`{text}` is neither true nor false: write `true` or `false`")
 }
 
 /// Reads what Go takes for a truth, whatever its case.

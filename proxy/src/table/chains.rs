@@ -1,6 +1,6 @@
 //! What the requests of a router go through: the middlewares that it and its service name, in their order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use portolan_config::Fault;
@@ -82,6 +82,29 @@ impl<'s> Chains<'s> {
     }
 }
 
+/// What can't be done of middlewares that no router asks for, which nothing else would tell. Nobody is looked up for it.
+pub fn faults_of_unused(snapshot: &Snapshot) -> Vec<Fault> {
+    let upstreams = snapshot.upstreams.iter().flat_map(|upstream| &upstream.middlewares);
+    let composites = snapshot.composites.iter().flat_map(|composite| &composite.middlewares);
+    let routers = snapshot.routers.iter().flat_map(|router| &router.middlewares);
+    let used: HashSet<&String> = upstreams.chain(composites).chain(routers).collect();
+    let unused = snapshot.middlewares.iter().filter(|(name, _)| !used.contains(name));
+    let of_one = |(name, written): (&String, &Arc<Middleware>)| {
+        if matches!(**written, Middleware::Chain(_) | Middleware::ForwardAuth(_)) {
+            return None;
+        }
+        let why = Step::compile(written, None).err()?;
+        let bare = name.split('@').next().unwrap_or_default();
+        let origin = snapshot.middleware_origins.get(name).cloned().unwrap_or_default();
+        Some(Fault::new(
+            origin,
+            format!("http.middlewares.{bare}"),
+            format!("{why}; no router asks for it yet"),
+        ))
+    };
+    unused.filter_map(of_one).collect()
+}
+
 fn fault(router: &Router, middleware: &str, why: &str) -> Fault {
     let name = router.name.split('@').next().unwrap_or_default();
     Fault::new(
@@ -89,4 +112,32 @@ fn fault(router: &Router, middleware: &str, why: &str) -> Fault {
         format!("http.routers.{name}.middlewares"),
         format!("middleware `{middleware}`: {why}; router `{name}` is left out"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::middleware::tests::written;
+
+    #[test]
+    fn what_no_router_asks_for_is_judged_too() {
+        let mut snapshot = Snapshot::default();
+        let all = [
+            ("fine@file", "addPrefix: {prefix: /x}"),
+            ("plain@file", "basicAuth: {users: ['joe:secret']}"),
+            ("used@file", "basicAuth: {users: ['joe:secret']}"),
+            ("asks@file", "forwardAuth: {address: 'http://auth.test'}"),
+        ];
+        let middlewares = all.map(|(name, yaml)| (name.to_owned(), Arc::new(written(yaml))));
+        snapshot.middlewares = Arc::new(middlewares.into());
+        snapshot.middleware_origins = Arc::new([("plain@file".to_owned(), "file f:3".to_owned())].into());
+        let rule = portolan_config::Rule::parse("Host(`a`)").unwrap();
+        let router =
+            Router { middlewares: vec!["used@file".to_owned()], ..Router::new("r@file", rule, "s@file") };
+        snapshot.routers.push(Arc::new(router));
+        let told = faults_of_unused(&snapshot);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].origin.as_str(), told[0].key.as_str()), ("file f:3", "http.middlewares.plain"));
+        assert!(told[0].message.contains("htpasswd"), "{told:?}");
+    }
 }

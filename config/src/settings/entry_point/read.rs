@@ -80,7 +80,12 @@ fn entry_point(reader: &mut Reader<'_>, name: &str, base: &str) -> Option<EntryP
             metrics: reader.flag(&at("observability.metrics"), true),
         },
         reuse_port: reader.flag(&at("reusePort"), false),
-        udp_timeout: reader.duration(&at("udp.timeout")),
+        udp_timeout: reader.parsed(&at("udp.timeout"), |text| match crate::settings::parse_duration(text)? {
+            timeout if timeout.is_zero() => {
+                Err("a session lasts longer than nothing: expected one such as `30s`".to_owned())
+            }
+            timeout => Ok(timeout),
+        }),
     };
     address.map(|_| entry_point)
 }
@@ -116,6 +121,10 @@ fn redirection(
         return None;
     }
     let to = format!("{base}.to");
+    // Whatever else is wrong is said too.
+    let scheme = reader.choice(&format!("{base}.scheme"), &[("https", "https"), ("http", "http")]);
+    let permanent = reader.flag(&format!("{base}.permanent"), true);
+    let priority = reader.number(&format!("{base}.priority"), "a whole number");
     let Some(target) = reader.text(&to) else {
         reader.fault(&to, &base, "a redirection needs `to`: an entry point, or a port such as `:443`");
         return None;
@@ -124,9 +133,6 @@ fn redirection(
         Some(port) => port.parse().ok(),
         None => all.iter().find(|other| other.name == target).map(|other| other.address.port),
     };
-    let scheme = reader.choice(&format!("{base}.scheme"), &[("https", "https"), ("http", "http")]);
-    let permanent = reader.flag(&format!("{base}.permanent"), true);
-    let priority = reader.number(&format!("{base}.priority"), "a whole number");
     // One that is written, and at fault itself, is a fault already.
     if port.is_none() && !names.contains(&target) {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
