@@ -50,7 +50,7 @@ mod watcher;
 pub(crate) use alteration::{Alteration, Fault};
 pub(crate) use answer::{AnswerHead, OwnAnswer, phrase};
 pub(crate) use auth::{Idle, ServerError, auth_key, auth_transport};
-pub(crate) use draft::Draft;
+pub(crate) use draft::{Content, Draft};
 pub(crate) use encoded_characters::Encoded;
 pub(crate) use fields::FieldList;
 pub(crate) use foresee::Foreseen;
@@ -118,22 +118,36 @@ impl Passage {
         Box::new(Self { chain: chain.clone(), ahead, shown, notes: Vec::new(), draft })
     }
 
-    /// Takes the request through the steps, until one answers it. That answer has yet to go out.
-    pub(crate) async fn go_in(&mut self, worker: &Worker) -> Result<(), Box<OwnAnswer>> {
+    /// Takes the request through the steps, until one answers it: that answer has yet to go out. Where one needs the body
+    /// first, this gives how much of it is to be gathered; then it goes on from there.
+    pub(crate) async fn go_in(&mut self, worker: &Worker) -> Result<Option<Keep>, Box<OwnAnswer>> {
         let chain = self.chain.clone();
-        for (place, step) in chain.steps.iter().enumerate() {
+        for (place, step) in chain.steps.iter().enumerate().skip(self.ahead.get()) {
+            if matches!(self.draft.content, Content::Unread)
+                && let Some(bytes) = step.asks_with_body()
+            {
+                let mut keep = self.keeps_until(place);
+                keep.at_least(bytes);
+                keep.is_asked_with = true;
+                return Ok(Some(keep));
+            }
             if let Some(note) = step.request(&mut self.draft, worker).await? {
                 self.notes.push((place, note));
             }
             self.ahead.set(place + 1);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// How much of the request's body is to be gathered before it is sent on.
     pub(crate) fn keeps(&self) -> Keep {
+        self.keeps_until(self.chain.steps.len())
+    }
+
+    /// The same for the steps before this one.
+    fn keeps_until(&self, end: usize) -> Keep {
         let mut keep = Keep::default();
-        for (place, step) in self.chain.steps.iter().enumerate() {
+        for (place, step) in self.chain.steps.iter().enumerate().take(end) {
             step.keeps(&self.draft, self.note(place), &mut keep);
         }
         keep

@@ -5,6 +5,8 @@
 mod altered;
 #[path = "engine/any_split.rs"]
 mod any_split;
+#[path = "engine/asked_with_body.rs"]
+mod asked_with_body;
 #[path = "engine/balance.rs"]
 mod balance;
 #[path = "engine/bodies.rs"]

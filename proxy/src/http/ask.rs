@@ -7,12 +7,12 @@ use super::body::{Body, Framing};
 use super::head::{fields, parse_response};
 use super::response::{self, Manner};
 use crate::middleware::{AnswerHead, ServerError};
-use crate::stream::Stream;
+use crate::stream::ReadHalf;
 use crate::worker::Buffers;
 
 /// The head and the body, and whether the connection can go on; `None` where the body has more than `most` bytes.
 pub(crate) async fn read_answer(
-    stream: &mut Stream,
+    stream: &mut ReadHalf<'_>,
     method: Method,
     most: usize,
     buffers: &Rc<Buffers>,

@@ -1,5 +1,7 @@
 //! A request while middlewares edit it: what an endpoint would be sent if nothing more were changed.
 
+use bytes::Bytes;
+
 use super::FieldList;
 use crate::http::{Method, Peer, RequestHead, write_field};
 use crate::worker::Buffer;
@@ -30,6 +32,20 @@ pub(crate) struct Draft {
     pub(crate) user: String,
     /// Whether the client is added to `X-Forwarded-For`.
     pub(crate) tells_client: bool,
+    /// Its body.
+    pub(crate) content: Content,
+}
+
+/// A request's body, as far as middlewares know it.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Content {
+    /// Nobody has asked for it yet.
+    #[default]
+    Unread,
+    /// All of it.
+    Whole(Bytes),
+    /// There is more of it than was asked for.
+    TooLong,
 }
 
 impl Draft {
@@ -69,6 +85,7 @@ impl Draft {
             peer: peer.clone(),
             user: String::new(),
             tells_client: peer.is_told(),
+            content: Content::Unread,
         }
     }
 

@@ -10,7 +10,8 @@
 use data_encoding::BASE64;
 use portolan_config::dynamic::middleware as dynamic;
 
-use super::{Alteration, AnswerHead, Draft, OwnAnswer};
+use super::{Alteration, AnswerHead, Content, Draft, OwnAnswer, phrase};
+use crate::http::Reason;
 
 const WEB: &str = "application/grpc-web";
 const WEB_TEXT: &str = "application/grpc-web-text";
@@ -168,7 +169,22 @@ pub(super) fn request(step: &GrpcWeb, draft: &mut Draft) -> Result<Option<Call>,
     draft.fields.set("TE", b"trailers");
     // The answer is framed anew, which nobody could do to what is compressed as a whole.
     draft.fields.remove("Accept-Encoding");
+    if call.is_text {
+        decode_content(draft)?;
+    }
     Ok(Some(call))
+}
+
+/// Decodes a body that is here already; another is decoded when it is gathered.
+fn decode_content(draft: &mut Draft) -> Result<(), Box<OwnAnswer>> {
+    let Content::Whole(body) = &draft.content else { return Ok(()) };
+    let decoded =
+        decode(body).ok_or_else(|| Box::new(OwnAnswer::refusal(Reason::BadRequest, 400, phrase(400))))?;
+    if !decoded.is_empty() {
+        draft.fields.set("Content-Length", decoded.len().to_string().as_bytes());
+    }
+    draft.content = Content::Whole(decoded.into());
+    Ok(())
 }
 
 /// What a browser is told that asks whether it may make a call.

@@ -123,6 +123,14 @@ impl Step {
         }
     }
 
+    /// Bytes of the request's body that have to be here before it can edit or answer the request.
+    pub(super) fn asks_with_body(&self) -> Option<u64> {
+        match self {
+            Self::Forward(step) => step.asks_with_body(),
+            _ => None,
+        }
+    }
+
     /// Edits a request, or answers it. What is to be known for the answer is the note.
     pub(super) async fn request(
         &self,

@@ -61,6 +61,8 @@ pub(crate) struct Keep {
     pub(crate) bytes_max: Option<u64>,
     /// Whether it is base64, and sent on without.
     pub(crate) is_text: bool,
+    /// Whether somebody is asked with it before the request goes on.
+    pub(crate) is_asked_with: bool,
 }
 
 impl Keep {

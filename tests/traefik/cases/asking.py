@@ -20,6 +20,13 @@ OPTIONS = [
     ({"preserveRequestMethod": True}, [{"method": "PUT", "body": "x", "fields": [REFUSES]}]),
     ({"maxResponseBodySize": 10}, [{"fields": [("X-Do", "status=401;text=short")]}, {"fields": [("X-Do", "status=401;text=much too long")]}]),
     ({"authSigninURL": "/sign-in"}, [{"fields": [("X-Do", "status=401")]}, {"fields": [("X-Do", "status=403")]}, {}]),
+    ({"forwardBody": True}, [{"fields": [REFUSES], "method": "POST", "body": "content"}, {"method": "POST", "body": "content"},
+                             {"fields": [REFUSES], "method": "POST", "body": "content", "chunked": True}, {"method": "POST", "body": "content", "chunked": True},
+                             {"fields": [REFUSES]}, {}, {"fields": [REFUSES], "method": "POST", "body": ""}, {"method": "DELETE", "body": "content"}]),
+    ({"forwardBody": True, "maxBodySize": 7}, [{"method": "POST", "body": "content"}, {"method": "POST", "body": "content!"}, {"method": "POST", "body": "content!", "chunked": True}, {}]),
+    ({"forwardBody": True, "maxBodySize": 0}, [{"method": "POST", "body": "c"}, {"method": "POST", "body": ""}, {}]),
+    ({"forwardBody": True, "preserveRequestMethod": True}, [{"fields": [REFUSES], "method": "PUT", "body": "content"}, {"fields": [REFUSES], "method": "PUT", "body": ""}]),
+    ({"forwardBody": True, "authRequestHeaders": ["X-Do", "Content-Type"]}, [{"fields": [REFUSES, ("Content-Type", "text/plain"), ("X-Other", "1")], "method": "POST", "body": "content"}]),
     ({"tls": {"insecureSkipVerify": True}}, [{"fields": [REFUSES]}]),
 ]
 

@@ -12,7 +12,7 @@ use crate::http::body::Framing;
 use crate::http::exchange::{Exchange, gather};
 use crate::http::response::{self, Manner};
 use crate::limits::BODY_IDLE;
-use crate::middleware::{OwnAnswer, Passage, Verdict};
+use crate::middleware::{Keep, OwnAnswer, Passage, Verdict};
 use crate::table::Route;
 use crate::worker::Buffer;
 
@@ -32,18 +32,29 @@ impl Connection {
         passage: Box<Passage>,
         request: &mut Exchange,
         inbound: &mut Buffer,
-        asked: Option<&mut Asked>,
+        mut asked: Option<&mut Asked>,
     ) -> Result<Entered, Box<OwnAnswer>> {
-        let framing = request.framing;
-        request.enter(passage, asked, &self.worker).await?;
+        let mut framing = request.framing;
         let mut entered = Entered::default();
+        let mut needed = request.enter(passage, asked.as_deref_mut(), &self.worker).await?;
+        while let Some(keep) = needed {
+            let gathered = self.gather_so_much(request, inbound, &keep).await?;
+            if gathered.is_body_left {
+                return Ok(gathered);
+            }
+            (framing, entered.received) = (request.framing, entered.received + gathered.received);
+            needed = request.go_further_in(asked.as_deref_mut(), &self.worker).await?;
+        }
         if request.framing != framing {
             // It is another request by now, and nobody is to have the body of the first.
             entered.is_body_left = !take_body(framing, inbound);
             request.keep_alive &= !entered.is_body_left;
             return Ok(entered);
         }
-        self.gather(request, inbound).await
+        let gathered = self.gather(request, inbound).await?;
+        entered.received += gathered.received;
+        entered.is_body_left = gathered.is_body_left;
+        Ok(entered)
     }
 
     /// Gathers a request's body, where somebody needs it whole.
@@ -52,9 +63,20 @@ impl Connection {
         request: &mut Exchange,
         inbound: &mut Buffer,
     ) -> Result<Entered, Box<OwnAnswer>> {
+        match request.keeps() {
+            Some(keep) => self.gather_so_much(request, inbound, &keep).await,
+            None => Ok(Entered::default()),
+        }
+    }
+
+    async fn gather_so_much(
+        &mut self,
+        request: &mut Exchange,
+        inbound: &mut Buffer,
+        keep: &Keep,
+    ) -> Result<Entered, Box<OwnAnswer>> {
         let mut entered = Entered::default();
-        let Some(keep) = request.keeps() else { return Ok(entered) };
-        match gather(&mut self.client, inbound, request, &keep).await {
+        match gather(&mut self.client, inbound, request, keep).await {
             Ok(received) => entered.received = received,
             Err(reason) => {
                 request.keep_alive = false;

@@ -5,13 +5,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Carrier, Client, Cookies, Exchange, Outcome, attempt};
 use crate::access_log::Asked;
 use crate::balancer::Asker;
 use crate::deadline::{Moment, sleep_until};
 use crate::http::body::Framing;
 use crate::http::{Method, Reason, response};
-use crate::middleware::{OwnAnswer, Page, Passage, Verdict};
+use crate::middleware::{Content, Keep, OwnAnswer, Page, Passage, Verdict};
 use crate::table::Ask;
 use crate::worker::Worker;
 
@@ -98,28 +100,69 @@ async fn wait(pause: Duration) {
 }
 
 impl Exchange {
-    /// Takes the request through its middlewares, until one of them answers it; what it becomes by that goes on.
+    /// Takes the request through its middlewares, until one of them answers it; what it becomes by that goes on. Where one
+    /// needs its body first, this gives how much of it is to be gathered before it goes further in.
     pub(in crate::http) async fn enter(
         &mut self,
         mut passage: Box<Passage>,
         asked: Option<&mut Asked>,
         worker: &Worker,
-    ) -> Result<(), Box<OwnAnswer>> {
+    ) -> Result<Option<Keep>, Box<OwnAnswer>> {
+        if self.framing == Framing::Empty {
+            passage.draft.content = Content::Whole(Bytes::new());
+        }
+        self.passage = Some(Rc::from(passage));
+        self.go_in(asked, worker).await
+    }
+
+    /// Takes it further in, with its body gathered as far as it was asked for.
+    pub(in crate::http) async fn go_further_in(
+        &mut self,
+        asked: Option<&mut Asked>,
+        worker: &Worker,
+    ) -> Result<Option<Keep>, Box<OwnAnswer>> {
+        if let Some(passage) = self.passage.as_mut().and_then(Rc::get_mut)
+            && matches!(passage.draft.content, Content::Unread)
+        {
+            passage.draft.content = Content::TooLong;
+        }
+        self.go_in(asked, worker).await
+    }
+
+    async fn go_in(
+        &mut self,
+        asked: Option<&mut Asked>,
+        worker: &Worker,
+    ) -> Result<Option<Keep>, Box<OwnAnswer>> {
+        let Some(passage) = self.passage.as_mut().and_then(Rc::get_mut) else { return Ok(None) };
         let entered = passage.go_in(worker).await;
-        if let Some(asked) = asked {
+        if let Some(asked) = asked
+            && !passage.draft.user.is_empty()
+        {
             asked.user = std::mem::take(&mut passage.draft.user);
         }
-        let passage = self.passage.insert(Rc::from(passage)).clone();
-        let Err(mut answer) = entered else {
-            self.head.clear();
-            self.host_at = passage.draft.write(self.upstream.pass_host_header, &mut self.head);
-            self.upgrade = passage.draft.upgrade;
-            return Ok(());
+        let mut answer = match entered {
+            Ok(None) => {
+                self.head.clear();
+                self.host_at = passage.draft.write(self.upstream.pass_host_header, &mut self.head);
+                if let Content::Whole(body) = std::mem::take(&mut passage.draft.content) {
+                    self.head.put(&body);
+                }
+                self.upgrade = passage.draft.upgrade;
+                return Ok(None);
+            }
+            Ok(needed) => {
+                if let Some(keep) = &needed {
+                    self.bound_body(keep);
+                }
+                return Ok(needed);
+            }
+            Err(answer) => answer,
         };
         match passage.go_out_whole(&mut answer, None, false) {
             Some(Verdict::Page(page)) => {
                 self.ask_for(&page, worker);
-                Ok(())
+                Ok(None)
             }
             _ => Err(answer),
         }

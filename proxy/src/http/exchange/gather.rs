@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
 use super::Exchange;
@@ -11,7 +12,7 @@ use crate::http::Reason;
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{is_over, within};
 use crate::limits::BODY_IDLE;
-use crate::middleware::{Keep, decode};
+use crate::middleware::{Content, Keep, decode};
 use crate::stream::Stream;
 use crate::worker::Buffer;
 
@@ -23,8 +24,13 @@ impl Exchange {
         }
         let mut keep = self.passage.as_ref().map(|passage| passage.keeps()).unwrap_or_default();
         self.mirrors.iter().for_each(|mirror| keep.at_least(mirror.body_bytes_max.unwrap_or(0)));
-        self.body_bytes_max = self.body_bytes_max.min(keep.bytes_max.unwrap_or(u64::MAX));
+        self.bound_body(&keep);
         Some(keep).filter(|keep| keep.bytes > 0)
+    }
+
+    /// Has the bounds that middlewares set for the body.
+    pub(in crate::http) fn bound_body(&mut self, keep: &Keep) {
+        self.body_bytes_max = self.body_bytes_max.min(keep.bytes_max.unwrap_or(u64::MAX));
     }
 
     /// Puts a body that is here as a whole behind the head, which says now how long it is. `raw` is the body as it is framed
@@ -43,6 +49,9 @@ impl Exchange {
             draft.fields.remove("Transfer-Encoding");
             draft.fields.remove("Expect");
             draft.fields.set("Content-Length", body.len().to_string().as_bytes());
+            if keep.is_asked_with {
+                draft.content = Content::Whole(Bytes::copy_from_slice(body));
+            }
             self.head.clear();
             self.host_at = draft.write(self.upstream.pass_host_header, &mut self.head);
         }

@@ -70,6 +70,11 @@ impl Incoming {
         Ok(self.ended && self.trailers.is_none() && self.held.len() as u64 <= bytes)
     }
 
+    /// Whether all of the content is here, in so many bytes; what may be said behind it does not count.
+    pub(super) fn is_whole_within(&self, bytes: u64) -> bool {
+        self.ended && self.held.len() as u64 <= bytes
+    }
+
     /// Whether any of the content is here.
     pub(super) fn is_begun(&self) -> bool {
         self.ended || !self.held.is_empty()

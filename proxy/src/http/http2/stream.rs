@@ -31,7 +31,7 @@ use crate::http::head::Refused;
 use crate::http::routing::{Arrived, Unrouted};
 use crate::http::{Method, Reason, response};
 use crate::limits::HTTP2_BODY_BEGIN;
-use crate::middleware::{self, OwnAnswer, Passage};
+use crate::middleware::{self, Keep, OwnAnswer, Passage};
 use crate::table::{Choice, Route};
 
 /// A request that was understood and routed.
@@ -109,7 +109,7 @@ impl Stream {
             };
         let worker = self.shared.worker.clone();
         if let Some(passage) = passage
-            && !self.enter(passage, &mut exchange, &route).await
+            && self.enter(passage, &mut exchange, &route, &mut body).await.is_none()
         {
             return;
         }
@@ -141,13 +141,14 @@ impl Stream {
             Ok(admitted) => admitted,
             Err(refused) => return self.turn_away(refused.reason, refused.detail, None),
         };
-        if let Some(passage) = passage
-            && !self.enter(passage, &mut exchange, &route).await
-        {
-            return;
+        let mut received = 0;
+        if let Some(passage) = passage {
+            match self.enter(passage, &mut exchange, &route, &mut body).await {
+                Some(gathered) => received = gathered,
+                None => return,
+            }
         }
         let worker = self.shared.worker.clone();
-        let mut received = 0;
         let mut is_whole = known != Known::Begun;
         let keep = exchange.keeps();
         if let (Some(keep), false) = (&keep, is_whole) {
@@ -264,17 +265,62 @@ impl Stream {
         Ok(Admitted { exchange, route: route.clone(), passage })
     }
 
-    /// Takes a request through its middlewares. Gives whether it is to go on: one of them may have answered it, or its
-    /// client may have taken it back meanwhile.
-    async fn enter(&mut self, passage: Box<Passage>, exchange: &mut Exchange, route: &Route) -> bool {
+    /// Takes a request through its middlewares. Gives how many bytes of its body they have gathered, if it is to go on: one
+    /// of them may have answered it, or its client may have taken it back meanwhile.
+    async fn enter(
+        &mut self,
+        passage: Box<Passage>,
+        exchange: &mut Exchange,
+        route: &Route,
+        body: &mut Incoming,
+    ) -> Option<u64> {
         let worker = self.shared.worker.clone();
-        let entered = Box::pin(exchange.enter(passage, self.asked.as_deref_mut(), &worker));
-        match unless_gone(&mut self.reply, entered).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(answer)) => self.answer_own(&answer, route),
-            Err(reason) => self.turn_away(reason, "", None),
+        let mut received = 0;
+        let entering = Box::pin(exchange.enter(passage, self.asked.as_deref_mut(), &worker));
+        let mut entered = unless_gone(&mut self.reply, entering).await;
+        loop {
+            match entered {
+                Ok(Ok(None)) => return Some(received),
+                Ok(Ok(Some(keep))) => match self.gather(&keep, exchange, body).await {
+                    Ok(gathered) => received += gathered,
+                    Err(reason) => {
+                        self.turn_away(reason, "", None);
+                        return None;
+                    }
+                },
+                Ok(Err(answer)) => {
+                    self.answer_own(&answer, route);
+                    return None;
+                }
+                Err(reason) => {
+                    self.turn_away(reason, "", None);
+                    return None;
+                }
+            }
+            let entering = Box::pin(exchange.go_further_in(self.asked.as_deref_mut(), &worker));
+            entered = unless_gone(&mut self.reply, entering).await;
         }
-        false
+    }
+
+    /// Gathers the body that a middleware asks with. Gives its length, or nothing where it is longer.
+    async fn gather(
+        &mut self,
+        keep: &Keep,
+        exchange: &mut Exchange,
+        body: &mut Incoming,
+    ) -> Result<u64, Reason> {
+        let gathered = Box::pin(body.gather_up_to(keep.bytes, exchange.deadlines.request));
+        unless_gone(&mut self.reply, gathered).await??;
+        if !body.is_whole_within(keep.bytes) {
+            return if keep.is_text { Err(Reason::BodyTooLarge) } else { Ok(0) };
+        }
+        let content = body.take_whole();
+        let length = content.len() as u64;
+        if length > exchange.body_bytes_max {
+            return Err(Reason::BodyTooLarge);
+        }
+        exchange.take_whole(&content, b"", keep)?;
+        Ok(length)
     }
 
     /// Sends the answer of a middleware.

@@ -8,9 +8,10 @@ use portolan_config::dynamic::value::Pattern;
 
 use super::server::{Answered, Server, ServerError};
 use crate::http::{Method, Reason};
+use crate::limits::GATHERED_BYTES_MAX;
 use crate::middleware::headers::{check_name, check_value, is_of_the_hop};
 use crate::middleware::redirect::as_location;
-use crate::middleware::{AnswerHead, Draft, OwnAnswer};
+use crate::middleware::{AnswerHead, Content, Draft, OwnAnswer, phrase};
 use crate::worker::Worker;
 
 /// Asks a server of the operator's.
@@ -27,9 +28,19 @@ pub(crate) struct ForwardStep {
     cookies: Vec<String>,
     user_field: String,
     body_max: Option<usize>,
+    sends_body: Option<BodySent>,
     keeps_location: bool,
     keeps_method: bool,
     signin: String,
+}
+
+/// How much of a request's body the server sees.
+#[derive(Clone, Copy, Debug)]
+struct BodySent {
+    /// Bytes, at most.
+    most: u64,
+    /// Whether the operator has said so, and not Portolan's own limit.
+    is_written: bool,
 }
 
 /// The cookies that a client gets with the answer.
@@ -38,9 +49,6 @@ pub(crate) type Cookies = Vec<Vec<u8>>;
 impl ForwardStep {
     /// `before` is the step of the same name until now, whose server is asked on where it is the same.
     pub(crate) fn compile(written: &ForwardAuth, before: Option<&Self>) -> Result<Self, String> {
-        if written.forward_body {
-            return Err("Portolan can't do this yet (`forwardBody`)".to_owned());
-        }
         let names = written.auth_response_headers.iter().chain(&written.auth_request_headers);
         for name in names.map(|name| name.trim()) {
             check_name(name)?;
@@ -60,6 +68,7 @@ impl ForwardStep {
             cookies: written.add_auth_cookies_to_response.clone(),
             user_field: written.header_field.clone(),
             body_max: written.max_response_body_size.and_then(|max| usize::try_from(max).ok()),
+            sends_body: written.forward_body.then(|| BodySent::of(written.max_body_size)),
             keeps_location: written.preserve_location_header,
             keeps_method: written.preserve_request_method,
             signin: written.auth_signin_url.clone(),
@@ -71,15 +80,24 @@ impl ForwardStep {
         &self.server.address
     }
 
+    /// Bytes of the request's body that are to be here when it is asked.
+    pub(crate) fn asks_with_body(&self) -> Option<u64> {
+        self.sends_body.map(|sent| sent.most)
+    }
+
     pub(crate) async fn request(
         &self,
         draft: &mut Draft,
         worker: &Worker,
     ) -> Result<Option<Cookies>, Box<OwnAnswer>> {
         let method = if self.keeps_method { draft.method_text.as_str() } else { "GET" };
-        let (head, kind) =
-            (self.question(method, draft), if self.keeps_method { draft.method } else { Method::Get });
-        let answered = match self.server.ask(&head, kind, self.body_max, worker).await {
+        let kind = if self.keeps_method { draft.method } else { Method::Get };
+        let body = match &self.sends_body {
+            None => &[],
+            Some(sent) => sent.take(&draft.content)?,
+        };
+        let question = self.question(method, draft, body);
+        let answered = match self.server.ask(&question, kind, self.body_max, worker).await {
             Ok(answered) => answered,
             Err(ServerError::TooLarge) => return Err(refusal(401, Reason::AuthRefused).into()),
             Err(ServerError::Failed(why)) => {
@@ -101,8 +119,8 @@ impl ForwardStep {
         }
     }
 
-    /// The head of the question: the request as it is by now, without its body, and where it is for.
-    fn question(&self, method: &str, draft: &Draft) -> Vec<u8> {
+    /// The question: the request as it is by now, where it is for, and what is shown of its body.
+    fn question(&self, method: &str, draft: &Draft, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
         let mut put = |name: &str, value: &[u8]| {
             out.extend_from_slice(name.as_bytes());
@@ -140,12 +158,12 @@ impl ForwardStep {
         put("X-Forwarded-Proto", said("X-Forwarded-Proto").unwrap_or(scheme).as_bytes());
         put("X-Forwarded-Host", said("X-Forwarded-Host").unwrap_or(&draft.host).as_bytes());
         put("X-Forwarded-Uri", said("X-Forwarded-Uri").unwrap_or(&uri).as_bytes());
-        if !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE") {
-            put("Content-Length", b"0");
+        if !body.is_empty() || !matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE") {
+            put("Content-Length", body.len().to_string().as_bytes());
         }
         put("Host", self.server.host.as_bytes());
         let line = format!("{method} {} HTTP/1.1\r\n", self.server.target);
-        [line.as_bytes(), &out, b"\r\n"].concat()
+        [line.as_bytes(), &out, b"\r\n", body].concat()
     }
 
     /// Tells the endpoint what the server said. Gives the cookies that the client is to get with its answer.
@@ -197,6 +215,22 @@ impl ForwardStep {
             head.fields.set("Location", as_location(&self.server.resolve(&location)).as_bytes());
         }
         OwnAnswer { head, body, reason: Some(Reason::AuthRefused) }
+    }
+}
+
+impl BodySent {
+    fn of(max_body_size: i64) -> Self {
+        let written = u64::try_from(max_body_size).ok().filter(|max| *max <= GATHERED_BYTES_MAX);
+        Self { most: written.unwrap_or(GATHERED_BYTES_MAX), is_written: written.is_some() }
+    }
+
+    /// The body, if there is no more of it: nobody is let through by a part of what is asked.
+    fn take(self, content: &Content) -> Result<&[u8], Box<OwnAnswer>> {
+        match content {
+            Content::Whole(body) if body.len() as u64 <= self.most => Ok(body),
+            _ if self.is_written => Err(refusal(401, Reason::AuthRefused).into()),
+            _ => Err(OwnAnswer::refusal(Reason::BodyTooLarge, 413, phrase(413)).into()),
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //! question, and how its answer is read.
 
 use std::cell::RefCell;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -102,40 +105,54 @@ impl Server {
     /// Asks. A connection that waited may be closed by now: then it is asked once more over a new one.
     pub(super) async fn ask(
         self: &Arc<Self>,
-        head: &[u8],
+        question: &[u8],
         method: Method,
         body_max: Option<usize>,
         worker: &Worker,
     ) -> Result<Answered, ServerError> {
         let deadline = Moment::now() + AUTH_TIMEOUT;
         while let Some(stream) = worker.auth.take(self) {
-            match self.ask_over(stream, head, method, body_max, deadline, worker).await {
+            match self.ask_over(stream, question, method, body_max, deadline, worker).await {
                 Err(ServerError::Failed(_)) if deadline > Moment::now() => {}
                 answered => return answered,
             }
         }
         let stream = self.connect(worker).await.map_err(ServerError::Failed)?;
-        self.ask_over(stream, head, method, body_max, deadline, worker).await
+        self.ask_over(stream, question, method, body_max, deadline, worker).await
     }
 
     async fn ask_over(
         self: &Arc<Self>,
         mut stream: Stream,
-        head: &[u8],
+        question: &[u8],
         method: Method,
         body_max: Option<usize>,
         deadline: Moment,
         worker: &Worker,
     ) -> Result<Answered, ServerError> {
         let most = body_max.unwrap_or(AUTH_BODY_BYTES_MAX);
-        let asked = async {
-            stream.write_all(head).await.map_err(|_| ServerError::Failed("it takes no question"))?;
-            read_answer(&mut stream, method, most, &worker.buffers).await
+        let mut is_said = None;
+        let answered = {
+            let (mut from_server, mut to_server) = stream.split();
+            let mut said = pin!(async {
+                to_server.write_all(question).await?;
+                to_server.flush().await
+            });
+            let mut heard = pin!(read_answer(&mut from_server, method, most, &worker.buffers));
+            // It may answer before it has heard all of a long question, and not listen any longer.
+            let both = poll_fn(|context| {
+                if is_said.is_none()
+                    && let Poll::Ready(result) = said.as_mut().poll(context)
+                {
+                    is_said = Some(result.is_ok());
+                }
+                heard.as_mut().poll(context)
+            });
+            timeout_at(deadline, both).await
         };
-        let answer =
-            timeout_at(deadline, asked).await.map_err(|_| ServerError::Failed("it took too long"))??;
+        let answer = answered.map_err(|_| ServerError::Failed("it took too long"))??;
         let (head, body, reusable) = answer.ok_or(ServerError::TooLarge)?;
-        if reusable {
+        if reusable && is_said == Some(true) {
             worker.auth.put(self, stream);
         }
         Ok(Answered { head, body: body.into() })
