@@ -40,7 +40,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.observability.traceVerbosity", Cost::Option),
     all("http.routers.<name>.tls.certResolver", Cost::Option),
     all("http.routers.<name>.tls.domains", Cost::Option),
-    all("http.services.<name>.failover.errors", Cost::Owner),
     all("tcp.routers.<name>.tls.certResolver", Cost::Option),
     all("tcp.routers.<name>.tls.domains", Cost::Option),
     all("tcp.serversTransports.<name>.tls.peerCertURI", Cost::Owner),

@@ -21,7 +21,7 @@ use crate::health::outlier::{Tally, Tell};
 use crate::metrics::{EndpointCounters, Metrics, Scope};
 use crate::middleware::{Chain, Step};
 use crate::places::Places;
-use crate::table::{Cursor, Destination, Route, Upstream};
+use crate::table::{Cursor, Destination, Part, Route, Upstream};
 use crate::tls::Files;
 
 /// The books. Compilation writes them; workers hold `Arc`s of what they use.
@@ -60,7 +60,7 @@ struct UpstreamAccount {
 #[derive(Debug)]
 struct CompositeAccount {
     drawn: Arc<Composite>,
-    children: Vec<Arc<Destination>>,
+    children: Vec<Part>,
     compiled: Arc<Destination>,
     cursor: Arc<Cursor>,
     generation: u64,
@@ -220,7 +220,7 @@ impl Ledger {
     pub(crate) fn composite(
         &self,
         drawn: &Arc<Composite>,
-        children: &[Arc<Destination>],
+        children: &[Part],
         generation: u64,
         compile: impl FnOnce(Arc<Cursor>) -> Destination,
     ) -> Arc<Destination> {
@@ -238,9 +238,7 @@ impl Ledger {
             return compiled;
         };
         account.generation = generation;
-        let same_below = account.children.len() == children.len()
-            && account.children.iter().zip(children).all(|(a, b)| Arc::ptr_eq(a, b));
-        if !same_below || account.drawn != *drawn {
+        if !Part::are_same(&account.children, children) || account.drawn != *drawn {
             account.compiled = Arc::new(compile(account.cursor.clone()));
             account.children = children.to_vec();
         }

@@ -44,6 +44,7 @@ mod slots;
 mod source;
 mod step;
 mod target;
+mod turns;
 mod verdict;
 mod watcher;
 
@@ -56,9 +57,12 @@ pub(crate) use fields::FieldList;
 pub(crate) use foresee::Foreseen;
 pub(crate) use grpc_web::decode;
 pub(crate) use step::{Note, Step};
+use turns::Turns;
 pub(crate) use verdict::{Arrival, Page, Verdict};
 pub(crate) use watcher::Keep;
 use watcher::Wish;
+
+use crate::table::{Destination, Way};
 
 /// The middlewares of a route, those of its router before those of its service.
 pub(crate) struct Chain {
@@ -107,6 +111,8 @@ pub(crate) struct Passage {
     shown: Cell<Option<u16>>,
     /// What steps wrote down for the way back, by their place.
     notes: Vec<(usize, Note)>,
+    /// The failovers on its way.
+    turns: Turns,
     /// The request as it is by now.
     pub(crate) draft: Draft,
 }
@@ -115,21 +121,65 @@ impl Passage {
     /// A request at the beginning of its way.
     pub(crate) fn new(chain: &Arc<Chain>, draft: Draft) -> Box<Self> {
         let (ahead, shown) = (Cell::new(0), Cell::new(None));
-        Box::new(Self { chain: chain.clone(), ahead, shown, notes: Vec::new(), draft })
+        let (notes, turns) = (Vec::new(), Turns::default());
+        Box::new(Self { chain: chain.clone(), ahead, shown, notes, turns, draft })
+    }
+
+    /// One on this way behind the chain of its router; none, where there is neither.
+    pub(crate) fn along(
+        chain: Option<&Arc<Chain>>,
+        way: Way,
+        draft: impl FnOnce() -> Draft,
+    ) -> Option<Box<Self>> {
+        if way.is_empty() {
+            return chain.map(|chain| Self::new(chain, draft()));
+        }
+        let mut passage = match chain {
+            Some(chain) => Self::new(chain, draft()),
+            None => Self::new(&Arc::new(Chain { steps: Vec::new() }), draft()),
+        };
+        passage.go_on_along(way);
+        Some(passage)
+    }
+
+    /// Adds to its way.
+    pub(crate) fn go_on_along(&mut self, way: Way) {
+        let mut steps = self.chain.steps.clone();
+        let mut turns = way.turns.into_iter().peekable();
+        for (behind, chain) in way.chains.iter().enumerate() {
+            while let Some(turn) = turns.next_if(|turn| turn.behind == behind) {
+                self.turns.add(turn, steps.len());
+            }
+            steps.extend(chain.steps.iter().cloned());
+        }
+        turns.for_each(|turn| self.turns.add(turn, steps.len()));
+        self.chain = Arc::new(Chain { steps });
+    }
+
+    /// Goes back to where this failover is, whose other service it gives: the way ends there, until it is added to.
+    pub(crate) fn turn(&mut self, turn: usize) -> Option<Arc<Destination>> {
+        let (other, place, draft) = self.turns.take(turn)?;
+        self.draft = *draft;
+        self.ahead.set(place);
+        self.notes.retain(|(of, _)| *of < place);
+        let steps = self.chain.steps.iter().take(place).cloned().collect();
+        self.chain = Arc::new(Chain { steps });
+        Some(other)
     }
 
     /// Takes the request through the steps, until one answers it: that answer has yet to go out. Where one needs the body
     /// first, this gives how much of it is to be gathered; then it goes on from there.
     pub(crate) async fn go_in(&mut self, worker: &Worker) -> Result<Option<Keep>, Box<OwnAnswer>> {
         let chain = self.chain.clone();
-        for (place, step) in chain.steps.iter().enumerate().skip(self.ahead.get()) {
+        for place in self.ahead.get().. {
+            if let Some(bytes) = self.turns.keep(place, &self.draft)? {
+                return Ok(Some(turns::with_body(self.keeps_until(place), bytes)));
+            }
+            let Some(step) = chain.steps.get(place) else { break };
             if matches!(self.draft.content, Content::Unread)
                 && let Some(bytes) = step.asks_with_body()
             {
-                let mut keep = self.keeps_until(place);
-                keep.at_least(bytes);
-                keep.is_asked_with = true;
-                return Ok(Some(keep));
+                return Ok(Some(turns::with_body(self.keeps_until(place), bytes)));
             }
             if let Some(note) = step.request(&mut self.draft, worker).await? {
                 self.notes.push((place, note));
@@ -161,10 +211,17 @@ impl Passage {
             phrase(status).clone_into(&mut head.phrase);
         }
         let mut alteration = Alteration::default();
-        for place in (0..self.ahead.get()).rev() {
+        let ahead = self.ahead.get();
+        if let Some(turn) = self.turns.caught(ahead, head.status) {
+            return Verdict::Elsewhere(turn);
+        }
+        for place in (0..ahead).rev() {
             let step = &self.chain.steps[place];
             let Some(verdict) = step.answer(head, &self.draft, self.note(place), arrival, &mut alteration)
             else {
+                if let Some(turn) = self.turns.caught(place, head.status) {
+                    return Verdict::Elsewhere(turn);
+                }
                 continue;
             };
             match &verdict {

@@ -32,9 +32,11 @@ mod redirections;
 mod routes;
 mod secure;
 pub(crate) mod tcp;
+mod way;
 
 pub use chains::faults_of_unused;
 pub use compile::compile;
+pub(crate) use composite::Part;
 pub(crate) use datagrams::{Chosen, Datagrams, Led};
 pub(crate) use destination::{Ask, Destination, Mirror};
 use filed::Filed;
@@ -42,6 +44,7 @@ pub(crate) use path::{path_at, routing_host, routing_path, rule_path};
 pub(crate) use reach::Reach;
 pub(crate) use routes::{Route, Routes};
 pub(crate) use secure::{Choice, DEFAULT as DEFAULT_OPTIONS};
+pub(crate) use way::{Errors, Turn, Way};
 
 type Map<K, V> = HashMap<K, V, RandomState>;
 

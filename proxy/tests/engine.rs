@@ -31,6 +31,8 @@ mod drain;
 mod early_answers;
 #[path = "engine/entry_points.rs"]
 mod entry_points;
+#[path = "engine/failover.rs"]
+mod failover;
 #[path = "engine/fields.rs"]
 mod fields;
 #[path = "engine/health.rs"]

@@ -248,6 +248,9 @@ impl Connection {
         }
         outcome.received += entered.received;
         outcome.still_sending |= entered.is_body_left;
+        if let Some(answer) = outcome.here.take() {
+            return self.answer_own(&answer, &turned, started, &route).await;
+        }
         if let (Some(reason), None) = (outcome.failure, outcome.status) {
             tracing::debug!(
                 reason = reason.as_str(), router = route.router.name, service = outcome.service(), client = %self.peer.address(),
@@ -378,7 +381,7 @@ impl Connection {
             return Ok(Some((head.length, Err(turned))));
         }
         let mut out = self.worker.buffers.take();
-        let Some(Bound { upstream, asker, cookies, mirrors }) =
+        let Some(Bound { upstream, asker, cookies, mirrors, way }) =
             bind(&route.destination, head, path, &self.peer)
         else {
             let turned = Turned::unrouted(Reason::NoEndpoint, head, asked);
@@ -405,8 +408,8 @@ impl Connection {
             mirrors,
             passage: None,
         };
-        let passage = route.chain.as_ref().map(|chain| {
-            Passage::new(chain, middleware::Draft::of(head, exchange.head.filled(), &self.peer))
+        let passage = Passage::along(route.chain.as_ref(), way, || {
+            middleware::Draft::of(head, exchange.head.filled(), &self.peer)
         });
         Ok(Some((head.length, Ok(Admitted { exchange, route: route.clone(), asked, passage }))))
     }

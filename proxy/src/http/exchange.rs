@@ -36,6 +36,7 @@ mod gather;
 mod mirror;
 mod outcome;
 mod pending;
+mod turn;
 
 use again::goes_on;
 pub(super) use altered::FromHttp1;

@@ -26,6 +26,8 @@ pub(crate) enum Verdict {
     Again(Duration),
     /// Nobody sees it: a page is fetched in its place.
     Page(Page),
+    /// Nobody sees it: the request goes on to the other service of this failover.
+    Elsewhere(usize),
     /// Nobody sees it: the client is told this.
     Refuse(Reason),
 }

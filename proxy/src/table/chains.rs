@@ -82,6 +82,18 @@ impl<'s> Chains<'s> {
     }
 }
 
+impl Chains<'_> {
+    /// The chain of a service that stands within another.
+    pub(super) fn of_service(&self, name: &str) -> Result<Option<Arc<Chain>>, String> {
+        let names = self.services.get(name).copied().unwrap_or_default();
+        let mut steps = Vec::with_capacity(names.len());
+        for name in names {
+            self.flatten(name, 0, &mut steps).map_err(|why| format!("middleware `{name}`: {why}"))?;
+        }
+        Ok(Chain::of(steps))
+    }
+}
+
 /// What can't be done of middlewares that no router asks for, which nothing else would tell. Nobody is looked up for it.
 pub fn faults_of_unused(snapshot: &Snapshot) -> Vec<Fault> {
     let upstreams = snapshot.upstreams.iter().flat_map(|upstream| &upstream.middlewares);

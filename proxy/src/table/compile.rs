@@ -36,8 +36,8 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
         table.upstreams.insert(upstream.name.clone(), compiled);
         table.destinations.insert(upstream.name.clone(), destination);
     }
-    composite::compile(snapshot, ledger, &mut table.destinations);
     let chains = Chains::new(snapshot, ledger);
+    let left_out = composite::compile(snapshot, ledger, &chains, &mut table.destinations);
     let for_tcp = entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Tcp);
     let redirections = redirections::of(entry_points);
     let any_default = for_tcp.clone().any(|entry_point| entry_point.as_default);
@@ -61,7 +61,11 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
             }
             continue;
         }
-        let Some(destination) = table.destinations.get(&router.upstream) else { continue };
+        let Some(destination) = table.destinations.get(&router.upstream) else {
+            let why = left_out.get(&router.upstream);
+            faults.extend(why.map(|why| without_service(router, why)));
+            continue;
+        };
         let chain = match chains.of(router) {
             Ok(chain) => chain,
             Err(fault) => {
@@ -117,6 +121,15 @@ pub fn compile(snapshot: &Snapshot, entry_points: &[EntryPoint], ledger: &Ledger
     table.datagrams = datagrams::compile(&snapshot.layer_four, entry_points, udp_upstream, &mut faults);
     ledger.close_unused(snapshot.generation);
     (table, faults)
+}
+
+fn without_service(router: &discovery::Router, why: &str) -> Fault {
+    let name = router.name.split('@').next().unwrap_or_default();
+    Fault::new(
+        router.origin.clone(),
+        format!("http.routers.{name}.service"),
+        format!("{why}; router `{name}` is left out"),
+    )
 }
 
 fn compile_upstream(upstream: &discovery::Upstream, kept: Kept) -> Upstream {

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::{Cursor, Upstream};
+use super::{Cursor, Errors, Upstream, Way};
 use crate::balancer::{Asker, Rotation, hash};
+use crate::middleware::Chain;
 use crate::sticky::Sticky;
 
 /// A service, of whatever kind.
@@ -18,10 +19,12 @@ pub(crate) enum Destination {
     Weighted(Weighted),
     /// Each client to the same one of several services.
     Hashed(Vec<Child>),
-    /// The first, and the other while that can't serve.
-    Failover(Arc<Self>, Arc<Self>),
+    /// The first, and the other while that can't serve, or after answers like these.
+    Failover(Arc<Self>, Arc<Self>, Option<Arc<Errors>>),
     /// One that answers, and others that get copies.
     Mirrored(Arc<Self>, Mirrors),
+    /// One within another that has middlewares of its own.
+    Through(Arc<Chain>, Arc<Self>),
 }
 
 /// Who gets copies of requests.
@@ -78,7 +81,7 @@ impl Mirrors {
             }
             mirror.taken.fetch_add(1, Relaxed);
             // Copies set no cookies, and have no copies of their own.
-            let aside = Ask { client: ask.client, cookie: ask.cookie, mirrors: RefCell::default() };
+            let aside = Ask::new(ask.client, ask.cookie);
             if let Some(upstream) = mirror.destination.resolve(&aside, &mut Vec::new()) {
                 let (upstream, body_bytes_max) = (upstream.clone(), self.body_bytes_max);
                 ask.mirrors.borrow_mut().push(Mirror { upstream, body_bytes_max });
@@ -117,6 +120,15 @@ pub(crate) struct Ask<'a> {
     pub(crate) cookie: &'a dyn Fn(&str) -> Option<&'a [u8]>,
     /// The copies that it is to have.
     pub(crate) mirrors: RefCell<Vec<Mirror>>,
+    /// What it meets on its way.
+    pub(crate) way: RefCell<Way>,
+}
+
+impl<'a> Ask<'a> {
+    /// Of this client, who has these cookies.
+    pub(crate) fn new(client: IpAddr, cookie: &'a dyn Fn(&str) -> Option<&'a [u8]>) -> Self {
+        Self { client, cookie, mirrors: RefCell::default(), way: RefCell::default() }
+    }
 }
 
 impl Destination {
@@ -127,8 +139,21 @@ impl Destination {
             Self::Weighted(Weighted { children, .. }) | Self::Hashed(children) => {
                 children.iter().any(|child| child.destination.can_serve())
             }
-            Self::Failover(first, other) => first.can_serve() || other.can_serve(),
-            Self::Mirrored(main, _) => main.can_serve(),
+            Self::Failover(first, other, _) => first.can_serve() || other.can_serve(),
+            Self::Mirrored(within, _) | Self::Through(_, within) => within.can_serve(),
+        }
+    }
+
+    /// Whether anything below has middlewares of its own.
+    pub(crate) fn has_middlewares(&self) -> bool {
+        match self {
+            Self::Upstream(_) => false,
+            Self::Weighted(Weighted { children, .. }) | Self::Hashed(children) => {
+                children.iter().any(|child| child.destination.has_middlewares())
+            }
+            Self::Failover(first, other, _) => first.has_middlewares() || other.has_middlewares(),
+            Self::Mirrored(main, _) => main.has_middlewares(),
+            Self::Through(..) => true,
         }
     }
 
@@ -149,9 +174,18 @@ impl Destination {
                 let child = children.iter().find(|child| child.key == key)?;
                 child.destination.resolve(ask, cookies)
             }
-            Self::Failover(first, other) => {
-                let next = if first.can_serve() || !other.can_serve() { first } else { other };
-                next.resolve(ask, cookies)
+            Self::Failover(first, other, errors) => {
+                if !first.can_serve() && other.can_serve() {
+                    return other.resolve(ask, cookies);
+                }
+                if let Some(errors) = errors {
+                    ask.way.borrow_mut().may_turn(errors, other);
+                }
+                first.resolve(ask, cookies)
+            }
+            Self::Through(chain, within) => {
+                ask.way.borrow_mut().chains.push(chain.clone());
+                within.resolve(ask, cookies)
             }
             Self::Mirrored(main, mirrors) => {
                 mirrors.draw(ask);
@@ -222,8 +256,7 @@ mod tests {
         cookie: Option<&'static str>,
     ) -> (String, Vec<String>) {
         let cookie = |_: &str| cookie.map(str::as_bytes);
-        let ask =
-            Ask { client: IpAddr::from([192, 0, 2, client]), cookie: &cookie, mirrors: RefCell::default() };
+        let ask = Ask::new(IpAddr::from([192, 0, 2, client]), &cookie);
         let mut cookies = Vec::new();
         let upstream = destination.resolve(&ask, &mut cookies).map_or("", |upstream| &upstream.name);
         (upstream.to_owned(), cookies)
@@ -238,8 +271,7 @@ mod tests {
         let shares = [("all", 100), ("some", 25), ("none", 0)];
         let each = shares.into_iter().map(|(name, percent)| (upstream(name, 1), percent));
         let mirrored = Destination::Mirrored(upstream("main", 1), Mirrors::new(each, true, -1));
-        let ask =
-            Ask { client: IpAddr::from([192, 0, 2, 1]), cookie: &|_| None, mirrors: RefCell::default() };
+        let ask = Ask::new(IpAddr::from([192, 0, 2, 1]), &|_| None);
         for _ in 0..8 {
             let main = mirrored.resolve(&ask, &mut Vec::new());
             assert_eq!(main.map(|upstream| upstream.name.as_str()), Some("main"));
@@ -291,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_other_serves_while_the_first_can_not() {
-        let failover = |a, b| Destination::Failover(upstream("a", a), upstream("b", b));
+        let failover = |a, b| Destination::Failover(upstream("a", a), upstream("b", b), None);
         for (a, b, expected) in [(1, 1, "a"), (0, 1, "b"), (1, 0, "a"), (0, 0, "a")] {
             assert_eq!(resolved(&failover(a, b), 1, None).0, expected, "{a} {b}");
         }
@@ -299,7 +331,7 @@ mod tests {
 
     #[test]
     fn services_of_services_of_services_are_as_good_as_what_is_below() {
-        let inner = Arc::new(Destination::Failover(upstream("a", 0), upstream("b", 1)));
+        let inner = Arc::new(Destination::Failover(upstream("a", 0), upstream("b", 1), None));
         let nested = Child { destination: inner, weight: 1, key: 1 };
         let destination = weighted(vec![nested, child("c", 0, 9)], false);
         assert!(destination.can_serve());

@@ -48,6 +48,24 @@ def cases() -> list[Case]:
     many("mirroring answers by the first", {"mirroring": {"service": "a", "mirrors": [{"name": "b", "percent": 100}]}}, times=3)
     served("mirroring of a body", {"mirroring": {"service": "a", "mirrors": [{"name": "b", "percent": 100}]}}, method="POST", body="content")
     served("failover to the first", {"failover": {"service": "a", "fallback": "b"}})
+    def failed(about: str, errors: dict, do: str, more: dict | None = None, **said) -> None:
+        # Traefik takes no further field for the other service, so `X-Do` tells the first one by its own middleware.
+        name = f"told{len(group.cases)}"
+        told = {name: {**spread([server("a")]), "middlewares": [name]}, **(more or {})}
+        served(f"failover after {do}, {errors}, {about}", {"failover": {"service": name, "fallback": "b", "errors": errors}}, told, **said)
+        group.cases[-1].more["middlewares"] = {name: {"headers": {"customRequestHeaders": {"X-Do": do}}}}
+
+    for do in ("status=200", "status=404", "status=500", "status=503", "reset"):
+        failed("GET", {"status": ["500-504"]}, do)
+        failed("POST", {"status": ["500-504"]}, do, method="POST", body="content")
+    failed("a list", {"status": ["404", "500-502"]}, "status=404")
+    for body in ("seven b", "eight by"):
+        failed("of a body", {"status": ["503"], "maxRequestBodyBytes": 7}, "status=503", method="POST", body=body)
+        failed("of a body in chunks", {"status": ["503"], "maxRequestBodyBytes": 7}, "status=503", method="POST", body=body, chunked=True)
+    failed("of no body", {"status": ["503"], "maxRequestBodyBytes": 0}, "status=503")
+    inner = {"weighted": {"services": [{"name": "service-of-its-own"}]}}
+    served("middlewares of a service within another", inner, {"service-of-its-own": {**spread([server("a")]), "middlewares": ["its-own"]}}, target="/x")
+    group.cases[-1].more["middlewares"] = {"its-own": {"addPrefix": {"prefix": "/its-own"}}}
     sticky = {"sticky": {"cookie": {"name": "kept"}}}
     served("a cookie is set", spread([server("a")], **sticky))
     served("a cookie with all it may have", spread([server("a")], sticky={"cookie": {"name": "kept", "secure": True, "httpOnly": True, "sameSite": "strict", "maxAge": 60, "path": "/p"}}))

@@ -20,6 +20,12 @@ impl Cookies {
         Self(RefCell::new(any.then(|| Box::new(Set { services, endpoint: None }))))
     }
 
+    /// Adds those of a service that the request goes on to.
+    pub(super) fn join(&self, other: Self) {
+        let Some(more) = other.0.into_inner() else { return };
+        self.0.borrow_mut().get_or_insert_default().services.extend(more.services);
+    }
+
     /// The request is sent to an endpoint that this cookie stands for, unless the client knows.
     pub(super) fn is_sent_to(&self, endpoint: Option<String>) {
         let mut set = self.0.borrow_mut();

@@ -1,7 +1,6 @@
 //! A request whose middlewares may want another answer than the first: it is sent again, or a page is fetched in the
 //! place of what it was answered.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -61,6 +60,17 @@ pub(in crate::http) async fn course(
                 }
                 asked_first.get_or_insert((outcome.upstream.take(), outcome.target.take()));
                 request.ask_for(&page, worker);
+            }
+            Some(Verdict::Elsewhere(turn)) => {
+                retries = outcome.retries + 1;
+                if !request.turn_to_other(turn, worker) {
+                    outcome.failure = Some(Reason::NoEndpoint);
+                    return outcome;
+                }
+                if let Err(answer) = request.go_in(None, worker).await {
+                    outcome.here = Some(answer);
+                    return outcome;
+                }
             }
             Some(Verdict::Pass(_) | Verdict::Refuse(_)) | None => return outcome,
         }
@@ -131,40 +141,43 @@ impl Exchange {
 
     async fn go_in(
         &mut self,
-        asked: Option<&mut Asked>,
+        mut asked: Option<&mut Asked>,
         worker: &Worker,
     ) -> Result<Option<Keep>, Box<OwnAnswer>> {
-        let Some(passage) = self.passage.as_mut().and_then(Rc::get_mut) else { return Ok(None) };
-        let entered = passage.go_in(worker).await;
-        if let Some(asked) = asked
-            && !passage.draft.user.is_empty()
-        {
-            asked.user = std::mem::take(&mut passage.draft.user);
-        }
-        let mut answer = match entered {
-            Ok(None) => {
-                self.head.clear();
-                self.host_at = passage.draft.write(self.upstream.pass_host_header, &mut self.head);
-                if let Content::Whole(body) = std::mem::take(&mut passage.draft.content) {
-                    self.head.put(&body);
+        loop {
+            let Some(passage) = self.passage.as_mut().and_then(Rc::get_mut) else { return Ok(None) };
+            let entered = passage.go_in(worker).await;
+            if let Some(asked) = asked.as_deref_mut()
+                && !passage.draft.user.is_empty()
+            {
+                asked.user = std::mem::take(&mut passage.draft.user);
+            }
+            let mut answer = match entered {
+                Ok(None) => {
+                    self.head.clear();
+                    self.host_at = passage.draft.write(self.upstream.pass_host_header, &mut self.head);
+                    if let Content::Whole(body) = std::mem::take(&mut passage.draft.content) {
+                        self.head.put(&body);
+                    }
+                    self.upgrade = passage.draft.upgrade;
+                    return Ok(None);
                 }
-                self.upgrade = passage.draft.upgrade;
-                return Ok(None);
-            }
-            Ok(needed) => {
-                if let Some(keep) = &needed {
-                    self.bound_body(keep);
+                Ok(needed) => {
+                    if let Some(keep) = &needed {
+                        self.bound_body(keep);
+                    }
+                    return Ok(needed);
                 }
-                return Ok(needed);
+                Err(answer) => answer,
+            };
+            match passage.go_out_whole(&mut answer, None, false) {
+                Some(Verdict::Page(page)) => {
+                    self.ask_for(&page, worker);
+                    return Ok(None);
+                }
+                Some(Verdict::Elsewhere(turn)) if self.turn_to_other(turn, worker) => {}
+                _ => return Err(answer),
             }
-            Err(answer) => answer,
-        };
-        match passage.go_out_whole(&mut answer, None, false) {
-            Some(Verdict::Page(page)) => {
-                self.ask_for(&page, worker);
-                Ok(None)
-            }
-            _ => Err(answer),
         }
     }
 
@@ -172,7 +185,7 @@ impl Exchange {
     pub(in crate::http) fn ask_for(&mut self, page: &Page, worker: &Worker) {
         let table = worker.table();
         let client = page.draft.peer.address().ip();
-        let ask = Ask { client, cookie: &|_| None, mirrors: RefCell::default() };
+        let ask = Ask::new(client, &|_| None);
         // Pages keep nobody to themselves.
         let mut cookies = Vec::new();
         let destination = table.destinations.get(&*page.service);

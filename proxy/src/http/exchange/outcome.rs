@@ -37,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) withheld: Option<Box<Verdict>>,
     /// What the client is to be told where no endpoint answered, as middlewares left it.
     pub(crate) own: Option<Box<OwnAnswer>>,
+    /// What a middleware answered that the request came to after it had been sent.
+    pub(crate) here: Option<Box<OwnAnswer>>,
     /// What the endpoint said that broke it off, where it speaks HTTP/2.
     pub(crate) broken_by: Option<h2::Reason>,
 }

@@ -119,6 +119,9 @@ impl Stream {
         } else {
             attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await
         };
+        if let Some(answer) = outcome.here.take() {
+            return self.answer_own(&answer, &route);
+        }
         self.own = outcome.own.take();
         drop(exchange);
         let tunnel = outcome.tunnel.take();
@@ -194,6 +197,9 @@ impl Stream {
         if let Some(copies) = copies.filter(|_| outcome.failure != Some(Reason::ClientGone)) {
             copies.send(&worker);
         }
+        if let Some(answer) = outcome.here.take() {
+            return self.answer_own(&answer, &route);
+        }
         self.own = outcome.own.take();
         self.finish(&route, &outcome);
     }
@@ -229,7 +235,8 @@ impl Stream {
             return Err(Refused { reason: Reason::BodyTooLarge, detail: "" });
         }
         let mut out = worker.buffers.take();
-        let Some(Bound { upstream, asker, cookies, mirrors }) = bind(&route.destination, head, path, peer)
+        let Some(Bound { upstream, asker, cookies, mirrors, way }) =
+            bind(&route.destination, head, path, peer)
         else {
             return Err(Refused { reason: Reason::NoEndpoint, detail: "" });
         };
@@ -258,10 +265,9 @@ impl Stream {
             mirrors,
             passage: None,
         };
-        let passage = route
-            .chain
-            .as_ref()
-            .map(|chain| Passage::new(chain, middleware::Draft::of(head, exchange.head.filled(), peer)));
+        let passage = Passage::along(route.chain.as_ref(), way, || {
+            middleware::Draft::of(head, exchange.head.filled(), peer)
+        });
         Ok(Admitted { exchange, route: route.clone(), passage })
     }
 

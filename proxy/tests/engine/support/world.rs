@@ -271,6 +271,19 @@ impl World {
         self.apply();
     }
 
+    /// What requests go through that come to this service, of whatever kind it is. Gives what can't be done.
+    pub(crate) fn give(&mut self, service: &str, middlewares: &[&str]) -> Vec<Fault> {
+        let names: Vec<String> = middlewares.iter().map(|name| format!("{name}@test")).collect();
+        for upstream in self.snapshot.upstreams.iter_mut().filter(|upstream| upstream.name == service) {
+            Arc::make_mut(upstream).middlewares.clone_from(&names);
+        }
+        for composite in self.snapshot.composites.iter_mut().filter(|composite| composite.name == service) {
+            Arc::make_mut(composite).middlewares.clone_from(&names);
+        }
+        self.snapshot.generation += 1;
+        self.proxy.apply(&self.snapshot)
+    }
+
     /// Adds a router that takes TLS, by these options.
     pub(crate) fn route_tls(&mut self, name: &str, rule: &str, options: Option<&str>) {
         let tls = RouterTls { options: options.map(str::to_owned), ..RouterTls::default() };
