@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use portolan_config::dynamic::nearest;
 use portolan_config::tls::{TlsOptions, TlsVersion};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -26,10 +27,7 @@ pub(super) fn provider(options: &TlsOptions, problems: &mut Vec<Problem>) -> Cry
         let wanted = options.curves.iter().filter_map(|name| {
             let group = group(name);
             if group.is_none() {
-                problems.push((
-                    "curvePreferences",
-                    format!("`{name}` is not offered: known are X25519, CurveP256, CurveP384, X25519MLKEM768, SecP256r1MLKEM768"),
-                ));
+                problems.push(("curvePreferences", not_offered(name, &GROUPS)));
             }
             group
         });
@@ -46,7 +44,9 @@ pub(super) fn choose_suites(provider: &mut CryptoProvider, names: &[String], pro
     let wanted = names.iter().filter_map(|name| {
         let suite = suite(name);
         if suite.is_none() {
-            problems.push(("cipherSuites", format!("`{name}` is not offered: known are {}", suite_names())));
+            let names = suite_names();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            problems.push(("cipherSuites", not_offered(name, &names)));
         }
         suite
     });
@@ -123,11 +123,21 @@ fn suite_name(suite: &SupportedCipherSuite) -> String {
     suite.suite().as_str().map_or_else(String::new, |name| name.replace("TLS13_", "TLS_"))
 }
 
-fn suite_names() -> String {
-    let names: Vec<String> =
-        aws_lc_rs::ALL_CIPHER_SUITES.iter().filter(|suite| suite.tls13().is_none()).map(suite_name).collect();
-    names.join(", ")
+fn suite_names() -> Vec<String> {
+    aws_lc_rs::ALL_CIPHER_SUITES.iter().filter(|suite| suite.tls13().is_none()).map(suite_name).collect()
 }
+
+/// What is told of a name that can't be had.
+fn not_offered(name: &str, known: &[&str]) -> String {
+    let meant = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("the nearest is `{near}`; "),
+        None => String::new(),
+    };
+    format!("`{name}` is not offered: {meant}known are {}", known.join(", "))
+}
+
+/// Ways to agree on a key, as they are told.
+const GROUPS: [&str; 5] = ["X25519", "CurveP256", "CurveP384", "X25519MLKEM768", "SecP256r1MLKEM768"];
 
 /// A way to agree on a key, by Go's name or the one in the RFCs.
 fn group(name: &str) -> Option<&'static dyn SupportedKxGroup> {
@@ -165,5 +175,19 @@ mod tests {
         let keys: Vec<&str> = problems.iter().map(|(key, _)| *key).collect();
         assert_eq!(keys, ["cipherSuites", "curvePreferences"]);
         assert!(problems[1].1.starts_with("`CurveP521` is not offered"), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_not_offered_is_told_with_the_nearest_name() {
+        for (name, near) in [("curvep265", Some("CurveP256")), ("X2519", Some("X25519")), ("brainpool", None)]
+        {
+            let said = not_offered(name, &GROUPS);
+            assert_eq!(said.contains("the nearest is"), near.is_some(), "{said}");
+            assert!(near.is_none_or(|near| said.contains(&format!("`{near}`"))), "{said}");
+            assert!(
+                said.ends_with("known are X25519, CurveP256, CurveP384, X25519MLKEM768, SecP256r1MLKEM768")
+            );
+        }
+        assert!(GROUPS.iter().all(|name| group(name).is_some()));
     }
 }

@@ -220,6 +220,75 @@ async fn a_protocol_that_is_not_spoken_is_not_agreed_on() {
     world.metric_becomes("portolan_tls_handshake_failures_total", &["reason=\"protocol\""], 1.0).await;
 }
 
+/// What these options of `a.test` are told, and who is let in there by TLS 1.2 and by 1.3.
+async fn told(options: TlsOptions) -> (Vec<(String, String)>, [Option<u16>; 2]) {
+    let origin = Origin::answering(|_| ok("in")).await;
+    let mut world = World::in_front_of(&origin);
+    let authority = Authority::new("one");
+    world.route_tls("a", "Host(`a.test`)", Some("own@file"));
+    world.route_tls("b", "Host(`b.test`)", None);
+    let mut tls = authority.sign(&["a.test", "b.test"]).shown();
+    tls.options.insert("own@file".to_owned(), options);
+    let faults = world.show(tls).into_iter().map(|fault| (fault.key, fault.message)).collect();
+    let mut let_in = [None; 2];
+    for (at, version) in [&TLS12, &TLS13].into_iter().enumerate() {
+        let client = Arc::new(authority.client_of(&[version]).with_no_client_auth());
+        let_in[at] = ask(&world, "a.test", "a.test", client.clone()).await;
+        assert_eq!(ask(&world, "b.test", "b.test", client).await, Some(200), "the others are served");
+    }
+    (faults, let_in)
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn names_that_are_not_known_cost_themselves_and_are_told_one_by_one() {
+    let suites =
+        ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA265", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305", "NONSENSE"];
+    let options = TlsOptions {
+        cipher_suites: names(&suites),
+        curves: names(&["CurveP265", "CurveP384", "brainpool"]),
+        ..TlsOptions::default()
+    };
+    let (faults, let_in) = told(options).await;
+    let begins = [
+        (
+            "cipherSuites",
+            "`TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA265` is not offered: the nearest is `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`; known are",
+        ),
+        ("cipherSuites", "`NONSENSE` is not offered: known are"),
+        ("curvePreferences", "`CurveP265` is not offered: the nearest is `CurveP256`; known are"),
+        ("curvePreferences", "`brainpool` is not offered: known are"),
+    ];
+    assert_eq!(faults.len(), begins.len(), "{faults:?}");
+    for ((key, message), (option, begin)) in faults.iter().zip(begins) {
+        assert_eq!(key, &format!("tls.options.own@file.{option}"));
+        assert!(message.starts_with(begin), "{message}");
+    }
+    assert_eq!(let_in, [Some(200), Some(200)], "by what is left");
+}
+
+#[tokio::test]
+async fn options_of_which_nothing_is_left_take_no_connection() {
+    let (older, newer) = (TlsVersion::V12, TlsVersion::V13);
+    for (options, option) in [
+        (TlsOptions { curves: names(&["brainpool"]), ..TlsOptions::default() }, "curvePreferences"),
+        (
+            TlsOptions { cipher_suites: names(&["NONSENSE"]), max_version: older, ..TlsOptions::default() },
+            "cipherSuites",
+        ),
+        (TlsOptions { min_version: newer, max_version: older, ..TlsOptions::default() }, "minVersion"),
+    ] {
+        let (faults, let_in) = told(options).await;
+        let last = faults.last().expect("a fault");
+        assert_eq!(last.0, format!("tls.options.own@file.{option}"), "{faults:?}");
+        assert!(last.1.ends_with("no connection is taken by these options"), "{faults:?}");
+        assert_eq!(let_in, [None, None], "{option}");
+    }
+}
+
 #[tokio::test]
 async fn a_router_that_can_not_have_its_options_is_left_out() {
     let origin = Origin::answering(|_| ok("")).await;
