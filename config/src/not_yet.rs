@@ -42,7 +42,6 @@ pub const NOT_YET: &[NotYet] = &[
     all("http.routers.<name>.tls.domains", Cost::Option),
     all("tcp.routers.<name>.tls.certResolver", Cost::Option),
     all("tcp.routers.<name>.tls.domains", Cost::Option),
-    all("tcp.serversTransports.<name>.tls.peerCertURI", Cost::Owner),
     all("tls.stores.<name>.defaultGeneratedCert", Cost::Option),
 ];
 

@@ -56,6 +56,7 @@ pub(crate) use encoded_characters::Encoded;
 pub(crate) use fields::FieldList;
 pub(crate) use foresee::Foreseen;
 pub(crate) use grpc_web::decode;
+use slots::Held;
 pub(crate) use step::{Note, Step};
 use turns::Turns;
 pub(crate) use verdict::{Arrival, Page, Verdict};
@@ -101,7 +102,7 @@ impl fmt::Debug for Chain {
 }
 
 /// One request on its way through a chain. What it holds of it (a place among the requests in flight) is let go of when
-/// it is dropped: keep it until the answer is done.
+/// it is dropped, or told to: keep it until the answer is done.
 pub(crate) struct Passage {
     chain: Arc<Chain>,
     /// How many steps have yet to see the answer: those that the request has passed, and that did not put another in
@@ -267,6 +268,20 @@ impl Passage {
             }
             other => Some(other),
         }
+    }
+
+    /// Lets go of what it holds of the request: the last of the answer is about to leave, and who has it may ask again.
+    pub(crate) fn let_go(&self) {
+        self.held().for_each(Held::let_go);
+    }
+
+    /// Whether it holds anything for as long as the request lasts.
+    pub(crate) fn holds(&self) -> bool {
+        self.held().next().is_some()
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Held> {
+        self.notes.iter().filter_map(|(_, note)| if let Note::Held(held) = note { Some(held) } else { None })
     }
 
     fn note(&self, place: usize) -> Option<&Note> {

@@ -236,6 +236,8 @@ impl Connection {
                 Ok(entered) => entered,
                 Err(answer) => {
                     turned.keep_alive |= request.keep_alive && take_body(request.framing, inbound);
+                    // What it holds is free before its client can ask again.
+                    drop(request);
                     return self.answer_own(&answer, &turned, started, &route).await;
                 }
             };
@@ -473,7 +475,7 @@ impl Connection {
 
     /// Goes on as a tunnel, until both sides are done.
     async fn pass_through(&mut self, tunnel: Tunnel, inbound: &mut Buffer, upstream: Option<&Upstream>) {
-        let Tunnel { mut endpoint, early, running: _running } = tunnel;
+        let Tunnel { mut endpoint, early, running: _running, held: _held } = tunnel;
         let _open = upstream.map(|upstream| upstream.scope.open());
         if self.client.write_all(early.filled()).await.is_err()
             || endpoint.write_all(inbound.filled()).await.is_err()

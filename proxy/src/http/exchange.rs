@@ -89,6 +89,18 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// The last of its answer is about to leave.
+    fn is_ending(&self) {
+        if let Some(passage) = &self.passage {
+            passage.let_go();
+        }
+    }
+
+    /// Its passage, where that holds anything.
+    pub(super) fn holding(&self) -> Option<Rc<Passage>> {
+        self.passage.clone().filter(|passage| passage.holds())
+    }
+
     /// Whether the other protocol that it asks for is a WebSocket.
     fn asks_for_websocket(&self) -> bool {
         let mut room = fields();
@@ -416,7 +428,8 @@ async fn send(
             match answered.tunnel {
                 Some(early) => {
                     let running = delivery.running;
-                    outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running });
+                    let held = request.holding();
+                    outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running, held });
                 }
                 None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
                 None => {}

@@ -3,6 +3,7 @@
 //! A source has a place by its hash, among a few. Memory is taken by the page, when a source first comes there. What has
 //! no place left gives way or is let through: a flood of sources must not cost more than its requests.
 
+use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -166,8 +167,17 @@ const COUNT: u64 = (1 << COUNT_BITS) - 1;
 /// One of those that are counted, until it is dropped.
 pub(crate) struct Held {
     counts: Arc<Counts>,
-    /// None where there was no place.
-    place: Option<(usize, usize)>,
+    /// None where there was no place, or not any longer.
+    place: Cell<Option<(usize, usize)>>,
+}
+
+impl Held {
+    /// Counts it no longer.
+    pub(crate) fn let_go(&self) {
+        if let Some(place) = self.place.take() {
+            self.counts.slots.at(place).fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Counts {
@@ -191,20 +201,18 @@ impl Counts {
                 }
                 match slot.compare_exchange_weak(now, key | (count + 1), Ordering::Relaxed, Ordering::Relaxed)
                 {
-                    Ok(_) => return Some(Held { counts: self.clone(), place: Some(place) }),
+                    Ok(_) => return Some(Held { counts: self.clone(), place: Cell::new(Some(place)) }),
                     Err(newer) => now = newer,
                 }
             }
         }
-        Some(Held { counts: self.clone(), place: None })
+        Some(Held { counts: self.clone(), place: Cell::new(None) })
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.counts.slots.at(place).fetch_sub(1, Ordering::Relaxed);
-        }
+        self.let_go();
     }
 }
 

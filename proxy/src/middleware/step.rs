@@ -51,7 +51,6 @@ pub(crate) enum Step {
 /// What a step writes down about a request for its answer, or holds until it is done.
 pub(crate) enum Note {
     /// A place among the requests in flight.
-    #[expect(dead_code, reason = "it is held, and let go of when it is dropped")]
     Held(Held),
     /// Cookies that the client gets with the answer.
     Cookies(Cookies),

@@ -183,6 +183,65 @@ async fn so_many_are_in_flight_and_no_more_until_one_is_done() {
     assert_eq!(late.answer().await.status, 200);
 }
 
+/// Whoever has read an answer to its end may ask again, on whatever connection.
+#[tokio::test]
+async fn a_place_is_free_before_the_end_of_the_answer_is_read() {
+    let origin = Origin::answering(|seen| match seen.target() {
+        "/chunks" => Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        _ => ok("a body"),
+    })
+    .await;
+    let mut world = World::in_front_of(&origin);
+    world.define("one", "inFlightReq: {amount: 1}");
+    world.define("small", "compress: {minResponseBodyBytes: 1}");
+    world.define("nobody", "ipAllowList: {sourceRange: [192.0.2.0/24]}");
+    assert!(world.route_through("b.test", &["one"]).is_empty());
+    assert!(world.route_through("c.test", &["one", "small"]).is_empty());
+    assert!(world.route_through("d.test", &["one", "nobody"]).is_empty());
+    for round in 0..120 {
+        for (host, path, status) in
+            [("b.test", "/", 200), ("b.test", "/chunks", 200), ("c.test", "/", 200), ("d.test", "/", 403)]
+        {
+            let mut client = world.client().await;
+            client
+                .send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: gzip\r\n\r\n"))
+                .await;
+            client.through("\r\n\r\n").await;
+            drop(client);
+            let mut client = world.client().await;
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+            assert_eq!(client.answer().await.status, status, "{host}{path}, round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_is_in_flight_until_it_ends() {
+    let mut origin = Origin::manual().await;
+    let mut world = World::in_front_of(&origin);
+    world.define("one", "inFlightReq: {amount: 1}");
+    assert!(world.route_through("b.test", &["one"]).is_empty());
+    let mut tunnel = world.client().await;
+    let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n";
+    tunnel.send(format!("GET / HTTP/1.1\r\nHost: b.test\r\n{fields}\r\n")).await;
+    let mut wire = origin.accept().await;
+    wire.head().await;
+    wire.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello")
+        .await;
+    tunnel.expect("HTTP/1.1 101").await;
+    let ask = "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n";
+    let mut client = world.client().await;
+    client.send(ask).await;
+    assert_eq!(client.answer().await.status, 429);
+    drop(tunnel);
+    world.metric_becomes("portolan_service_connections_open", &[], 0.0).await;
+    client.send(ask).await;
+    let mut wire = origin.accept().await;
+    wire.head().await;
+    wire.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 204);
+}
+
 /// The field that shows a name and a password.
 const JOE: &str = "Authorization: Basic am9lOnRlc3Q=\r\n";
 

@@ -95,6 +95,8 @@ impl Sink for ToHttp1<'_, '_> {
         head.fields.remove("Transfer-Encoding");
         match length {
             Some(length) if response::may_have_length(head.status) => {
+                // All of it is here.
+                self.request.is_ending();
                 head.fields.add("Content-Length", length.to_string().as_bytes());
             }
             Some(_) => {}
@@ -127,6 +129,7 @@ impl Sink for ToHttp1<'_, '_> {
     }
 
     async fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), Reason> {
+        self.request.is_ending();
         if self.is_chunked {
             self.out.put(b"0\r\n");
             trailers::write(trailers.as_ref(), self.out);

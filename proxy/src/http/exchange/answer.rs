@@ -361,6 +361,9 @@ async fn pass_body(
             output.put(&input.filled()[..length]);
         }
         let bytes = if output.is_empty() { &input.filled()[..length] } else { output.filled() };
+        if body.is_done() {
+            request.is_ending();
+        }
         delivery.send(client, bytes, request).await?;
         output.clear();
         input.consume(length);
@@ -422,6 +425,9 @@ async fn pass_unseen(
             Err(_) => break,
         };
         body.pass_over(count as u64);
+        if body.is_done() {
+            request.is_ending();
+        }
         while pipe.held() > 0 {
             let limit = within(BODY_IDLE, request.deadlines.answer);
             match timeout(limit, pipe.drain(client)).await {

@@ -1,11 +1,12 @@
 //! How an exchange ended, or that it came to nothing.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Delivery, Exchange, Leg, Upload};
 use crate::balancer::Running;
 use crate::http::Reason;
-use crate::middleware::{OwnAnswer, Verdict};
+use crate::middleware::{OwnAnswer, Passage, Verdict};
 use crate::stream::Stream;
 use crate::table::{Target, Upstream};
 use crate::worker::Buffer;
@@ -52,6 +53,8 @@ pub(crate) struct Tunnel {
     pub(crate) early: Buffer,
     /// For as long as the endpoint has to do with it.
     pub(crate) running: Option<Running>,
+    /// What middlewares hold of the request until it is over.
+    pub(crate) held: Option<Rc<Passage>>,
 }
 
 /// A failure before any byte of an answer reached the client.

@@ -96,7 +96,8 @@ impl Client for Http2<'_> {
                 match answered.tunnel {
                     Some(early) => {
                         let running = delivery.running;
-                        outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running });
+                        let held = request.holding();
+                        outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running, held });
                     }
                     None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
                     None => {}

@@ -90,7 +90,7 @@ pub(super) async fn pass_through(
     tunnel: Tunnel,
     buffers: &Rc<Buffers>,
 ) -> Passed {
-    let Tunnel { mut endpoint, early, running: _running } = tunnel;
+    let Tunnel { mut endpoint, early, running: _running, held: _held } = tunnel;
     let (received, sent) = (Cell::new(0), Cell::new(0));
     let moved = Cell::new(Moment::now());
     let ended = {
