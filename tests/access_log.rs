@@ -76,6 +76,14 @@ fn a_line_has_the_fields_that_were_chosen() {
     assert_eq!(line["request_User-Agent"], "", "{line}");
     assert_eq!(line["RequestPath"], "/a", "{line}");
     assert!(line.get("ClientAddr").is_none() && line.get("ClientHost").is_some(), "{line}");
+    assert!(line["origin_Content-Type"].is_string(), "{line}");
+    assert_eq!(line["downstream_Content-Type"], line["origin_Content-Type"], "{line}");
+    assert!(http::get(ENTRY_POINT, "nobody.test", "/").is_ok());
+    let line = eventually(PATIENCE, "the line of a refusal", || {
+        lines(&sandbox).pop().filter(|line| line["DownstreamStatus"] == 404).ok_or("none yet")
+    });
+    assert_eq!(line["downstream_Content-Type"], "text/plain; charset=utf-8", "{line}");
+    assert!(line.get("origin_Content-Type").is_none(), "{line}");
     drop(portolan);
 }
 

@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -24,10 +25,12 @@ mod json;
 mod passed;
 mod record;
 mod selection;
+mod told;
 
 pub(crate) use passed::Passed;
 pub(crate) use record::{Agreed, Asked, Record};
 use selection::Selection;
+pub(crate) use told::Told;
 
 use crate::http::RequestHead;
 
@@ -132,6 +135,11 @@ impl Lines {
     /// What is to be known of a request for its line.
     pub(crate) fn asked(&self, head: &RequestHead) -> Asked {
         self.log.selection.asked(head)
+    }
+
+    /// Where the fields of an answer are noted, if its line has any.
+    pub(crate) fn told(&self) -> Option<Rc<Told>> {
+        self.log.selection.has_answers().then(|| Rc::new(Told::new(&self.log.selection)))
     }
 
     /// Adds a line.

@@ -127,6 +127,7 @@ mod tests {
             endpoint: Some(("app-1", "10.0.0.2:80".parse().unwrap())),
             retries: 1,
             reason,
+            told: None,
         };
         let mut line = Vec::new();
         write(format, &record, &Selection::new(fields, format), &mut line);
@@ -257,6 +258,7 @@ mod tests {
             endpoint: None,
             retries: 0,
             reason: Some(Reason::BadRequest),
+            told: None,
         };
         let mut line = Vec::new();
         write(Format::Json, &record, &Selection::new(&Fields::default(), Format::Json), &mut line);

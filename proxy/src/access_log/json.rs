@@ -82,13 +82,19 @@ pub(super) fn write(record: &Record, selection: &Selection, line: &mut Vec<u8>) 
         object.text("\"TLSCipher\":", &tls.cipher);
         object.text("\"TLSVersion\":", tls.version);
     }
+    if let Some(told) = record.told {
+        told.each_downstream(|name, value| header(object.always("\"downstream_"), name, value));
+    }
     object.text("\"entryPointName\":", record.entry_point);
-    let line = object.always("\"level\":\"info\",\"msg\":\"\"");
+    object.always("\"level\":\"info\",\"msg\":\"\"");
+    if let Some(told) = record.told {
+        told.each_of_origin(|name, value| header(object.always("\"origin_"), name, value));
+    }
     for (name, value) in [("Referer", asked.referer()), ("User-Agent", asked.user_agent())] {
-        header(name, value, line);
+        header(object.always("\"request_"), name, value);
     }
     for (name, value) in &asked.fields {
-        header(name, value, line);
+        header(object.always("\"request_"), name, value);
     }
     line.extend_from_slice(b",\"time\":\"");
     line.extend_from_slice(&started);
@@ -167,9 +173,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A field that the client sent. No name of a field has what would need to be escaped.
-fn header(name: &str, value: &str, line: &mut Vec<u8>) {
-    line.extend_from_slice(b",\"request_");
+/// A field of a request or an answer, whose kind is written already. No name of a field has what would need to be escaped.
+fn header(line: &mut Vec<u8>, name: &str, value: &str) {
     line.extend_from_slice(name.as_bytes());
     line.extend_from_slice(b"\":");
     text(value, line);

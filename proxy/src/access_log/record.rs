@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use portolan_config::settings::Filters;
 
+use super::told::Told;
 use crate::http::{Reason, RequestHead};
 
 /// What the client asked. Copied only where there is a log, and into one piece of memory.
@@ -127,6 +128,8 @@ pub(crate) struct Record<'a> {
     pub(crate) retries: u32,
     /// Why Portolan answered or broke off itself.
     pub(crate) reason: Option<Reason>,
+    /// The fields of the answer, where the log has any.
+    pub(crate) told: Option<&'a Told>,
 }
 
 impl Record<'_> {
@@ -168,6 +171,7 @@ mod tests {
             endpoint: None,
             retries,
             reason: None,
+            told: None,
         };
         let statuses = Filters { statuses: vec![(500, 599), (404, 404)], ..Filters::default() };
         let retried = Filters { retried: true, ..Filters::default() };

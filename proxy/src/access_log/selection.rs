@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use portolan_config::settings::{AccessLogFormat, FieldMode, Fields};
 
 use super::Asked;
+use super::told::Shown;
 use crate::http::{RequestHead, path_of};
 
 /// What stands for a value that is not to be seen.
@@ -72,18 +73,28 @@ impl Selection {
         }
     }
 
-    /// The fields of a request that are kept, by name; the values of one name are one.
-    fn headers(&self, head: &RequestHead) -> Vec<(String, String)> {
-        let mut kept: Vec<(String, String)> = Vec::new();
-        for field in head.fields {
-            let name = field.name.to_ascii_lowercase();
-            // It is in a field of its own.
-            if name == "host" || ALWAYS.contains(&name.as_str()) {
-                continue;
-            }
+    /// Whether any field of an answer may be written.
+    pub(super) fn has_answers(&self) -> bool {
+        self.headers
+    }
+
+    /// The fields of a request that are kept.
+    fn headers(&self, head: &RequestHead) -> Shown {
+        // These are in fields of their own.
+        let others = head.fields.iter().filter(|field| {
+            !["host"].iter().chain(&ALWAYS).any(|name| field.name.eq_ignore_ascii_case(name))
+        });
+        self.answered(others.map(|field| (field.name, field.value)))
+    }
+
+    /// Those of these fields that are kept, by name; the values of one name are one.
+    pub(super) fn answered<'f>(&self, fields: impl Iterator<Item = (&'f str, &'f [u8])>) -> Shown {
+        let mut kept = Shown::new();
+        for (name, value) in fields {
+            let name = name.to_ascii_lowercase();
             let mode = *self.fields.headers.get(&name).unwrap_or(&self.fields.headers_default_mode);
             let value = match mode {
-                FieldMode::Keep => String::from_utf8_lossy(field.value),
+                FieldMode::Keep => String::from_utf8_lossy(value),
                 FieldMode::Redact => Cow::Borrowed(REDACTED),
                 FieldMode::Drop => continue,
             };

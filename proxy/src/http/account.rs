@@ -2,12 +2,13 @@
 //! client speaks.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::entry_point::EntryPoint;
 use super::exchange::Outcome;
-use super::{Method, Reason};
-use crate::access_log::{Agreed, Asked, Record};
+use super::{Method, Reason, response};
+use crate::access_log::{Agreed, Asked, Record, Told};
 use crate::metrics::Version;
 use crate::middleware::OwnAnswer;
 use crate::table::Route;
@@ -80,7 +81,8 @@ impl Account<'_> {
         if self.counts(Some(route)) {
             self.worker.recorder.count(&route.scope, method, self.version, status, took, (0, 0));
         }
-        let outcome = Outcome { status: Some(status), sent, ..Outcome::default() };
+        let told = self.told(answer);
+        let outcome = Outcome { status: Some(status), sent, told, ..Outcome::default() };
         self.log(asked, status, answer.reason, started, Some((route, &outcome)));
     }
 
@@ -111,6 +113,13 @@ impl Account<'_> {
         if !own.unwrap_or(self.entry_point.settings.observability.access_logs) {
             return;
         }
+        let is_refused = reason.is_some_and(|reason| reason != Reason::ClientGone)
+            && outcome.is_none_or(|outcome| outcome.status.is_none());
+        let refused = reason.filter(|_| is_refused).and_then(|reason| {
+            let told = log.told()?;
+            told.leaves(response::refusal(reason, "").head.fields.iter());
+            Some(told)
+        });
         log.add(&Record {
             started: SystemTime::now().checked_sub(took).unwrap_or(SystemTime::UNIX_EPOCH),
             took,
@@ -131,7 +140,15 @@ impl Account<'_> {
                 .map(|target| (target.endpoint.as_str(), target.address)),
             retries: outcome.map_or(0, |outcome| outcome.retries),
             reason,
+            told: outcome.and_then(|outcome| outcome.told.as_deref()).or(refused.as_deref()),
         });
+    }
+
+    /// Where the fields of an answer of Portolan's own are noted for the log.
+    pub(super) fn told(&self, answer: &OwnAnswer) -> Option<Rc<Told>> {
+        let told = self.worker.log()?.told()?;
+        told.leaves(answer.head.fields.iter());
+        Some(told)
     }
 
     /// What there is to say about a refusal beyond its reason.

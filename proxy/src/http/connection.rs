@@ -261,6 +261,9 @@ impl Connection {
             turned.reason = reason;
             turned.detail = self.account().explain(reason, &outcome);
             turned.own = outcome.own.take();
+            if let Some(own) = &turned.own {
+                outcome.told = self.account().told(own);
+            }
             let go_on = self.turn_away(&turned, started, Some((&route, &outcome))).await;
             self.account().count(&route, method, &outcome, reason.status().0, started.elapsed());
             return go_on;
@@ -407,6 +410,7 @@ impl Connection {
             asker,
             cookies,
             gathered: 0,
+            told: self.worker.log().and_then(|log| log.told()),
             mirrors,
             passage: None,
         };

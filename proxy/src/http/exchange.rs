@@ -18,6 +18,7 @@ use super::entry_point::{Deadlines, is_over, within};
 use super::head::{fields, parse_request};
 use super::pool::Care;
 use super::{Method, Reason};
+use crate::access_log::Told;
 use crate::balancer::{Asker, Tried};
 use crate::deadline::{Moment, timeout};
 use crate::limits::{ATTEMPTS_MAX, BODY_IDLE, BUFFER_BYTES, SPLICE_BYTES_MIN};
@@ -86,6 +87,8 @@ pub(crate) struct Exchange {
     pub(crate) gathered: u64,
     /// Who else gets a copy.
     pub(crate) mirrors: Vec<Mirror>,
+    /// Where the fields of its answer are noted, if there is a log of them.
+    pub(crate) told: Option<Rc<Told>>,
 }
 
 impl Exchange {
@@ -216,6 +219,7 @@ pub(crate) async fn exchange(
     if outcome.status.is_some() {
         outcome.received += received;
     }
+    outcome.told = request.told.take();
     outcome
 }
 

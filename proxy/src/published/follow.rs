@@ -125,6 +125,7 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                     host_at: None,
                     asker: asker(client, &upstream),
                     gathered: 0,
+                    told: None,
                     mirrors: Vec::new(),
                     cookies: Cookies::default(),
                     upstream,

@@ -110,6 +110,9 @@ impl Sink for ToHttp1<'_, '_> {
             }
         }
         self.delivery.head_came(head.status);
+        if let Some(told) = &self.request.told {
+            told.leaves(head.fields.iter());
+        }
         response::write_edited(&head, self.manner, self.out);
         Ok(())
     }

@@ -317,14 +317,27 @@ fn write_head(
     output: &mut Buffer,
 ) -> (u16, Course) {
     let is_final = head.status >= 200 || head.status == 101;
+    let told = request.told.as_ref().filter(|_| is_final);
+    if let Some(told) = told {
+        told.came(head.fields.iter().map(|field| (field.name, field.value)));
+    }
     let Some(passage) = request.passage.as_ref().filter(|_| is_final) else {
+        if let Some(told) = told {
+            let mut answer = response::to_edit(head, manner);
+            request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
+            told.leaves(answer.fields.iter());
+        }
         response::write(head, manner, &request.cookies, output);
         return (head.status, Course::Written);
     };
     let mut answer = response::to_edit(head, manner);
     request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
     let arrival = Arrival { failure: None, length: head.framing.length(), may_repeat };
-    match passage.go_out(&mut answer, &arrival) {
+    let verdict = passage.go_out(&mut answer, &arrival);
+    if let Some(told) = told {
+        told.leaves(answer.fields.iter());
+    }
+    match verdict {
         Verdict::Pass(None) => {
             response::write_edited(&answer, manner, output);
             (answer.status, Course::Written)

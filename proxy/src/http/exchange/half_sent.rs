@@ -44,6 +44,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
         host_at: None,
         asker: Asker::default(),
         gathered: 0,
+        told: None,
         mirrors: Vec::new(),
         cookies: Cookies::default(),
         upstream,

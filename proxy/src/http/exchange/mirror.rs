@@ -63,6 +63,7 @@ impl Copies {
                 asker: Asker::default(),
                 cookies: Cookies::default(),
                 gathered: 0,
+                told: None,
                 mirrors: Vec::new(),
             })
         };

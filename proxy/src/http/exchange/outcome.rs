@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Delivery, Exchange, Leg, Upload};
+use crate::access_log::Told;
 use crate::balancer::Running;
 use crate::http::Reason;
 use crate::middleware::{OwnAnswer, Passage, Verdict};
@@ -40,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) own: Option<Box<OwnAnswer>>,
     /// What a middleware answered that the request came to after it had been sent.
     pub(crate) here: Option<Box<OwnAnswer>>,
+    /// The fields of the answer, where there is a log of them.
+    pub(crate) told: Option<Rc<Told>>,
     /// What the endpoint said that broke it off, where it speaks HTTP/2.
     pub(crate) broken_by: Option<h2::Reason>,
 }

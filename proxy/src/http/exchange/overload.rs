@@ -63,6 +63,7 @@ impl Scene {
             host_at: None,
             asker,
             gathered: 0,
+            told: None,
             mirrors: Vec::new(),
             cookies: Cookies::default(),
             upstream: self.upstream.clone(),

@@ -57,6 +57,7 @@ async fn upload_to<C: Future<Output = TcpStream>>(
         host_at: None,
         asker: Asker::default(),
         gathered: 0,
+        told: None,
         mirrors: Vec::new(),
         cookies: Cookies::default(),
         upstream: Arc::new(upstream),

@@ -192,11 +192,18 @@ fn translate(input: &[u8], request: &Exchange, upload: &Upload) -> Result<Option
         return Err(Reason::BadResponse);
     }
     let is_final = head.status >= 200 || head.status == 101;
+    let told = request.told.as_ref().filter(|_| is_final);
+    if let Some(told) = told {
+        told.came(head.fields.iter().map(|field| (field.name, field.value)));
+    }
     let (status, response, verdict) = match request.passage.as_ref().filter(|_| is_final) {
         None => {
             let mut response = to_response(&head, input)?;
             if is_final {
                 set_cookies(request, &mut response);
+            }
+            if let Some(told) = told {
+                told.leaves(response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
             }
             (head.status, response, None)
         }
@@ -205,7 +212,11 @@ fn translate(input: &[u8], request: &Exchange, upload: &Upload) -> Result<Option
             request.cookies.each(|cookie| answer.fields.add("Set-Cookie", cookie.as_bytes()));
             let may_repeat = upload.is_at_hand;
             let arrival = Arrival { failure: None, length: head.framing.length(), may_repeat };
-            match passage.go_out(&mut answer, &arrival) {
+            let verdict = passage.go_out(&mut answer, &arrival);
+            if let Some(told) = told {
+                told.leaves(answer.fields.iter());
+            }
+            match verdict {
                 Verdict::Pass(None) => (answer.status, edited(&answer)?, None),
                 Verdict::Pass(Some(alteration)) => {
                     (answer.status, Response::new(()), Some(Course::Altered(answer, alteration)))

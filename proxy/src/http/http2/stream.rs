@@ -193,6 +193,7 @@ impl Stream {
             attempt(&mut client, &exchange, &mut Carrier::Pooled, &worker).await
         };
         outcome.received += received;
+        outcome.told = exchange.told.take();
         drop(exchange);
         if let Some(copies) = copies.filter(|_| outcome.failure != Some(Reason::ClientGone)) {
             copies.send(&worker);
@@ -201,6 +202,9 @@ impl Stream {
             return self.answer_own(&answer, &route);
         }
         self.own = outcome.own.take();
+        if let Some(own) = &self.own {
+            outcome.told = self.shared.account().told(own);
+        }
         self.finish(&route, &outcome);
     }
 
@@ -262,6 +266,7 @@ impl Stream {
             asker,
             cookies,
             gathered: 0,
+            told: worker.log().and_then(|log| log.told()),
             mirrors,
             passage: None,
         };
