@@ -21,12 +21,15 @@ use prometheus::{Encoder, TextEncoder};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
+pub use part::Part;
+
 use crate::steer::Status;
 
 pub mod chart;
 mod drain;
 pub mod explain;
 pub mod metrics;
+mod part;
 mod resolve;
 mod traefik;
 
@@ -54,6 +57,8 @@ pub enum Shown {
     All,
     /// What Traefik's options ask for on the entry point `traefik`. It may be reached by anybody, so nothing else is.
     AsTraefik,
+    /// A part of it, to which a router of the operator's leads: what the part has was looked at already.
+    AsService,
 }
 
 /// Takes the admin address, which `option` says. Another Portolan that has it is found out, as the port is not shared.
@@ -113,8 +118,13 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, shown: Shown) -> Response<Full<Bytes>> {
-        let path = request.uri().path().to_owned();
+    async fn answer(&self, request: Request<Incoming>, mut shown: Shown) -> Response<Full<Bytes>> {
+        let mut path = request.uri().path().to_owned();
+        if let (Shown::All, Some((part, rest))) = (shown, Part::of(&path)) {
+            let Some(leads_to) = part.leads_to(rest) else { return not_found() };
+            path = leads_to.to_owned();
+            shown = Shown::AsService;
+        }
         if matches!(shown, Shown::AsTraefik) && !self.is_shown_as_traefik(&path) {
             return not_found();
         }
@@ -170,8 +180,7 @@ impl Admin {
         match path {
             "/ping" => internal.has_ping(),
             "/metrics" => internal.has_metrics(),
-            _ if drain::PATHS.contains(&path) => false,
-            _ => internal.has_api() && path.starts_with("/api/") && !path.starts_with("/api/demo/"),
+            _ => internal.has_api() && part::is_of_the_api(path),
         }
     }
 
@@ -226,7 +235,7 @@ impl Admin {
             }
             Some(traefik::Answer::Missing(message)) => refusal(StatusCode::NOT_FOUND, &message),
             Some(traefik::Answer::Wrong(message)) => refusal(StatusCode::BAD_REQUEST, &message),
-            None if matches!(shown, Shown::AsTraefik) => not_found(),
+            None if !matches!(shown, Shown::All) => not_found(),
             None => text(StatusCode::NOT_FOUND, format!("there is no {path} here\n\n{INDEX}")),
         }
     }

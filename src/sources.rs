@@ -7,11 +7,12 @@ use portolan_config::{ListenAddress, Settings};
 use portolan_discovery::provider::demo::{Demo, DemoControl};
 use portolan_discovery::provider::docker::{self, Docker, Swarm};
 use portolan_discovery::provider::file::File;
-use portolan_discovery::provider::internal::{Internal, InternalPath};
+use portolan_discovery::provider::internal::{Internal, InternalPath, InternalService};
 use portolan_discovery::{Kept, Metrics, Provider, ProviderName, Update};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::admin::Part;
 use crate::cli::Source;
 
 /// Replicas of the demo's service.
@@ -75,8 +76,9 @@ impl Sources {
         }
         let paths = internal_paths(settings);
         // Something has to say what there is, also where that is nothing.
-        if !paths.is_empty() || awaited.is_empty() {
-            let internal = Internal::new(reached_at(settings.admin), paths);
+        let services = internal_services(settings);
+        if !paths.is_empty() || !services.is_empty() || awaited.is_empty() {
+            let internal = Internal::new(reached_at(settings.admin), paths, services);
             awaited.push(internal.name());
             tokio::spawn(internal.run(updates.clone()));
         }
@@ -195,6 +197,18 @@ fn internal_paths(settings: &Settings) -> Vec<InternalPath> {
         .filter(|(_, _, entry_point)| is_for_routers(entry_point))
         .map(|(name, path, entry_point)| InternalPath { name, path, entry_point: entry_point.clone() })
         .collect()
+}
+
+/// What routers of operators may lead to, as Traefik's users write it: `api@internal`.
+fn internal_services(settings: &Settings) -> Vec<InternalService> {
+    let internal = &settings.internal;
+    let all = [
+        (internal.api.is_some(), Part::Api),
+        (internal.ping.is_some(), Part::Ping),
+        (internal.metrics.is_some(), Part::Metrics),
+    ];
+    let there = all.into_iter().filter(|(is_there, _)| *is_there);
+    there.map(|(_, part)| InternalService { name: part.service(), prefix: part.prefix() }).collect()
 }
 
 /// How this process reaches its own address.

@@ -27,6 +27,66 @@ udp:
     dns: {loadBalancer: {servers: [{address: '127.0.0.1:9'}]}}
 ";
 
+/// Routers as Traefik's users write them to have the API behind a password.
+const OWN_ROUTES: &str = "
+http:
+  routers:
+    api: {rule: Host(`own.test`) && PathPrefix(`/api`), service: api@internal, middlewares: [who]}
+    up: {rule: Host(`own.test`) && Path(`/up`), service: ping@internal}
+    numbers: {rule: Host(`own.test`) && Path(`/numbers`), service: prometheus@internal}
+    board: {rule: Host(`own.test`) && PathPrefix(`/dashboard`), service: dashboard@internal}
+  middlewares:
+    who: {basicAuth: {users: ['joe:{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=']}}
+";
+
+#[test]
+fn what_portolan_shows_of_itself_is_a_service_for_routers_of_ones_own() {
+    let sandbox = Sandbox::enter();
+    sandbox.write("/etc/dynamic.yml", OWN_ROUTES);
+    let _portolan = Portolan::start(
+        None,
+        &[
+            "--source",
+            "demo",
+            "--file",
+            "/etc/dynamic.yml",
+            "--api=true",
+            "--ping=true",
+            "--ping.manualRouting=true",
+            "--metrics.prometheus=true",
+            "--metrics.prometheus.manualRouting=true",
+            "--entryPoints.web.address=:8000",
+        ],
+    );
+    let ask = |path: &str| http::get("127.0.0.1:8000", "own.test", path).expect("an answer");
+    eventually(PATIENCE, "the file to be there", || {
+        let status = ask("/up").status;
+        if status == 200 { Ok(()) } else { Err(status.to_string()) }
+    });
+    assert_eq!(ask("/up").text(), "OK");
+    assert!(ask("/numbers").text().contains("portolan_build_info"));
+    assert_eq!(ask("/api/rawdata").status, 401, "as the middleware says");
+    assert_eq!(ask("/dashboard/").status, 404, "there is none");
+    let joe = |method: &str, path: &str| {
+        let mut client = http::Connection::open("127.0.0.1:8000").expect("the entry point answers");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: own.test\r\n");
+        let rest = "Authorization: Basic am9lOnRlc3Q=\r\nConnection: close\r\n\r\n";
+        client.send(format!("{head}{rest}").as_bytes()).expect("the entry point reads");
+        client.read().expect("an answer")
+    };
+    let raw = joe("GET", "/api/rawdata");
+    let raw: Value = serde_json::from_str(&raw.text()).expect("JSON");
+    assert_eq!(raw["services"]["api@internal"]["usedBy"], json!(["api@file"]), "{raw:#}");
+    assert_eq!(raw["routers"]["up@file"]["service"], "ping@internal", "{raw:#}");
+    // Who is let in sees, and changes nothing.
+    for (method, path) in
+        [("POST", "/api/drain?target=x"), ("GET", "/api/drain?target=x"), ("GET", "/api/../metrics")]
+    {
+        let status = joe(method, path).status;
+        assert!(matches!(status, 404 | 405), "{method} {path}: {status}");
+    }
+}
+
 fn get(path: &str) -> (u16, Option<String>, Value) {
     let answer = http::get("127.0.0.1:8080", "any", path).expect("an answer");
     let body = serde_json::from_str(&answer.text()).unwrap_or_default();

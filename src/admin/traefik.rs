@@ -116,7 +116,8 @@ fn overview(status: &Status, settings: &Settings) -> Value {
             "metrics": if settings.internal.has_metrics() { "Prometheus" } else { "" },
             "accessLog": settings.access_log.is_some(),
         },
-        "providers": status.snapshot.load().sources.iter().map(|source| {
+        // What Portolan serves of itself is no provider there.
+        "providers": status.snapshot.load().sources.iter().filter(|source| &*source.provider.0 != "internal").map(|source| {
             let mut letters = source.provider.0.chars();
             letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
         }).collect::<Vec<_>>(),

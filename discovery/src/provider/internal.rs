@@ -30,17 +30,28 @@ pub struct InternalPath {
     pub entry_point: String,
 }
 
+/// A part of the admin server that routers of operators may lead to: `api@internal` and its like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternalService {
+    /// The service's name.
+    pub name: &'static str,
+    /// What is put before the path of a request to it, from its slash: what of the admin server is reached by that is for
+    /// the admin server to say.
+    pub prefix: &'static str,
+}
+
 /// The admin server, as something that runs.
 #[derive(Debug)]
 pub struct Internal {
     admin: SocketAddr,
     paths: Vec<InternalPath>,
+    services: Vec<InternalService>,
 }
 
 impl Internal {
-    /// The admin server at this address, reached by these paths; without any, there is nothing.
-    pub fn new(admin: SocketAddr, paths: Vec<InternalPath>) -> Self {
-        Self { admin, paths }
+    /// The admin server at this address, reached by these paths and as these services; without any, there is nothing.
+    pub fn new(admin: SocketAddr, paths: Vec<InternalPath>, services: Vec<InternalService>) -> Self {
+        Self { admin, paths, services }
     }
 
     fn instance(&self) -> Instance {
@@ -55,6 +66,11 @@ impl Internal {
             labels.push((format!("{router}.entrypoints"), entry_point.clone()));
             labels.push((format!("{router}.priority"), PRIORITY.to_string()));
             labels.push((format!("{router}.service"), "portolan".to_owned()));
+        }
+        for InternalService { name, prefix } in &self.services {
+            let server = format!("traefik.http.services.{name}.loadbalancer.server");
+            labels.push((format!("{server}.url"), format!("http://{}{prefix}", self.admin)));
+            labels.push((format!("{server}.preservepath"), "true".to_owned()));
         }
         let (ipv4, ipv6) = match self.admin.ip() {
             IpAddr::V4(ip) => (Some(ip), None),
@@ -95,7 +111,11 @@ impl Provider for Internal {
         let update = Update {
             provider: self.name(),
             observed_at: Instant::now(),
-            change: Change::Reset(if self.paths.is_empty() { Vec::new() } else { vec![self.instance()] }),
+            change: Change::Reset(if self.paths.is_empty() && self.services.is_empty() {
+                Vec::new()
+            } else {
+                vec![self.instance()]
+            }),
         };
         // Nobody listens any more: there is nothing else to say.
         let _ = updates.send(update).await;
@@ -116,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn ping_is_a_route_to_the_admin_server() {
         let path = InternalPath { name: "ping", path: "/ping", entry_point: "web".to_owned() };
-        let internal = Internal::new("127.0.0.1:9080".parse().expect("an address"), vec![path]);
+        let internal = Internal::new("127.0.0.1:9080".parse().expect("an address"), vec![path], Vec::new());
         // Constraints are those of containers.
         let constraints = Constraints::parse("Label(`a`, `b`)").expect("it can be read");
         let policy = Policy { constraints: Some(Arc::new(constraints)), ..Policy::default() };
@@ -134,5 +154,23 @@ mod tests {
         assert_eq!(router.entry_points, ["web"]);
         drop(received);
         running.await.expect("it ends when nobody listens");
+    }
+
+    #[tokio::test]
+    async fn parts_of_the_admin_server_are_services_for_whoever_leads_there() {
+        let api = InternalService { name: "api", prefix: "/of/api" };
+        let internal = Internal::new("127.0.0.1:9080".parse().expect("an address"), Vec::new(), vec![api]);
+        let mut registry = Registry::new(Policy::default(), [internal.name()]);
+        let (updates, mut received) = mpsc::channel(1);
+        let running = tokio::spawn(internal.run(updates));
+        registry.apply(received.recv().await.expect("it says one thing"), SystemTime::now());
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot.faults, []);
+        assert!(snapshot.routers.is_empty(), "nobody is led there who is not sent");
+        let api =
+            snapshot.upstreams.iter().find(|upstream| upstream.name == "api@internal").expect("a service");
+        let [target] = &api.targets[..] else { panic!("{api:#?}") };
+        assert_eq!((&*target.path_prefix, target.port), ("/of/api", 9080));
+        running.abort();
     }
 }
