@@ -45,6 +45,8 @@ pub struct Admin {
     /// What traffic is steered by.
     pub table: portolan_proxy::SharedTable,
     pub settings: Settings,
+    /// What clients are shown.
+    pub certificates: portolan_proxy::ShownCertificates,
     pub demo: Option<DemoControl>,
     /// Where orders of operators go.
     pub updates: mpsc::Sender<Update>,
@@ -226,7 +228,7 @@ impl Admin {
     /// What Traefik's API has besides.
     fn traefik(&self, path: &str, query: &str, shown: Shown) -> Response<Full<Bytes>> {
         let below = path.strip_prefix("/api/").unwrap_or_default();
-        match traefik::answer(&self.status, &self.settings, below, query) {
+        match traefik::answer(&self.status, &self.settings, &self.certificates, below, query) {
             Some(traefik::Answer::Found(value)) => json(&value),
             Some(traefik::Answer::Page(page, next)) => {
                 let mut response = json(&page);

@@ -152,7 +152,7 @@ async fn serve_until_stopped(
     let keeping = directory.map(|directory| directory.keep(ask_kept.clone(), snapshots.clone()));
     let keeping = keeping.map(|keeping| tokio::spawn(keeping).abort_handle());
     status.zone.store(Arc::new(zone.as_ref().map(|naming| naming.shared.clone())));
-    let table = proxy.table();
+    let (table, certificates) = (proxy.table(), proxy.certificates());
     let steering = Steering { proxy, zone, metrics: discovery_metrics, status: status.clone() };
     let (orders, ordered) = mpsc::channel(ORDERS_MAX);
     let steered = tokio::spawn(steering.follow(snapshots, ordered));
@@ -176,6 +176,7 @@ async fn serve_until_stopped(
         registry,
         status: status.clone(),
         table,
+        certificates,
         settings: settings.clone(),
         demo,
         updates: orders_of_operators,

@@ -51,3 +51,4 @@ pub use metrics::Metrics;
 pub use proxy::{Proxy, ProxySettings, PublishedPath, ServicePath, SharedTable, StartError, tls_faults};
 pub use sticky::default_name as default_cookie_name;
 pub use table::{Table, compile, faults_of_unused};
+pub use tls::{ShownCertificate, ShownCertificates};

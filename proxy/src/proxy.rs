@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::listeners::{Listeners, advice};
 use crate::metrics::Metrics;
 use crate::table::{Table, compile};
-use crate::tls::Keeper;
+use crate::tls::{Keeper, ShownCertificates};
 use crate::worker::{self, Stage};
 
 /// What the proxy is told at its start.
@@ -198,6 +198,11 @@ impl Proxy {
     /// What is steered by, for whoever explains it.
     pub fn table(&self) -> SharedTable {
         self.table.clone()
+    }
+
+    /// The certificates that clients are shown, for whoever tells of them.
+    pub fn certificates(&self) -> ShownCertificates {
+        ShownCertificates::of(self.tls.front())
     }
 
     /// Takes connections from now on.

@@ -33,6 +33,7 @@ mod metrics;
 mod options;
 mod selfmade;
 mod servers;
+mod shown;
 mod store;
 mod verify;
 
@@ -42,6 +43,7 @@ pub(crate) use files::Files;
 pub(crate) use keeper::Keeper;
 pub(crate) use metrics::Metrics;
 use servers::Speaker;
+pub use shown::{ShownCertificate, ShownCertificates};
 
 /// The protocols that are offered in a handshake, where options ask for them.
 pub(crate) const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
@@ -55,6 +57,8 @@ pub(crate) struct Front {
     protocols: HashMap<String, Spoken, RandomState>,
     /// By the name of the upstream.
     speakers: HashMap<String, Arc<Speaker>, RandomState>,
+    /// What clients are shown, but for what is made here.
+    shown: Vec<Arc<certificate::Certificate>>,
 }
 
 /// Protocols of ALPN.

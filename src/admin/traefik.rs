@@ -4,11 +4,13 @@
 //! It knows paths and how they are answered; what an item looks like is in `items`. It changes nothing.
 
 use portolan_config::Settings;
+use portolan_proxy::ShownCertificates;
 use serde_json::{Map, Value, json};
 
 use self::page::Query;
 use crate::steer::Status;
 
+mod certificates;
 mod entry_points;
 mod faults;
 mod internal;
@@ -44,20 +46,27 @@ pub enum Answer {
 }
 
 /// Answers what is asked for below `/api/`; `None` where Traefik has no such path.
-pub fn answer(status: &Status, settings: &Settings, path: &str, query: &str) -> Option<Answer> {
+pub fn answer(
+    status: &Status,
+    settings: &Settings,
+    shown: &ShownCertificates,
+    path: &str,
+    query: &str,
+) -> Option<Answer> {
     let mut parts = path.splitn(3, '/');
     match (parts.next()?, parts.next(), parts.next()) {
         ("rawdata", None, None) => Some(Answer::Found(raw_data(status, settings))),
-        ("overview", None, None) => Some(Answer::Found(overview(status, settings))),
+        ("overview", None, None) => Some(Answer::Found(overview(status, settings, shown))),
         ("entrypoints", None, None) => {
             Some(listed(entry_points::all(settings, &status.entry_points.load()), query))
         }
         ("entrypoints", Some(name), None) => {
             Some(named(entry_points::all(settings, &status.entry_points.load()), "entry point", name))
         }
-        // Which certificate is whose is decided when a client asks; none is listed.
-        ("certificates", None, None) => Some(listed(Vec::new(), query)),
-        ("certificates", Some(name), None) => Some(named(Vec::new(), "certificate", name)),
+        ("certificates", None, None) => Some(listed(certificates::items(shown.list()), query)),
+        ("certificates", Some(name), None) => {
+            Some(named(certificates::items(shown.list()), "certificate", name))
+        }
         (protocol, Some(kind), name) => {
             let (protocol, kind, _) = *LISTS.iter().find(|list| (list.0, list.1) == (protocol, kind))?;
             let items = items::all(status, settings, protocol, kind);
@@ -107,10 +116,15 @@ fn raw_data(status: &Status, settings: &Settings) -> Value {
     Value::Object(all)
 }
 
+fn counted(items: &[Value]) -> Value {
+    let count = |status: &str| items.iter().filter(|item| item["status"] == status).count();
+    json!({ "total": items.len(), "warnings": count("warning"), "errors": count("disabled") })
+}
+
 /// How many there are of each, and how many of them have something wrong.
-fn overview(status: &Status, settings: &Settings) -> Value {
+fn overview(status: &Status, settings: &Settings, shown: &ShownCertificates) -> Value {
     let mut all = json!({
-        "certificates": { "total": 0, "warnings": 0, "errors": 0 },
+        "certificates": counted(&certificates::items(shown.list())),
         "features": {
             "tracing": "",
             "metrics": if settings.internal.has_metrics() { "Prometheus" } else { "" },
@@ -124,9 +138,7 @@ fn overview(status: &Status, settings: &Settings) -> Value {
     });
     for (protocol, kind, _) in LISTS {
         let items = items::all(status, settings, protocol, kind);
-        let count = |status: &str| items.iter().filter(|item| item["status"] == status).count();
-        all[protocol][kind] =
-            json!({ "total": items.len(), "warnings": count("warning"), "errors": count("disabled") });
+        all[protocol][kind] = counted(&items);
     }
     all
 }

@@ -65,7 +65,7 @@ impl ClientChain {
 }
 
 impl Written {
-    fn read(der: &[u8]) -> Option<Self> {
+    pub(super) fn read(der: &[u8]) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(Self {
             subject: Name::read(certificate.subject()),

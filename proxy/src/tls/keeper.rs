@@ -163,7 +163,10 @@ impl Keeper {
             .and_then(|pair| self.pair(pair, "tls.stores.default.defaultCertificate"));
         let default = default.unwrap_or_else(|| self.selfmade.clone());
         let store = Arc::new(Store::new(&shown, &default));
-        let mut front = Front::default();
+        let mut front = Front { shown: shown.clone(), ..Front::default() };
+        if !Arc::ptr_eq(&default, &self.selfmade) {
+            front.shown.push(default.clone());
+        }
         self.speakers(&mut front);
         let usual = TlsOptions::default();
         let usual_alpn = usual.alpn.clone();
