@@ -48,7 +48,7 @@ pub(crate) use cookies::Cookies;
 pub(super) use course::course;
 pub(super) use gather::gather;
 pub(super) use mirror::Copies;
-pub(super) use outcome::Failure;
+pub(super) use outcome::{Answered, Failure, both, conclude};
 pub(crate) use outcome::{Outcome, Tunnel};
 
 /// A request that is ready to be sent.
@@ -406,50 +406,18 @@ async fn send(
             pin!(pump(&mut from_client, inbound, body, &mut to_endpoint, request, &upload, worker));
         let mut answer =
             pin!(answer::answer(&mut from_endpoint, &mut to_client, request, &upload, &delivery, worker));
-        loop {
-            tokio::select! {
-                biased;
-                answered = &mut answer => {
-                    // The client was not told to stop, and the endpoint may read on.
-                    if request.verbatim && pumping && answered.as_ref().is_ok_and(|answered| answered.keep_alive) {
-                        let _ = pump.as_mut().await;
-                    }
-                    break answered;
-                }
-                pumped = &mut pump, if pumping => match pumped {
-                    // The endpoint reads no further; its answer may be on the way.
-                    Ok(()) | Err(PumpError::Endpoint) => pumping = false,
-                    Err(PumpError::Client(reason)) => break Err(reason),
-                },
-            }
+        let answered = both(answer.as_mut(), pump.as_mut(), &mut pumping).await;
+        // The client was not told to stop, and the endpoint may read on.
+        if request.verbatim && pumping && answered.as_ref().is_ok_and(|answered| answered.keep_alive) {
+            let _ = pump.as_mut().await;
         }
+        answered
     };
-    let mut outcome = Outcome::so_far(&upload, &delivery);
-    match answered {
-        Ok(answered) => {
-            outcome.keep_alive = answered.keep_alive && upload.whole.get();
-            outcome.withheld = answered.withheld;
-            match answered.tunnel {
-                Some(early) => {
-                    let running = delivery.running;
-                    let held = request.holding();
-                    outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running, held });
-                }
-                None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
-                None => {}
-            }
-            Ok(outcome)
-        }
-        Err(reason) if delivery.begun.get() => {
-            if delivery.ends_with_connection.get() {
-                // The end of the connection would be taken for the end of the answer.
-                client.break_off();
-            }
-            outcome.failure = Some(reason);
-            Ok(outcome)
-        }
-        Err(reason) => Err(Failure::unanswered(reason, request, &upload, &leg)),
+    if answered.is_err() && delivery.begun.get() && delivery.ends_with_connection.get() {
+        // The end of the connection would be taken for the end of the answer.
+        client.break_off();
     }
+    conclude(answered, request, leg, carrier, (&upload, delivery), worker)
 }
 
 pub(super) enum PumpError {

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::altered::{FromHttp1, ToHttp1};
-use super::{Exchange, Leg, Upload};
+use super::{Answered, Exchange, Leg, Upload};
 use crate::balancer::Running;
 use crate::deadline::{timeout, timeout_at};
 use crate::health::outlier::Judge;
@@ -24,25 +24,6 @@ use crate::limits::{
 use crate::middleware::{Alteration, AnswerHead, Arrival, Verdict};
 use crate::stream::{ReadHalf, WriteHalf};
 use crate::worker::{Buffer, Pipe, Worker};
-
-/// An answer that was passed on whole.
-pub(super) struct Answered {
-    /// Whether the client's connection can go on.
-    pub(super) keep_alive: bool,
-    /// Whether the endpoint's connection can.
-    pub(super) reusable: bool,
-    /// It is HTTP no longer; this came behind the head.
-    pub(super) tunnel: Option<Buffer>,
-    /// What middlewares want instead. Nothing was sent.
-    pub(super) withheld: Option<Box<Verdict>>,
-}
-
-impl Answered {
-    /// One that goes on as a tunnel.
-    fn tunnel(early: Buffer) -> Self {
-        Self { keep_alive: false, reusable: false, tunnel: Some(early), withheld: None }
-    }
-}
 
 /// How far an answer got, also when it was broken off.
 #[derive(Default)]

@@ -15,30 +15,13 @@ use crate::deadline::{Moment, timeout_at};
 use crate::http::altered::{self, Passed};
 use crate::http::body::{Body, Framing};
 use crate::http::entry_point::{earlier, is_over};
-use crate::http::exchange::{Delivery, Exchange, FromHttp1, Upload, discard};
+use crate::http::exchange::{Answered, Delivery, Exchange, FromHttp1, Upload, discard};
 use crate::http::head::{ResponseHead, fields, parse_response};
 use crate::http::{Reason, date, response, trailers};
 use crate::limits::{ACKNOWLEDGED_WITHIN, TUNNEL_IDLE_TIMEOUT};
 use crate::middleware::{Alteration, AnswerHead, Arrival, FieldList, Verdict};
 use crate::stream::ReadHalf;
 use crate::worker::{Buffer, Worker};
-
-/// An answer that was passed on whole.
-pub(super) struct Answered {
-    /// Whether the endpoint's connection can go on.
-    pub(super) reusable: bool,
-    /// It is HTTP no longer; this came behind the head.
-    pub(super) tunnel: Option<Buffer>,
-    /// What middlewares want instead. Nothing was sent.
-    pub(super) withheld: Option<Box<Verdict>>,
-}
-
-impl Answered {
-    /// One that goes on as a tunnel.
-    fn tunnel(early: Buffer) -> Self {
-        Self { reusable: false, tunnel: Some(early), withheld: None }
-    }
-}
 
 /// What matters of a head once it is translated.
 struct Head {
@@ -102,7 +85,7 @@ pub(super) async fn answer(
         None => {}
         Some(Course::Withheld(verdict)) => {
             let reusable = discard(endpoint, &mut input, head.framing).await && head.reusable;
-            return Ok(Answered { reusable, tunnel: None, withheld: Some(verdict) });
+            return Ok(Answered { keep_alive: true, reusable, tunnel: None, withheld: Some(verdict) });
         }
         Some(Course::Altered(written, alteration)) => {
             let mut source = FromHttp1::new(endpoint, &mut input, head.framing);
@@ -112,7 +95,7 @@ pub(super) async fn answer(
             let too_large =
                 (passed == Passed::TooLarge).then(|| Box::new(Verdict::Refuse(Reason::AnswerTooLarge)));
             let reusable = head.reusable && input.is_empty() && too_large.is_none();
-            return Ok(Answered { reusable, tunnel: None, withheld: too_large });
+            return Ok(Answered { keep_alive: true, reusable, tunnel: None, withheld: too_large });
         }
     }
     delivery.begun.set(true);
@@ -122,7 +105,8 @@ pub(super) async fn answer(
     if !ends {
         pass_body(endpoint, reply, &mut input, head.framing, request.deadlines.answer, delivery).await?;
     }
-    Ok(Answered { reusable: head.reusable && input.is_empty(), tunnel: None, withheld: None })
+    let reusable = head.reusable && input.is_empty();
+    Ok(Answered { keep_alive: true, reusable, tunnel: None, withheld: None })
 }
 
 fn is_accepted(response: &Response<()>, handshake: &Handshake) -> bool {

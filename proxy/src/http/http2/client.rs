@@ -13,7 +13,7 @@ use super::websocket::Handshake;
 use crate::deadline::{Moment, timeout};
 use crate::http::body::Framing;
 use crate::http::exchange::{
-    Carrier, Client, Delivery, Exchange, Failure, Leg, Outcome, PumpError, Tunnel, Upload,
+    Carrier, Client, Delivery, Exchange, Failure, Leg, Outcome, PumpError, Upload, both, conclude,
 };
 use crate::http::{Reason, trailers};
 use crate::limits::BODY_IDLE;
@@ -68,49 +68,16 @@ impl Client for Http2<'_> {
                 self.handshake,
                 worker,
             );
-            let mut answer = pin!(answer);
+            let answer = pin!(answer);
             match self.body.as_mut().filter(|_| written) {
                 None => answer.await,
                 Some(body) => {
                     let mut pump = pin!(pump(body, request, &mut to_endpoint, &upload, worker));
-                    let mut pumping = true;
-                    loop {
-                        tokio::select! {
-                            biased;
-                            answered = &mut answer => break answered,
-                            pumped = &mut pump, if pumping => match pumped {
-                                // The endpoint reads no further; its answer may be on the way.
-                                Ok(()) | Err(PumpError::Endpoint) => pumping = false,
-                                Err(PumpError::Client(reason)) => break Err(reason),
-                            },
-                        }
-                    }
+                    both(answer, pump.as_mut(), &mut true).await
                 }
             }
         };
-        let mut outcome = Outcome::so_far(&upload, &delivery);
-        match answered {
-            Ok(answered) => {
-                outcome.keep_alive = true;
-                outcome.withheld = answered.withheld;
-                match answered.tunnel {
-                    Some(early) => {
-                        let running = delivery.running;
-                        let held = request.holding();
-                        outcome.tunnel = Some(Tunnel { endpoint: leg.endpoint, early, running, held });
-                    }
-                    None if answered.reusable && upload.whole.get() => carrier.give_back(leg, worker),
-                    None => {}
-                }
-                Ok(outcome)
-            }
-            Err(reason) if delivery.begun.get() => {
-                outcome.failure = Some(reason);
-                outcome.broken_by = leg.endpoint.broken_by();
-                Ok(outcome)
-            }
-            Err(reason) => Err(Failure::unanswered(reason, request, &upload, &leg)),
-        }
+        conclude(answered, request, leg, carrier, (&upload, delivery), worker)
     }
 }
 
