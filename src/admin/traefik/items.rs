@@ -41,7 +41,9 @@ pub fn all(status: &Status, settings: &Settings, protocol: &str, kind: &str) -> 
                 // Traefik qualifies what a chain names once the chain is in use.
                 let provider = item["provider"].as_str().unwrap_or_default().to_owned();
                 if let Some(names) = item.pointer_mut("/chain/middlewares").and_then(Value::as_array_mut) {
-                    names.iter_mut().for_each(|name| qualify(name, &provider));
+                    for name in names {
+                        qualify(name, &provider);
+                    }
                 }
             }
         }

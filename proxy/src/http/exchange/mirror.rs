@@ -237,6 +237,7 @@ mod tests {
             asker: Asker::default(),
             cookies: Cookies::default(),
             gathered: 0,
+            told: None,
             mirrors: Vec::new(),
         };
         let begun = Instant::now();
