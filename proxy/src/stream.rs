@@ -167,12 +167,13 @@ impl Stream {
 
     /// Resolves when there may be something to read; without a buffer to read into.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(tcp) => tcp.readable().await,
-            Self::Fresh(fresh) => fresh.watched()?.readable().await,
-            Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
-            Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
-        }
+        poll_fn(|context| match self {
+            Self::Tcp(tcp) => tcp.poll_read_ready(context),
+            Self::Fresh(fresh) => fresh.watched()?.poll_read_ready(context),
+            Self::Tls(tls) => tls.borrow().poll_readable(context),
+            Self::Lane(lane) => lane.borrow_mut().poll_readable(context),
+        })
+        .await
     }
 
     /// Whether nothing was received, as far as the runtime knows: neither the end, nor bytes that nobody asked for and
@@ -289,12 +290,13 @@ impl ReadHalf<'_> {
 
     /// Resolves when there may be something to read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(tcp) => tcp.readable().await,
-            Self::Fresh(fresh) => fresh.watched()?.readable().await,
-            Self::Tls(tls) => poll_fn(|context| tls.borrow().poll_readable(context)).await,
-            Self::Lane(lane) => poll_fn(|context| lane.borrow_mut().poll_readable(context)).await,
-        }
+        poll_fn(|context| match self {
+            Self::Tcp(tcp) => tcp.as_ref().poll_read_ready(context),
+            Self::Fresh(fresh) => fresh.watched()?.poll_read_ready(context),
+            Self::Tls(tls) => tls.borrow().poll_readable(context),
+            Self::Lane(lane) => lane.borrow_mut().poll_readable(context),
+        })
+        .await
     }
 
     /// Whether something may be said behind content that was read to its end, though that has a length.
