@@ -305,8 +305,12 @@ impl<'m> Way<'_, 'm> {
         loop {
             let Ok(mut ready) = self.to.socket.ready(Interest::ERROR).await else { return Err(Broken) };
             match self.to.socket.get_ref().take_error() {
-                // It had ended its side before.
+                // It had ended its side before; or the kernel, which was sending there, was the first to learn that it is gone.
+                // Its last words may still be there to be read.
                 Ok(Some(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    if !self.shared.half.get() {
+                        self.shared.note(self.to);
+                    }
                     self.shared.end();
                     return Ok(());
                 }
@@ -318,9 +322,14 @@ impl<'m> Way<'_, 'm> {
 }
 
 impl Shared {
-    fn failed(&self, side: &Side, error: &io::Error) -> Broken {
+    /// Notes that a side broke off, unless the other did before.
+    fn note(&self, side: &Side) {
         let end = if side.is_client { End::ClientReset } else { End::EndpointReset };
         self.broken.set(self.broken.get().or(Some(end)));
+    }
+
+    fn failed(&self, side: &Side, error: &io::Error) -> Broken {
+        self.note(side);
         self.reset.set(self.reset.get() || error.kind() == io::ErrorKind::ConnectionReset);
         Broken
     }
