@@ -42,7 +42,7 @@ mod roads;
 mod routing;
 mod trailers;
 
-pub use cost::Way;
+pub use cost::{Steps, Way};
 
 pub(crate) use ask::read_answer;
 pub(crate) use cleaning::{Cleaned, Cleaning};

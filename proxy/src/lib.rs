@@ -42,9 +42,9 @@ mod worker;
 
 pub use health::Checker;
 #[doc(hidden)]
-pub use http::Way;
-#[doc(hidden)]
 pub use http::fuzz;
+#[doc(hidden)]
+pub use http::{Steps, Way};
 pub use inherited::Inherited;
 pub use ledger::Ledger;
 pub use metrics::Metrics;

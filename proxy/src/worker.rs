@@ -164,8 +164,11 @@ impl Worker {
         if self.stage.has_changed().unwrap_or(true) { *self.stage.borrow() } else { Stage::Serving }
     }
 
-    /// One without sockets, with an empty table, for tests of what is served. It drains once the other end is told to.
-    #[cfg(test)]
+    /// One without sockets, with an empty table, for tests and measurements of what is served. It drains once the other
+    /// end is told to.
+    ///
+    /// # Panics
+    /// The system gives it no handle to wait with.
     pub(crate) fn alone() -> (Rc<Self>, watch::Sender<Stage>) {
         let (drain, stage) = watch::channel(Stage::Serving);
         let worker = Self {
@@ -173,7 +176,7 @@ impl Worker {
             table: Arc::new(ArcSwap::from_pointee(Table { is_complete: true, ..Table::default() })),
             tls: Arc::default(),
             news: Arc::default(),
-            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            metrics: Metrics::register(&prometheus::Registry::new()).expect("a registry of its own"),
             recorder: Recorder::default(),
             pool: Pool::default(),
             auth: Idle::default(),
@@ -183,7 +186,7 @@ impl Worker {
             seats: http::Seats::default(),
             streams: http::Streams::default(),
             sockmap: Sockmap::default(),
-            parking: Parking::new().unwrap(),
+            parking: Parking::new().expect("a handle to wait with"),
             memory: Memory::default(),
             room: RefCell::default(),
             stage,

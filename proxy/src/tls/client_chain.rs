@@ -48,7 +48,7 @@ pub(crate) struct Name {
 
 impl ClientChain {
     /// The certificates of a session; none where the client showed none.
-    pub(super) fn of(shown: Option<&[CertificateDer<'static>]>) -> Option<Self> {
+    pub(crate) fn of(shown: Option<&[CertificateDer<'static>]>) -> Option<Self> {
         let der = shown.filter(|shown| !shown.is_empty())?.to_vec();
         Some(Self { der, read: OnceLock::new() })
     }
