@@ -258,7 +258,10 @@ pub(super) async fn attempt(
                     target.counters.failures.inc();
                     target.judge.iter().for_each(|judge| judge.failed(reason.as_str()));
                 }
-                tried.add(&target);
+                // Nor does it cost an attempt: what is known by now has it no more.
+                if !left {
+                    tried.add(&target);
+                }
                 last_target = Some(target);
                 // One that refuses was not given anything to do, nor one that is not reached: it is not tried again soon.
                 let free = left || matches!(reason, Reason::ConnectRefused | Reason::ConnectTimeout);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_config::tls::Scheme;
@@ -53,20 +54,25 @@ pub(crate) async fn establish(
     worker: &Worker,
 ) -> Result<Pinned, Reason> {
     let mut last = Reason::NoEndpoint;
-    // Those that have all they may have were asked nothing: they cost no attempt.
-    let mut full = 0;
-    while tried.count() - full < ATTEMPTS_MAX
-        && let Some(target) = pick(upstream, asker, tried)
-    {
+    // Those that have all they may have were asked nothing, nor those that left meanwhile: they cost no attempt.
+    let mut free = 0;
+    // What is known by now, once that may be more than when the client came.
+    let mut newest: Option<Arc<Upstream>> = None;
+    loop {
+        let upstream = newest.as_deref().unwrap_or(upstream);
+        if tried.count() - free >= ATTEMPTS_MAX {
+            break;
+        }
+        let Some(target) = pick(upstream, asker, tried) else { break };
         let running = match place(&target, opening) {
             Ok(running) => running,
             Err(reason) => {
-                (last, full) = (reason, full + 1);
+                (last, free) = (reason, free + 1);
                 tried.add(&target);
                 continue;
             }
         };
-        if tried.count() > full {
+        if tried.count() > free {
             worker.metrics.retried(&upstream.name);
         }
         let by = ConnectedBy::of(&target, has_another(upstream, &target, tried));
@@ -78,10 +84,13 @@ pub(crate) async fn establish(
             Err(reason) => {
                 last = reason;
                 // Who left is not to be blamed.
-                if reason != Reason::NoEndpoint {
+                if reason == Reason::NoEndpoint {
+                    free += 1;
+                } else {
                     target.counters.failures.inc();
                 }
                 tried.add(&target);
+                newest = worker.table().upstreams.get(&upstream.name).cloned().or(newest);
             }
         }
     }

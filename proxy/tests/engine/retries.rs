@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use portolan_config::Protocol;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::{Origin, Reply, Then, World, ok};
+use crate::support::{Origin, Reply, Then, Wire, World, ok, place};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc";
@@ -54,6 +55,26 @@ async fn an_endpoint_that_is_not_reached_is_waited_for_by_one_request_and_not_by
     }
     let tried = world.metric("portolan_endpoint_failures_total", &["c0"]);
     assert!((1.0..5.0).contains(&tried), "{tried} of 20 requests waited, whose turn it was for 10");
+}
+
+/// As when a service is scaled down: those that a client might have been led to are gone all at once.
+#[tokio::test]
+async fn a_client_is_led_on_where_most_endpoints_leave_while_it_is_connected() {
+    let (at, _waiting, _listener) = unreached().await;
+    let origin = Origin::answering(|_| ok("fine")).await;
+    let mut world = World::of(&[at; 8]);
+    let port = world.publish(Protocol::Tcp);
+    for to in [port, world.http] {
+        let leaving = (0..8).map(|index| place(&format!("c{index}"), at)).collect();
+        world.serve(leaving);
+        let mut client = Wire::connect(to).await;
+        client.send(GET).await;
+        world.metric_becomes("portolan_entrypoint_connections_open", &[], 1.0).await;
+        world.serve(vec![place("c8", origin.at)]);
+        assert_eq!(client.answer().await.body, "fine");
+        drop(client);
+        world.metric_becomes("portolan_entrypoint_connections_open", &[], 0.0).await;
+    }
 }
 
 #[tokio::test]
