@@ -55,7 +55,7 @@ fn reloads_under_load_lose_no_request() {
         let other = round % 2 == 0;
         engine.sandbox().write(FILE, &settings(60 + round, other, ""));
         reload(&mut portolan);
-        eventually(PATIENCE, "requests by these settings", || {
+        eventually(PATIENCE * 12, "requests by these settings", || {
             match portolan.metric("portolan_entrypoint_requests_total{entrypoint=\"web\"}") {
                 enough if enough > 150.0 * (round * longer()) as f64 => Ok(()),
                 few => Err(few.to_string()),

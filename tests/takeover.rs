@@ -56,7 +56,7 @@ fn upgrades_under_load_lose_no_request() {
         let answer = dns::query(NAME_SERVER, "web.portolan.internal.", RecordType::A).expect("an answer");
         assert_eq!(dns::answers(&answer).len(), 2);
         await_http("web", 200);
-        eventually(PATIENCE, "requests to this process", || {
+        eventually(PATIENCE * 12, "requests to this process", || {
             match portolan.metric("portolan_entrypoint_requests_total") {
                 enough if enough >= (1500 * longer()) as f64 => Ok(()),
                 few => Err(few.to_string()),
