@@ -68,8 +68,7 @@ fn many() -> f64 {
 
 #[test]
 fn a_replica_that_hangs_is_not_waited_for_once_its_check_has_found_out() {
-    let check =
-        [("healthcheck.path", "/"), ("healthcheck.interval", "200ms"), ("healthcheck.timeout", "3s")];
+    let check = [("healthcheck.path", "/"), ("healthcheck.interval", "200ms"), ("healthcheck.timeout", "3s")];
     let (engine, portolan) = start(&check);
     let loads = load();
     await_requests(&portolan, 1000.0);
