@@ -245,6 +245,11 @@ impl Whole {
             old().map(|part| &*part.middlewares),
             drawn().map(|part| &*part.middlewares),
         );
+        replace_named(
+            &mut chart.middleware_origins,
+            old().map(|part| &*part.middleware_origins),
+            drawn().map(|part| &*part.middleware_origins),
+        );
         let has_any = |part: &Chart| !is_empty(&part.layer_four);
         if old().any(has_any) || drawn().any(has_any) {
             let four = |part: &'_ Chart| part.layer_four.clone();
@@ -310,15 +315,15 @@ fn replace<'p, T: 'p>(
 }
 
 /// The same of things by name. What says the same as before is left as it was.
-fn replace_named<'p, T: PartialEq + 'p>(
-    all: &mut Arc<BTreeMap<String, Arc<T>>>,
-    gone: impl Iterator<Item = &'p BTreeMap<String, Arc<T>>>,
-    new: impl Iterator<Item = &'p BTreeMap<String, Arc<T>>>,
+fn replace_named<'p, T: Clone + PartialEq + 'p>(
+    all: &mut Arc<BTreeMap<String, T>>,
+    gone: impl Iterator<Item = &'p BTreeMap<String, T>>,
+    new: impl Iterator<Item = &'p BTreeMap<String, T>>,
 ) {
-    let new: BTreeMap<&String, &Arc<T>> = new.flatten().collect();
+    let new: BTreeMap<&String, &T> = new.flatten().collect();
     let gone: Vec<&String> = gone.flat_map(BTreeMap::keys).filter(|name| !new.contains_key(name)).collect();
-    let differs = |(name, thing): &(&String, &Arc<T>)| all.get(*name) != Some(*thing);
-    let new: Vec<(&String, &Arc<T>)> = new.into_iter().filter(differs).collect();
+    let differs = |(name, thing): &(&String, &T)| all.get(*name) != Some(*thing);
+    let new: Vec<(&String, &T)> = new.into_iter().filter(differs).collect();
     if gone.is_empty() && new.is_empty() {
         return;
     }

@@ -254,7 +254,9 @@ mod tests {
     #[test]
     fn what_middlewares_do_is_done() {
         let request = b"GET /x HTTP/1.1\r\nHost: 2.bench.test\r\nAccept-Encoding: gzip\r\n\r\n";
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4096\r\n\r\n";
+        let answer =
+            b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n\
+            Content-Length: 4096\r\n\r\n";
         let pass = |middlewares: &[&str]| {
             Steps::new(middlewares, request).expect("it can be done").pass(request, answer, &[b'x'; 4096])
         };

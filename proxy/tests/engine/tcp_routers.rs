@@ -187,39 +187,6 @@ async fn endpoints_are_spoken_to_by_tls_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_server_by_tls_has_the_uri_that_was_said() {
-    let authority = Authority::new("inside");
-    let uri = "spiffe://a.test/db";
-    for (names, is_taken) in
-        [(&["inside.test", uri][..], true), (&["inside.test", "spiffe://a.test/d"], false)]
-    {
-        let mut origin = Origin::manual().await;
-        let mut world = World::of(&[]);
-        let transport = TcpTransport {
-            connections: ServersTransport {
-                server_name: Some("inside.test".to_owned()),
-                root_cas: vec![authority.pem()],
-                peer_cert_uri: Some(uri.to_owned()),
-                ..ServersTransport::default()
-            },
-            ..TcpTransport::default()
-        };
-        world.serve_tcp_by("db", vec![by_tls(place("db", origin.at))], transport);
-        world.route_tcp("HostSNI(`*`)", "db");
-        let mut client = world.client().await;
-        if is_taken {
-            let mut wire = origin.accept_tls(server(&authority.sign(names))).await;
-            client.send("hello").await;
-            wire.expect("hello").await;
-        } else {
-            let raw = origin.accept().await;
-            drop(raw.into_server_tls(server(&authority.sign(names))).await);
-            world.metric_becomes("portolan_refusals_total", &["web", "endpoint_tls"], 1.0).await;
-        }
-    }
-}
-
-#[tokio::test]
 async fn services_share_connections_by_weight_and_pass_over_who_has_nobody() {
     let mut origins = [Origin::manual().await, Origin::manual().await];
     let mut world = World::of(&[]);

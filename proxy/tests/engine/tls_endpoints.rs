@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portolan_config::dynamic::tcp::TcpTransport;
 use portolan_config::tls::{Pem, ServersTransport, TlsVersion};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
@@ -9,6 +10,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ConfigBuilder, ServerConfig, server::WantsServerCert};
 
+use crate::support::layer_four::by_tls;
 use crate::support::papers::{Authority, Papers};
 use crate::support::{End, Origin, Then, World, ok, place};
 
@@ -282,5 +284,38 @@ async fn a_server_has_the_uri_that_was_said() {
         let mut client = world.client().await;
         client.send(GET).await;
         assert_eq!(client.answer().await.status, expected, "{names:?} {transport:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_by_tls_has_the_uri_that_was_said() {
+    let authority = Authority::new("inside");
+    let uri = "spiffe://a.test/db";
+    for (names, is_taken) in
+        [(&["inside.test", uri][..], true), (&["inside.test", "spiffe://a.test/d"], false)]
+    {
+        let mut origin = Origin::manual().await;
+        let mut world = World::of(&[]);
+        let transport = TcpTransport {
+            connections: ServersTransport {
+                server_name: Some("inside.test".to_owned()),
+                root_cas: vec![authority.pem()],
+                peer_cert_uri: Some(uri.to_owned()),
+                ..ServersTransport::default()
+            },
+            ..TcpTransport::default()
+        };
+        world.serve_tcp_by("db", vec![by_tls(place("db", origin.at))], transport);
+        world.route_tcp("HostSNI(`*`)", "db");
+        let mut client = world.client().await;
+        if is_taken {
+            let mut wire = origin.accept_tls(Arc::new(server(&authority.sign(names)))).await;
+            client.send("hello").await;
+            wire.expect("hello").await;
+        } else {
+            let raw = origin.accept().await;
+            drop(raw.into_server_tls(Arc::new(server(&authority.sign(names)))).await);
+            world.metric_becomes("portolan_refusals_total", &["web", "endpoint_tls"], 1.0).await;
+        }
     }
 }
