@@ -18,6 +18,7 @@ use super::wish::{
     self, Defaults, ServiceWish, TcpKind, TcpServiceWish, UdpServiceWish, Wish, Wishes, qualify,
 };
 use super::{Policy, Sketch, endpoint, virtual_host};
+use crate::provider::internal::NAME as INTERNAL;
 use crate::server_url::ServerUrl;
 use crate::snapshot::Target;
 
@@ -177,11 +178,13 @@ fn routers(
         .iter()
         .map(|(name, item)| wish::router(name, item, &sketch.provider, &instance, defaults, &mut faults))
         .collect();
-    if dynamic.routers.is_empty() && defaults.service.is_some() {
+    // What Portolan serves of itself has no router that nobody asked for.
+    let is_own = &*sketch.provider.0 == INTERNAL;
+    if dynamic.routers.is_empty() && defaults.service.is_some() && !is_own {
         let item = Item { place: Sketch::nowhere(), value: Some(Arc::new(WrittenRouter::default())) };
         let name = sketch.instance.service.name();
         wishes.push(wish::router(&name, &item, &sketch.provider, &instance, defaults, &mut faults));
-    } else if dynamic.routers.is_empty() {
+    } else if dynamic.routers.is_empty() && !is_own {
         let message =
             "several services and no router: say who gets requests with `traefik.http.routers.NAME.service`";
         sketch.fault("http.services", message);
