@@ -217,6 +217,8 @@ fn sustained(size: Size, seconds: u64) {
         while ended.is_none() || (lags.len() as u64) < RATE * seconds {
             tokio::select! {
                 Some(end) = truth.recv(), if ended.is_none() => ended = Some(end),
+                // Nothing more comes: what was not measured is not waited for.
+                () = tokio::time::sleep(Duration::from_secs(10)), if ended.is_some() => break,
                 changed = snapshots.changed() => {
                     changed.expect("it runs until every change was followed");
                     let newest = snapshot.generation;
