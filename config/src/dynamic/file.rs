@@ -1,4 +1,4 @@
-//! The tree from a file: a [`document`](crate::document), each of its texts with the name of the file.
+//! The tree from a file: a [`document`], each of its texts with the name of the file.
 
 use std::sync::Arc;
 
