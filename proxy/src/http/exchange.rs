@@ -92,6 +92,30 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// A request that goes to this service, and of which nothing more is to be said.
+    pub(crate) fn plain(method: Method, framing: Framing, head: Buffer, upstream: Arc<Upstream>) -> Self {
+        Self {
+            method,
+            framing,
+            is_http10: false,
+            keep_alive: true,
+            upgrade: false,
+            expects_continue: false,
+            verbatim: false,
+            deadlines: Deadlines::default(),
+            body_bytes_max: u64::MAX,
+            head,
+            host_at: None,
+            upstream,
+            passage: None,
+            asker: Asker::default(),
+            cookies: Cookies::default(),
+            gathered: 0,
+            mirrors: Vec::new(),
+            told: None,
+        }
+    }
+
     /// The last of its answer is about to leave.
     fn is_ending(&self) {
         if let Some(passage) = &self.passage {

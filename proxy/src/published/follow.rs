@@ -12,7 +12,7 @@ use super::Listening;
 use super::tcp::{Course, Early, asker, pass};
 use crate::deadline::{Moment, sleep_until, timeout};
 use crate::ended::Why;
-use crate::http::{Carrier, Cookies, Deadlines, Exchange, Pinned, exchange, fields, linger, parse_request};
+use crate::http::{Carrier, Exchange, Pinned, exchange, fields, linger, parse_request};
 use crate::limits::CLIENT_IDLE_TIMEOUT;
 use crate::stream::Stream;
 use crate::table::Upstream;
@@ -111,25 +111,13 @@ async fn next_request(client: &mut Stream, inbound: &mut Buffer, port: &Listenin
                 sent_on.put(&inbound.filled()[..head.length]);
                 let length = head.length;
                 let request = Exchange {
-                    method: head.method,
-                    framing: head.framing,
-                    // Nothing is translated for the client: it is the endpoint who speaks to it.
-                    is_http10: false,
                     keep_alive: head.keep_alive,
                     upgrade: true,
                     expects_continue: head.expects_continue,
+                    // Nothing is translated for the client, whichever version it speaks: it is the endpoint who speaks to it.
                     verbatim: true,
-                    deadlines: Deadlines::default(),
-                    body_bytes_max: u64::MAX,
-                    head: sent_on,
-                    host_at: None,
                     asker: asker(client, &upstream),
-                    gathered: 0,
-                    told: None,
-                    mirrors: Vec::new(),
-                    cookies: Cookies::default(),
-                    upstream,
-                    passage: None,
+                    ..Exchange::plain(head.method, head.framing, sent_on, upstream)
                 };
                 inbound.consume(length);
                 return Next::Request(request);

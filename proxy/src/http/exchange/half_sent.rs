@@ -30,26 +30,7 @@ async fn its_last_bytes_are_neither_lost_nor_taken_for_another_request() {
     let mut head = worker.buffers.take();
     head.put(b"POST / HTTP/1.1\r\nContent-Length: 16384\r\n\r\n");
     let head_length = head.filled().len();
-    let request = Exchange {
-        method: Method::Post,
-        framing: Framing::Length(body.len() as u64),
-        is_http10: false,
-        keep_alive: true,
-        upgrade: false,
-        expects_continue: false,
-        verbatim: false,
-        deadlines: Deadlines::default(),
-        body_bytes_max: u64::MAX,
-        head,
-        host_at: None,
-        asker: Asker::default(),
-        gathered: 0,
-        told: None,
-        mirrors: Vec::new(),
-        cookies: Cookies::default(),
-        upstream,
-        passage: None,
-    };
+    let request = Exchange::plain(Method::Post, Framing::Length(body.len() as u64), head, upstream);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (accepted, _) = listener.accept().await.unwrap();

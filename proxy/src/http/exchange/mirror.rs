@@ -7,8 +7,7 @@ use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
 
 use super::carrier::Leg;
-use super::{Carrier, Client, Cookies, Exchange, Failure, Outcome, Upload, attempt};
-use crate::balancer::Asker;
+use super::{Carrier, Client, Exchange, Failure, Outcome, Upload, attempt};
 use crate::deadline::timeout;
 use crate::http::Reason;
 use crate::http::body::{Body, Framing};
@@ -47,24 +46,9 @@ impl Copies {
                 put_without_body(&head[..length], &mut copied);
             }
             Some(Exchange {
-                method: request.method,
-                framing: Framing::Empty,
-                is_http10: false,
-                keep_alive: true,
-                upgrade: false,
-                expects_continue: false,
-                verbatim: false,
                 deadlines: request.deadlines,
-                body_bytes_max: u64::MAX,
-                head: copied,
                 host_at: request.host_at,
-                upstream: mirror.upstream,
-                passage: None,
-                asker: Asker::default(),
-                cookies: Cookies::default(),
-                gathered: 0,
-                told: None,
-                mirrors: Vec::new(),
+                ..Exchange::plain(request.method, Framing::Empty, copied, mirror.upstream)
             })
         };
         Self(mirrors.into_iter().filter_map(copy).collect())
@@ -220,26 +204,7 @@ mod tests {
         let (worker, _drain) = Worker::alone();
         let mut head = worker.buffers.take();
         head.put(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        let copy = Exchange {
-            method: Method::Get,
-            framing: Framing::Empty,
-            is_http10: false,
-            keep_alive: true,
-            upgrade: false,
-            expects_continue: false,
-            verbatim: false,
-            deadlines: crate::http::Deadlines::default(),
-            body_bytes_max: u64::MAX,
-            head,
-            host_at: None,
-            upstream: Arc::new(upstream),
-            passage: None,
-            asker: Asker::default(),
-            cookies: Cookies::default(),
-            gathered: 0,
-            told: None,
-            mirrors: Vec::new(),
-        };
+        let copy = Exchange::plain(Method::Get, Framing::Empty, head, Arc::new(upstream));
         let begun = Instant::now();
         let heard = async {
             Copies(vec![copy]).send(&worker);

@@ -49,26 +49,8 @@ impl Scene {
     async fn ask(&self, patience: Duration, asker: Asker) -> Outcome {
         let mut head = self.worker.buffers.take();
         head.put(HEAD);
-        let request = Exchange {
-            method: Method::Get,
-            framing: Framing::Empty,
-            is_http10: false,
-            keep_alive: true,
-            upgrade: false,
-            expects_continue: false,
-            verbatim: false,
-            deadlines: Deadlines::default(),
-            body_bytes_max: u64::MAX,
-            head,
-            host_at: None,
-            asker,
-            gathered: 0,
-            told: None,
-            mirrors: Vec::new(),
-            cookies: Cookies::default(),
-            upstream: self.upstream.clone(),
-            passage: None,
-        };
+        let request =
+            Exchange { asker, ..Exchange::plain(Method::Get, Framing::Empty, head, self.upstream.clone()) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();

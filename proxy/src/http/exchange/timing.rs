@@ -43,26 +43,7 @@ async fn upload_to<C: Future<Output = TcpStream>>(
     Arc::get_mut(&mut upstream.available[0]).unwrap().address = origin.local_addr().unwrap();
     let mut head = worker.buffers.take();
     head.put(HEAD);
-    let mut request = Exchange {
-        method: Method::Put,
-        framing: Framing::Length(10),
-        is_http10: false,
-        keep_alive: true,
-        upgrade: false,
-        expects_continue: false,
-        verbatim: false,
-        deadlines: Deadlines::default(),
-        body_bytes_max: u64::MAX,
-        head,
-        host_at: None,
-        asker: Asker::default(),
-        gathered: 0,
-        told: None,
-        mirrors: Vec::new(),
-        cookies: Cookies::default(),
-        upstream: Arc::new(upstream),
-        passage: None,
-    };
+    let mut request = Exchange::plain(Method::Put, Framing::Length(10), head, Arc::new(upstream));
     tune(&mut request);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
