@@ -9,11 +9,9 @@ mod upgrade;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::process::signal;
 use crate::harness::{Container, Engine, PATIENCE, Portolan, Sandbox, Signal, eventually};
 
 /// This host as others see it.
@@ -242,16 +240,22 @@ fn assert_shown_in_user_space(engine: &Engine) {
     assert!(shown.contains("port 8080/tcp -> web@docker port 7, by userspace: "), "{shown}");
 }
 
-#[test]
-fn without_the_capability_portolan_carries_the_port_itself_and_says_so() {
-    let engine = start("nftables");
-    let portolan = Portolan::start_without("net_admin", &engine, &[]);
+/// Portolan that may not tell the kernel anything, which it says, and what a client hears through it.
+fn without_the_capability(engine: &Engine) -> (Portolan, String) {
+    let portolan = Portolan::start_without("net_admin", engine, &[]);
     for name in ["web-1", "web-2"] {
         portolan.await_state(name, "ready");
     }
     let why = why_in_user_space(&portolan);
     assert!(why.contains("NET_ADMIN"), "{why}");
     let (_, said) = engine.sandbox().in_network(OUTSIDE, || connect("10.9.0.1:8080")).expect("an answer");
+    (portolan, said)
+}
+
+#[test]
+fn without_the_capability_portolan_carries_the_port_itself_and_says_so() {
+    let engine = start("nftables");
+    let (portolan, said) = without_the_capability(&engine);
     assert!(said.starts_with("web-"), "{said}");
     let fault = portolan.await_fault("web-1");
     assert_eq!(fault.label, "portolan.publish.datapath");
@@ -317,13 +321,7 @@ fn endpoints_of_a_transparent_port_see_the_clients_own_address() {
 #[test]
 fn without_the_capability_a_transparent_port_shows_portolans_address_and_that_is_said() {
     let engine = start("transparent");
-    let portolan = Portolan::start_without("net_admin", &engine, &[]);
-    for name in ["web-1", "web-2"] {
-        portolan.await_state(name, "ready");
-    }
-    let why = why_in_user_space(&portolan);
-    assert!(why.contains("NET_ADMIN"), "{why}");
-    let (_, said) = engine.sandbox().in_network(OUTSIDE, || connect("10.9.0.1:8080")).expect("an answer");
+    let (portolan, said) = without_the_capability(&engine);
     assert!(said.starts_with("web-") && !said.ends_with(OUTSIDE_IP), "{said}");
     assert_eq!(portolan.await_fault("web-1").label, "portolan.publish.datapath");
     assert_shown_in_user_space(&engine);
@@ -370,50 +368,4 @@ fn without_the_capabilities_established_connections_stay_in_user_space() {
     let (mut stream, said) = connect("127.0.0.1:8080").expect("an answer");
     assert_eq!(say(&mut stream).expect("another answer"), said);
     assert_shown_in_user_space(&engine);
-}
-
-#[test]
-fn an_upgrade_loses_no_connection_that_the_kernel_carries() {
-    let engine = start("nftables");
-    let sandbox = engine.sandbox();
-    sandbox.shell("iptables -I DOCKER-USER -m conntrack --ctstate DNAT -j ACCEPT");
-    let portolan = Portolan::start(&engine, &[]);
-    for name in ["web-1", "web-2"] {
-        portolan.await_state(name, "ready");
-    }
-    await_path(&portolan, "nftables");
-    let open = || sandbox.in_network(OUTSIDE, || connect("10.9.0.1:8080"));
-    let mut held: Vec<_> = (0..10).map(|_| open().expect("an answer")).collect();
-    assert!(held.iter().all(|(_, said)| said.ends_with(OUTSIDE_IP)), "by the kernel");
-    let over = AtomicBool::new(false);
-    let mut pid = portolan.pid();
-    thread::scope(|scope| {
-        let coming = scope.spawn(|| {
-            let mut answered = 0;
-            while !over.load(Ordering::Relaxed) {
-                open().unwrap_or_else(|error| panic!("after {answered} answers: {error}"));
-                answered += 1;
-            }
-            answered
-        });
-        for _ in 0..3 {
-            pid = portolan.upgrade(pid);
-            for (stream, said) in &mut held {
-                assert_eq!(&say(stream).expect("it goes on"), said);
-            }
-            await_path(&portolan, "nftables");
-            let (_, said) = eventually(LOOKED, "the kernel to carry new ones", || match open() {
-                Ok((stream, said)) if said.ends_with(OUTSIDE_IP) => Ok((stream, said)),
-                other => Err(format!("{other:?}")),
-            });
-            assert!(said.starts_with("web-"), "{said}");
-        }
-        over.store(true, Ordering::Relaxed);
-        let answered = coming.join().expect("no connection fails");
-        assert!(answered > 10, "only {answered} connections");
-    });
-    for (stream, said) in &mut held {
-        assert_eq!(&say(stream).expect("it goes on"), said);
-    }
-    signal(pid, Signal::TERM);
 }

@@ -36,6 +36,29 @@ fn in_progress(portolan: &Portolan) -> Vec<http::Connection> {
     begun
 }
 
+/// The second would answer; it is not asked, by host or port.
+#[track_caller]
+fn assert_only_the_first_is_asked() {
+    for _ in 0..20 {
+        assert_eq!(http::get(ENTRY_POINT, "web", "/").expect("an answer").text(), "web-1\n");
+        assert_eq!(http::get("127.0.0.1:8080", "any", "/").expect("an answer").text(), "web-1\n");
+    }
+}
+
+/// Sends the other half of each request of [`in_progress`]: both replicas answer what they have begun.
+#[track_caller]
+fn finish(begun: &mut [http::Connection]) {
+    let mut servers = Vec::new();
+    for connection in begun {
+        connection.send("cd").expect("the other half is sent");
+        let answer = connection.read().expect("an answer");
+        assert_eq!(answer.status, 200);
+        servers.extend(answer.text().lines().last().map(str::to_owned));
+    }
+    servers.sort();
+    assert_eq!(servers, ["server: web-1", "server: web-2"], "what was begun is finished where it was begun");
+}
+
 #[test]
 fn a_container_drains_from_the_stop_signal_on() {
     let engine = Engine::start();
@@ -52,25 +75,9 @@ fn a_container_drains_from_the_stop_signal_on() {
         let stop = scope.spawn(|| engine.try_docker(&["stop", "web-2"]));
         let draining = portolan.await_state("web-2", "draining");
         assert_eq!(draining.reason, "kill signal 3", "SIGQUIT, which the image asks for");
-        // It would answer; it is not asked.
-        for _ in 0..20 {
-            assert_eq!(http::get(ENTRY_POINT, "web", "/").expect("an answer").text(), "web-1\n");
-            assert_eq!(http::get("127.0.0.1:8080", "any", "/").expect("an answer").text(), "web-1\n");
-        }
+        assert_only_the_first_is_asked();
         await_addresses("web", &[&stays.ipv4]);
-        let mut servers = Vec::new();
-        for connection in &mut begun {
-            connection.send("cd").expect("the other half is sent");
-            let answer = connection.read().expect("an answer");
-            assert_eq!(answer.status, 200);
-            servers.extend(answer.text().lines().last().map(str::to_owned));
-        }
-        servers.sort();
-        assert_eq!(
-            servers,
-            ["server: web-1", "server: web-2"],
-            "what was begun is finished where it was begun"
-        );
+        finish(&mut begun);
         assert_eq!(portolan.await_state("web-2", "draining").reason, "kill signal 3");
         engine.exec("web-2", &["rm", "/busy"]);
         stop.join().expect("no panic").expect("it stops");
@@ -144,20 +151,9 @@ fn an_operator_drains_a_container_and_undrains_it() {
     assert!(said.starts_with("web-2 drains until"), "{said}");
     let shown = portolan.endpoint("web-2").expect("it is known");
     assert_eq!((shown.state.as_str(), shown.reason.as_str()), ("draining", "operator"));
-    for _ in 0..20 {
-        assert_eq!(http::get(ENTRY_POINT, "web", "/").expect("an answer").text(), "web-1\n");
-        assert_eq!(http::get("127.0.0.1:8080", "any", "/").expect("an answer").text(), "web-1\n");
-    }
+    assert_only_the_first_is_asked();
     await_addresses("web", &[&stays.ipv4]);
-    let mut servers = Vec::new();
-    for connection in &mut begun {
-        connection.send("cd").expect("the other half is sent");
-        let answer = connection.read().expect("an answer");
-        assert_eq!(answer.status, 200);
-        servers.extend(answer.text().lines().last().map(str::to_owned));
-    }
-    servers.sort();
-    assert_eq!(servers, ["server: web-1", "server: web-2"], "what was begun is finished where it was begun");
+    finish(&mut begun);
 
     // A restart takes nothing back; neither does what else the engine tells.
     engine.exec("web-2", &["rm", "/busy"]);
